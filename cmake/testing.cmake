@@ -1,0 +1,24 @@
+# xsched_hsa_test(name LABEL unit|vgpu|gpu SOURCES ... LIBS ... [TIMEOUT s] [SERIAL])
+# One gtest binary; each TEST becomes a ctest of its own. `unit` needs nothing but the build tree,
+# `vgpu` starts processes under the virtual GPU, `gpu` needs an MI-series device.
+function(xsched_hsa_test name)
+  cmake_parse_arguments(T "SERIAL" "LABEL;TIMEOUT" "SOURCES;LIBS" ${ARGN})
+  if(NOT BUILD_TESTING)
+    return()
+  endif()
+  if(NOT T_TIMEOUT)
+    set(T_TIMEOUT 60)
+  endif()
+  add_executable(${name} ${T_SOURCES})
+  xsched_hsa_warnings(${name})
+  target_link_libraries(${name} PRIVATE ${T_LIBS} GTest::gtest GTest::gtest_main)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_compile_definitions(${name} PRIVATE XSCHED_HSA_BIN_DIR="${CMAKE_BINARY_DIR}/bin"
+                             XSCHED_HSA_LIB_DIR="${CMAKE_BINARY_DIR}/lib"
+                             XSCHED_HSA_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  set(props LABELS ${T_LABEL} TIMEOUT ${T_TIMEOUT})
+  if(T_SERIAL)
+    list(APPEND props RUN_SERIAL TRUE)
+  endif()
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 30 PROPERTIES ${props})
+endfunction()

@@ -1,0 +1,138 @@
+// shared_page.h: the memory that the layer and the controller share.
+//
+// Why        The packet plane must close a gate without a system call and without the controller in
+//            the loop; the control plane must see every queue without asking. Two kinds of page:
+//            a ProcessPage for each program, and a UserPage that all programs of one user map, so
+//            that one program's doorbell closes another one's gate by a store.
+// Threads    every field names its one writer; all shared words are lock-free atomics. Order rules
+//            stand at the fields that need them (docs/life-of-a-preemption.md has the whole story).
+// Ownership  both are memfds made, sized and sealed (F_SEAL_SHRINK|GROW) by the controller; the layer
+//            checks the seals before it maps, so that no page can vanish under a running program. A
+//            fork child must not touch them.
+// Trust      what the other side wrote is copied once, bounded, then used. A user's programs can
+//            disturb each other through the UserPage, as they can by kill(2); nobody else's.
+// Units      _us: CLOCK_MONOTONIC microseconds. Indexes count AQL packets.
+// Limits     kQueuesMax queues a process (further ones pass through), kGpusMax GPUs a user.
+// Needs      only libc and lock-free atomics: this header is built into libxsched-hsa.so.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace xsched_hsa {
+
+inline constexpr std::uint32_t kPageMagic = 0x41534858;  // "XHSA"
+inline constexpr std::uint32_t kAbiVersion = 1;
+inline constexpr std::uint32_t kQueuesMax = 256;
+inline constexpr std::uint32_t kGpusMax = 16;
+inline constexpr std::uint64_t kLeaseUs = 50'000;        // how long an unrenewed restriction lasts
+inline constexpr std::uint64_t kLeaseRenewUs = 15'000;   // how often the controller renews
+inline constexpr std::uint32_t kUnknownKfdQueueId = 0xffffffff;
+
+// Priorities are KFD's queue priorities, 0..15. A level is priority + 1; level 0 means "none".
+inline constexpr std::int32_t kPriorityLow = 0, kPriorityNormal = 7, kPriorityHigh = 15;
+inline constexpr std::int32_t kPriorityMax = 15;
+
+// A GPU's name that all processes agree on: PCI domain << 16 | bus << 8 | device << 3 | function, plus
+// one, so that 0 is free.
+using GpuKey = std::uint64_t;
+
+// ---------------------------------------------------------------------------------------- user page
+// Urgency of one GPU among one user's programs. `word` is {epoch:32 | level:32}.
+//  raise  (layer, at the doorbell that makes a queue active): CAS word to {epoch + 1, max(level, own)};
+//         always a new epoch, so that a concurrent lowering fails and looks again. If acked_epoch was
+//         the old epoch, lease_until_us = max(lease_until_us, now + kLeaseUs): a controller that does
+//         not answer can't be made to hold anybody for longer than one lease.
+//  lower  (controller): read word, look at every queue's `active`, CAS word to {epoch + 1, new level}.
+//  closed (layer, at each publication of an armed queue): level > own level and now < lease_until_us.
+struct alignas(64) GpuUrgency {
+  std::atomic<GpuKey> gpu_key;                // layer or controller: CAS from 0, never changed after
+  std::atomic<std::uint64_t> word;            // both, CAS only
+  std::atomic<std::uint64_t> lease_until_us;  // both, never lowered by the layer
+  std::atomic<std::uint32_t> acked_epoch;     // controller: the last epoch it has acted on
+};
+constexpr std::uint32_t LevelOf(std::uint64_t word) { return static_cast<std::uint32_t>(word); }
+constexpr std::uint32_t EpochOf(std::uint64_t word) { return static_cast<std::uint32_t>(word >> 32); }
+constexpr std::uint64_t UrgencyWord(std::uint32_t epoch, std::uint32_t level) {
+  return static_cast<std::uint64_t>(epoch) << 32 | level;
+}
+
+struct UserPage {
+  std::uint32_t magic, abi_version;
+  std::uint32_t size_bytes;
+  std::uint32_t uid;
+  alignas(64) GpuUrgency gpus[kGpusMax];
+};
+
+// ------------------------------------------------------------------------------------- process page
+enum QueueSlotState : std::uint32_t {
+  kSlotFree = 0,
+  kSlotLive = 1,      // stored with release after the rest of the slot was written
+  kSlotForeign = 2,   // live, but its program bypasses the API: never held, only reported
+  kSlotRetired = 3,   // destroyed; counters stay readable until the controller stores kSlotFree
+};
+
+// Mode bits of a queue, written by the controller. 0: pass everything, tell nobody.
+enum QueueMode : std::uint32_t {
+  kModeArmed = 1,  // something more urgent may come: expose only a window, obey urgency and hold
+  kModeRaise = 2,  // less urgent work exists: raise urgency when this queue becomes active
+};
+
+struct alignas(64) QueueSlot {
+  // Line 1: written by the layer when the queue is made.
+  std::atomic<std::uint32_t> state;
+  std::uint32_t serial;              // hsa_queue_t.id, unique in the process
+  GpuKey gpu_key;
+  std::uint32_t ring_packets;
+  std::uint32_t kfd_queue_id;        // kUnknownKfdQueueId when not learnt
+  std::atomic<std::int32_t> requested_priority;  // what the program or its environment asked for
+  std::uint32_t hsa_queue_type;
+  std::uint64_t created_us;
+
+  // Line 2: written by the layer's pump whenever it runs, and on request (ProcessPage::refresh).
+  alignas(64) std::atomic<std::uint64_t> submitted_index;  // packets the program has announced
+  std::atomic<std::uint64_t> published_index;              // packets the hardware may see
+  std::atomic<std::uint64_t> read_index;                   // packets the hardware has taken
+  std::atomic<std::uint64_t> packets_held;    // packets that a closed gate kept back, each once
+  std::atomic<std::uint64_t> holds;           // times the gate closed on this queue with work behind it
+  std::atomic<std::uint64_t> held_us;         // total time closed with work behind it
+  std::atomic<std::uint64_t> held_us_max;
+  std::atomic<std::uint64_t> raises;          // times this queue raised the urgency
+
+  // Line 3: written at the doorbell (0 -> 1) and by the pump (1 -> 0 after linger_us without work).
+  // Order: the doorbell publishes first, then looks at `active`; the pump clears `active` first,
+  // then looks at the indexes again (both sequentially consistent): one of them sees the other.
+  alignas(64) std::atomic<std::uint32_t> active;
+  std::atomic<std::uint32_t> gate_closed;     // the layer's own view, for inspection
+
+  // Line 4: written by the controller.
+  alignas(64) std::atomic<std::uint32_t> mode;           // QueueMode bits
+  std::atomic<std::int32_t> priority;                    // effective; -1: requested_priority
+  std::atomic<std::uint32_t> hold;                       // 1: hold by order (operator or policy)
+  std::atomic<std::uint32_t> window_us;                  // armed: predicted device time to expose
+  std::atomic<std::uint32_t> linger_us;                  // raise: idle time before it counts as done
+  std::atomic<std::uint64_t> hold_lease_until_us;        // hold is void after this
+};
+
+struct ProcessPage {
+  std::uint32_t magic, abi_version;
+  std::uint32_t size_bytes;
+  std::uint32_t session_id;
+  // Written by the controller, then FUTEX_WAKE on `wake`: the pump looks at everything again.
+  alignas(64) std::atomic<std::uint32_t> wake;
+  std::atomic<std::uint32_t> detached;         // 1: the controller has given this session up
+  std::atomic<std::uint32_t> refresh;          // bumped to ask for fresh mirrors in every slot
+  // Written by the layer.
+  alignas(64) std::atomic<std::uint32_t> refreshed;  // the last `refresh` that was served
+  std::atomic<std::uint32_t> queues_passed_through;  // queues that are not managed, and never held
+  std::atomic<std::uint32_t> faults;                 // the layer's own faults (each went pass-through)
+  QueueSlot queues[kQueuesMax];
+};
+
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+static_assert(sizeof(GpuUrgency) == 64);
+static_assert(sizeof(QueueSlot) == 256);
+static_assert(offsetof(ProcessPage, queues) % 64 == 0);
+
+}  // namespace xsched_hsa
