@@ -84,7 +84,7 @@ bool WorkerGroup::WaitUntilReady() {
     std::string line;
     std::int64_t pid = 0;
     if (!WaitForLine(&worker, double(options_.timeout_s), &line)) return false;
-    if (!ParseNumberAfter(line, "ready", &pid)) return Unexpected(worker, line);
+    if (!ParseNumberAfter(line, "ready", &pid)) return Unexpected(&worker, line);
     worker.pid = static_cast<pid_t>(pid);
   }
   return true;
@@ -152,7 +152,7 @@ bool WorkerGroup::LetGo() {
 bool WorkerGroup::WaitForDone(Worker* worker, double timeout_s) {
   std::string line;
   if (!WaitForLine(worker, timeout_s, &line)) return false;
-  return line == "done" || Unexpected(*worker, line);
+  return line == "done" || Unexpected(worker, line);
 }
 
 bool WorkerGroup::WaitForLine(Worker* worker, double timeout_s, std::string* line) {
@@ -186,7 +186,7 @@ bool WorkerGroup::AnyEnded() {
 bool WorkerGroup::Gone(Worker* worker) {
   std::string line;
   while (worker->channel.Receive(0, &line) == ChannelStatus::kLine) {
-    if (line.rfind("error ", 0) == 0) return Unexpected(*worker, line);
+    if (line.rfind("error ", 0) == 0) return Unexpected(worker, line);
   }
   worker->process.WaitForEnd(2000);
   if (worker->process.exit_code() == 2) bad_input_ = true;
@@ -194,12 +194,12 @@ bool WorkerGroup::Gone(Worker* worker) {
               std::to_string(worker->process.exit_code()));
 }
 
-bool WorkerGroup::Unexpected(Worker& worker, const std::string& line) {
+bool WorkerGroup::Unexpected(Worker* worker, const std::string& line) {
   if (line.rfind("error ", 0) != 0) {
-    return Fail("worker " + worker.spec->model + " said '" + line + "'");
+    return Fail("worker " + worker->spec->model + " said '" + line + "'");
   }
-  worker.process.WaitForEnd(5000);
-  if (worker.process.exit_code() == 2) bad_input_ = true;
+  worker->process.WaitForEnd(5000);
+  if (worker->process.exit_code() == 2) bad_input_ = true;
   return Fail(line.substr(6));
 }
 
