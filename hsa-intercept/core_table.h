@@ -1,0 +1,34 @@
+// core_table.h: the part of ROCr's API tables that the layer reads, and what it takes to trust it.
+//
+// Why        A table's layout is told by its version's minor_id (its size in bytes), never by the
+// header
+//            we were built with. The core table has had one layout in all releases from ROCr 5.2
+//            on.
+// Source     hsa_api_trace.h of rocm-5.2.3 … 7.0: CoreApiTable is 1016 bytes throughout.
+// Errors     CheckTables says in `why` which version it does not know; the layer then stays out.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+// Debian's header asks for this name to find its neighbours.
+#define AMD_INTERNAL_BUILD
+#include <hsa/hsa_api_trace.h>
+#undef AMD_INTERNAL_BUILD
+
+#include "real_api.h"
+#include "session.h"
+
+namespace xsched_hsa {
+
+static_assert(offsetof(CoreApiTable, hsa_queue_create_fn) == 72);
+static_assert(offsetof(CoreApiTable, hsa_queue_destroy_fn) == 88);
+static_assert(offsetof(CoreApiTable, hsa_signal_store_screlease_fn) == 352);
+static_assert(sizeof(CoreApiTable) == 1016);
+static_assert(offsetof(HsaApiTable, core_) == 16 && offsetof(HsaApiTable, amd_ext_) == 24);
+
+// True if every field that InstallHooks touches is there. Fills `version` as far as it can be read.
+bool CheckTables(const HsaApiTable* table, RuntimeVersion* version, char* why,
+                 std::uint32_t why_bytes);
+
+}  // namespace xsched_hsa

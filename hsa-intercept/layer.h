@@ -1,0 +1,87 @@
+// layer.h: everything the layer holds, in one object that is never destroyed.
+//
+// Why        Attaching and detaching a session, and the life of managed queues. The packet path
+// does not
+//            come through here (hooks.cc calls WindowGate directly).
+// Threads    Load: ROCr's, under its bootstrap lock. CreateQueue, DestroyQueue: any. Attach,
+// Detach: the
+//            session thread, or OnLoad. Lock order: registration_mutex_, then Pump's event mutex.
+// Ownership  static storage, trivially destructible: threads may run on through exit().
+// Errors     what can't be managed passes through and is counted; ROCr's statuses go back
+// unchanged. See        on_load.cc (entry), hooks.cc (packet path), docs/architecture.md
+#pragma once
+
+#include <atomic>
+
+#include "config.h"
+#include "kernel_times.h"
+#include "mutex.h"
+#include "pump.h"
+#include "queue_registry.h"
+#include "real_api.h"
+#include "session.h"
+#include "window_gate.h"
+
+namespace xsched_hsa {
+
+class Layer {
+ public:
+  // The large tables stand apart: all zero, they cost no file space.
+  constexpr Layer(QueueRegistry* registry, KernelTimes* times, QueueSlot* detached_slots)
+      : registry_(*registry),
+        gate_(real_, times),
+        pump_(registry, &gate_),
+        detached_slots_(detached_slots) {}
+
+  // Reads the environment and tries the controller once. False: stay out of the tables.
+  bool Load(const RuntimeVersion& version);
+
+  hsa_status_t CreateQueue(hsa_agent_t agent, std::uint32_t size, hsa_queue_type32_t type,
+                           void (*callback)(hsa_status_t, hsa_queue_t*, void*), void* data,
+                           std::uint32_t private_segment_size, std::uint32_t group_segment_size,
+                           hsa_queue_t** queue);
+  hsa_status_t DestroyQueue(hsa_queue_t* queue);
+  hsa_status_t InactivateQueue(hsa_queue_t* queue);
+
+  // Opens every gate for good: exit, unload.
+  void OpenAll();
+  // In a fork child: forget everything, touch nothing of the parent's.
+  void AfterForkInChild();
+
+  RealApi* real() { return &real_; }
+  QueueRegistry* registry() { return &registry_; }
+  WindowGate* gate() { return &gate_; }
+  Pump* pump() { return &pump_; }
+
+ private:
+  static void* SessionMain(void* self);
+  void RunSession();
+  bool TryAttach(char* why, std::uint32_t why_bytes);
+  void Attach(const SessionLink& link);
+  void Detach();
+  void AttachQueue(ManagedQueue* queue);
+  void DetachQueue(ManagedQueue* queue);
+  void Manage(hsa_agent_t agent, hsa_queue_t* queue);
+  void Unmanage(ManagedQueue* queue);
+  bool IsManageable(hsa_agent_t agent, const hsa_queue_t& queue);
+  void CountPassedThrough();
+  bool StartThreads();
+
+  RealApi real_{};
+  Config config_{};
+  RuntimeVersion version_{};
+  QueueRegistry& registry_;
+  WindowGate gate_;
+  Pump pump_;
+  Mutex registration_mutex_{};
+  SessionLink link_{};                // under registration_mutex_
+  std::uint32_t passed_through_ = 0;  // under registration_mutex_
+  std::atomic<bool> inert_{false};    // exiting, or a fork child
+  std::atomic<bool> session_started_{false};
+  QueueSlot* detached_slots_;  // kQueuesMax of them, mode 0: pass everything
+};
+
+// The one layer of this process.
+Layer& TheLayer();
+
+}  // namespace xsched_hsa

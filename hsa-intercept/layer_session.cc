@@ -1,0 +1,68 @@
+// layer_session.cc: the thread that keeps the layer connected.
+//
+// It sleeps in poll() while attached. When the controller goes away, every gate opens, and it tries
+// again every few seconds; a program that never made a queue has no such thread.
+#include <sys/prctl.h>
+
+#include <ctime>
+
+#include "layer.h"
+#include "log.h"
+#include "thread.h"
+
+namespace xsched_hsa {
+namespace {
+
+constexpr int kRetryFirstMs = 200;
+constexpr int kRetryMaxMs = 5000;
+
+void SleepMs(int ms) {
+  const timespec time{ms / 1000, (ms % 1000) * 1'000'000L};
+  nanosleep(&time, nullptr);
+}
+
+}  // namespace
+
+void* Layer::SessionMain(void* self) {
+  prctl(PR_SET_NAME, "xsched-session");
+  static_cast<Layer*>(self)->RunSession();
+  return nullptr;
+}
+
+void Layer::RunSession() {
+  int retry_ms = kRetryFirstMs;
+  while (!inert_.load(std::memory_order_acquire)) {
+    SessionLink link;
+    {
+      MutexScope scope(&registration_mutex_);
+      link = link_;
+    }
+    if (link.process_page != nullptr) {
+      WaitForHangup(link);
+      Log(LogLevel::kWarn, "the controller is gone: all queues released, passing through");
+      Detach();
+      retry_ms = kRetryFirstMs;
+    }
+    SleepMs(retry_ms);
+    retry_ms = retry_ms * 2 < kRetryMaxMs ? retry_ms * 2 : kRetryMaxMs;
+    MutexScope scope(&registration_mutex_);
+    char why[256];
+    FindSocketPath(config_.socket_path, sizeof(config_.socket_path));
+    if (link_.process_page == nullptr && !inert_.load() && TryAttach(why, sizeof(why))) {
+      retry_ms = kRetryFirstMs;
+    }
+  }
+  session_started_.store(false);
+}
+
+// With registration_mutex_ held. Nothing may be armed without a pump, so no pump means no
+// management.
+bool Layer::StartThreads() {
+  if (!pump_.Start()) return false;
+  if (session_started_.exchange(true)) return true;
+  const bool started = StartDetachedThread(&Layer::SessionMain, this);
+  if (!started) session_started_.store(false);
+  return started;
+}
+
+}  // namespace xsched_hsa

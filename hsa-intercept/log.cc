@@ -1,0 +1,37 @@
+#include "log.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdarg>
+#include <cstdio>
+
+namespace xsched_hsa {
+namespace {
+std::atomic<int> g_level{static_cast<int>(LogLevel::kWarn)};
+constexpr const char* kNames[] = {"", "error", "warning", "info", "debug"};
+}  // namespace
+
+void SetLogLevel(LogLevel level) {
+  g_level.store(static_cast<int>(level), std::memory_order_relaxed);
+}
+
+void Log(LogLevel level, const char* format, ...) {
+  if (static_cast<int>(level) > g_level.load(std::memory_order_relaxed)) return;
+  char line[400];
+  int used = std::snprintf(line, sizeof(line), "xsched-hsa[%d]: %s: ", getpid(),
+                           kNames[static_cast<int>(level)]);
+  va_list arguments;
+  va_start(arguments, format);
+  const int more = std::vsnprintf(line + used, sizeof(line) - static_cast<std::size_t>(used) - 1,
+                                  format, arguments);
+  va_end(arguments);
+  if (more > 0) used += more;
+  if (used > static_cast<int>(sizeof(line)) - 2) used = static_cast<int>(sizeof(line)) - 2;
+  line[used++] = '\n';
+  // Nothing sensible can be done when the program's stderr is closed or full.
+  [[maybe_unused]] const ssize_t written =
+      write(STDERR_FILENO, line, static_cast<std::size_t>(used));
+}
+
+}  // namespace xsched_hsa

@@ -1,0 +1,73 @@
+// managed_queue.h: one AQL queue as the layer sees it.
+//
+// Why        The real queue goes to the program; its write index, though, is ours: the program
+// reserves
+//            slots on `reserved_index` (for the queue's whole life: switching the counter at run
+//            time would lose packets, docs/decisions.md), and only what may run is published by
+//            raising the real write index.
+// Indexes    read <= real write index (published) <= announced <= reserved; all count packets.
+//              reserved   slots the program has taken (hsa_queue_*_write_index_*)
+//              announced  1 + the highest doorbell value the program has rung while managed
+//              published  the real write index: what the packet processor may take
+// Threads    the first line is constant while the queue is in the registry, but for slot and
+// urgency,
+//            which the session replaces when it attaches or detaches. `lock` guards WindowState and
+//            the counters behind it; it is only ever tried, never waited for on the packet path.
+// Ownership  lives in a static pool for the whole process: no thread can meet a freed one. All
+// initial
+//            values are zero, so that the pool costs no file space.
+#pragma once
+
+#include <hsa/hsa.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "queue-ctl/shared_page.h"
+
+namespace xsched_hsa {
+
+inline constexpr std::uint32_t kTrackedPackets = 256;  // exposed at once while armed, at most
+
+// What the window needs to know; guarded by ManagedQueue::lock.
+struct WindowState {
+  std::uint64_t tracked_from = 0;     // packets from here on have an entry in kernel_key
+  std::uint64_t progress = 0;         // as seen at the last look
+  std::uint64_t head_began_ns = 0;    // when the packet at `progress` can have begun
+  std::uint64_t moved_ns = 0;         // when progress last moved, for the watchdog
+  std::uint64_t held_mark = 0;        // packets below were already counted as held
+  std::uint64_t closed_since_us = 0;  // 0: not closed with work behind it
+  std::uint64_t exposed_ns = 0;  // predicted time of the tracked packets in [progress, published)
+  bool tracking = false;
+  std::uint16_t kernel_key[kTrackedPackets] = {};    // index into KernelTimes, by packet index
+  std::uint32_t predicted_ns[kTrackedPackets] = {};  // as it was when the packet was exposed
+};
+
+struct alignas(64) ManagedQueue {
+  hsa_queue_t* queue = nullptr;
+  hsa_signal_t doorbell = {0};
+  unsigned char* ring = nullptr;
+  std::uint64_t ring_packets = 0;
+  std::uint32_t index = 0;  // in the pool and in the process page
+  std::int32_t requested_priority = 0;
+  GpuKey gpu_key = 0;
+  std::atomic<QueueSlot*> slot{nullptr};      // never null while registered
+  std::atomic<GpuUrgency*> urgency{nullptr};  // null while detached
+
+  alignas(64) std::atomic<std::uint64_t> reserved_index{0};
+
+  alignas(64) std::atomic<std::uint64_t> announced_index{0};
+  std::atomic<std::uint32_t> lock{0};
+  std::atomic<std::uint32_t> again{0};
+  std::atomic<std::uint32_t> in_use{0};        // pool entry taken
+  std::atomic<std::uint32_t> live{0};          // registered: the pump may look at it
+  std::atomic<std::uint32_t> pump_inside{0};   // the pump is looking: destruction waits for it
+  std::atomic<std::uint32_t> foreign{0};       // its program bypasses the API: never held
+  std::atomic<std::uint32_t> pump_watches{0};  // the pump looks after it: no need to wake it again
+
+  alignas(64) WindowState window;
+  std::uint64_t idle_since_us = 0;   // the pump's own: drained since, 0 while busy
+  std::uint64_t idle_published = 0;  // the pump's own: the published index at that time
+};
+
+}  // namespace xsched_hsa

@@ -1,0 +1,179 @@
+#include "pump.h"
+
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "clock.h"
+#include "thread.h"
+#include "urgency.h"
+
+namespace xsched_hsa {
+namespace {
+
+constexpr std::uint64_t kForeverNs = UINT64_MAX;
+constexpr std::uint64_t kSleepMaxNs = 3'600'000'000'000;  // "forever" for a timespec
+constexpr std::uint64_t kBusyLockNs = 20'000;
+constexpr std::uint64_t kDrainPollMinNs = 50'000;
+
+}  // namespace
+
+bool Pump::Start() {
+  std::atomic<std::uint32_t>* none = nullptr;
+  wake_word_.compare_exchange_strong(none, &own_wake_word_);
+  if (started_.exchange(true)) return true;
+  const bool started = StartDetachedThread(&Pump::ThreadMain, this);
+  if (!started) started_.store(false);
+  return started;
+}
+
+void* Pump::ThreadMain(void* self) {
+  prctl(PR_SET_NAME, "xsched-pump");
+  prctl(PR_SET_TIMERSLACK, 1000);  // the default 50 us is as long as a poll
+  static_cast<Pump*>(self)->Run();
+  return nullptr;
+}
+
+void Pump::Wake(bool tell_controller) {
+  if (tell_controller) tell_.store(1, std::memory_order_seq_cst);
+  std::atomic<std::uint32_t>* word = wake_word_.load(std::memory_order_acquire);
+  if (word == nullptr) return;
+  word->fetch_add(1, std::memory_order_seq_cst);
+  if (sleeping_.exchange(0, std::memory_order_seq_cst) != 0) FutexWake(word);
+}
+
+void Pump::SetSession(ProcessPage* page, int event) {
+  {
+    MutexScope scope(&event_mutex_);
+    event_ = event;
+  }
+  std::atomic<std::uint32_t>* old = wake_word_.load(std::memory_order_acquire);
+  page_.store(page, std::memory_order_release);
+  wake_word_.store(page != nullptr ? &page->wake : &own_wake_word_, std::memory_order_release);
+  if (old == nullptr) return;
+  old->fetch_add(1, std::memory_order_seq_cst);
+  FutexWake(old);
+}
+
+void Pump::TellController() {
+  MutexScope scope(&event_mutex_);
+  const std::uint64_t one = 1;
+  // Full or closed: the controller already has a reason to look, or is gone.
+  if (event_ >= 0) [[maybe_unused]]
+    const ssize_t written = write(event_, &one, sizeof(one));
+}
+
+void Pump::Run() {
+  while (true) {
+    std::atomic<std::uint32_t>* word = wake_word_.load(std::memory_order_acquire);
+    const std::uint32_t seen = word->load(std::memory_order_seq_cst);
+    const std::uint64_t sleep_ns = Round();
+    if (sleep_ns == 0) continue;
+    // Whoever changes something after `seen` was read changes the word too, and the wait returns.
+    sleeping_.store(1, std::memory_order_seq_cst);
+    FutexWait(word, seen, std::min(sleep_ns, kSleepMaxNs));
+    sleeping_.store(0, std::memory_order_seq_cst);
+  }
+}
+
+std::uint64_t Pump::Round() {
+  ProcessPage* page = page_.load(std::memory_order_acquire);
+  std::uint32_t asked = 0;
+  bool refresh = false;
+  if (page != nullptr) {
+    asked = page->refresh.load(std::memory_order_acquire);
+    refresh = asked != page->refreshed.load(std::memory_order_relaxed);
+  }
+  if (tell_.exchange(0, std::memory_order_seq_cst) != 0) TellController();
+  std::uint64_t next_ns = kForeverNs;
+  for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
+    ManagedQueue* queue = registry_->at(i);
+    if (queue->live.load(std::memory_order_acquire) == 0) continue;
+    queue->pump_inside.store(1, std::memory_order_seq_cst);
+    if (queue->live.load(std::memory_order_seq_cst) != 0) {
+      next_ns = std::min(next_ns, LookAt(queue, refresh));
+    }
+    queue->pump_inside.store(0, std::memory_order_seq_cst);
+  }
+  if (refresh) page->refreshed.store(asked, std::memory_order_release);
+  return next_ns;
+}
+
+// Returns when this queue has to be looked at again.
+std::uint64_t Pump::LookAt(ManagedQueue* queue, bool refresh) {
+  QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
+  const std::uint32_t mode = slot->mode.load(std::memory_order_acquire);
+  const bool watched = queue->pump_watches.load(std::memory_order_relaxed) != 0;
+  if (mode == 0 && !watched && slot->active.load(std::memory_order_relaxed) == 0) {
+    if (refresh) Mirror(*queue, slot);
+    return kForeverNs;
+  }
+  GateLook look;
+  std::uint64_t next_ns = kForeverNs;
+  if (!gate_->Look(queue, &look)) {
+    next_ns = kBusyLockNs;
+    look.backlog = true;
+  } else if (look.closed && look.backlog) {
+    const std::uint64_t now_us = NowUs();
+    next_ns = look.closed_until_us > now_us ? (look.closed_until_us - now_us) * 1000 : 0;
+  } else if (look.poll_ns != 0) {
+    next_ns = look.poll_ns;
+  }
+  const std::uint64_t drain_ns = WatchDrain(queue, slot);
+  next_ns = std::min(next_ns, drain_ns);
+  const bool watch = look.backlog || drain_ns != kForeverNs;
+  queue->pump_watches.store(watch ? 1 : 0, std::memory_order_seq_cst);
+  // From here on a producer with a backlog wakes us; one that came just before did not.
+  if (!watch && (mode & kModeArmed) != 0 && gate_->HasBacklog(*queue)) next_ns = 0;
+  Mirror(*queue, slot);
+  return next_ns;
+}
+
+// An active queue that has been without work for linger_us is done, and less urgent ones may go on.
+std::uint64_t Pump::WatchDrain(ManagedQueue* queue, QueueSlot* slot) {
+  if (slot->active.load(std::memory_order_seq_cst) == 0) return kForeverNs;
+  if ((slot->mode.load(std::memory_order_acquire) & kModeRaise) == 0) {
+    slot->active.store(0, std::memory_order_seq_cst);
+    TellController();
+    return kForeverNs;
+  }
+  const std::uint64_t linger_ns =
+      static_cast<std::uint64_t>(slot->linger_us.load(std::memory_order_relaxed)) * 1000;
+  const std::uint64_t poll_ns = std::max(linger_ns / 4, kDrainPollMinNs);
+  const std::uint64_t published = gate_->Published(*queue);
+  if (gate_->HasUnfinished(*queue)) {
+    queue->idle_since_us = 0;
+    return poll_ns;
+  }
+  const std::uint64_t now_us = NowUs();
+  if (queue->idle_since_us == 0 || queue->idle_published != published) {
+    queue->idle_since_us = now_us;
+    queue->idle_published = published;
+  }
+  const std::uint64_t idle_ns = (now_us - queue->idle_since_us) * 1000;
+  if (idle_ns < linger_ns) return std::min(poll_ns, linger_ns - idle_ns);
+  Deactivate(queue, slot);
+  return slot->active.load(std::memory_order_relaxed) != 0 ? poll_ns : kForeverNs;
+}
+
+void Pump::Deactivate(ManagedQueue* queue, QueueSlot* slot) {
+  slot->active.store(0, std::memory_order_seq_cst);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  // A doorbell that came in between saw `active` still set and did not raise: do it in its place.
+  if (gate_->HasUnfinished(*queue) || gate_->Published(*queue) != queue->idle_published) {
+    RaiseIfInactive(queue, slot);
+  }
+  queue->idle_since_us = 0;
+  TellController();
+}
+
+void Pump::Mirror(const ManagedQueue& queue, QueueSlot* slot) {
+  const std::uint64_t published = gate_->Published(queue);
+  const std::uint64_t announced = queue.announced_index.load(std::memory_order_relaxed);
+  slot->submitted_index.store(std::max(announced, published), std::memory_order_relaxed);
+  slot->published_index.store(published, std::memory_order_relaxed);
+  slot->read_index.store(gate_->Taken(queue), std::memory_order_relaxed);
+}
+
+}  // namespace xsched_hsa

@@ -1,0 +1,62 @@
+// pump.h: the layer's one working thread.
+//
+// Why        Somebody has to publish more when packets complete or a gate opens, and to notice that
+// an
+//            urgent queue has drained; the program's own threads may be asleep by then.
+// Threads    Start once, from any thread. Wake from any thread, also a doorbell: a system call only
+// if
+//            the pump sleeps. Everything else happens on the pump's thread.
+// Limits     sleeps without a timer while nothing is held, windowed or active.
+// See        docs/life-of-a-preemption.md
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "managed_queue.h"
+#include "mutex.h"
+#include "queue_registry.h"
+#include "window_gate.h"
+
+namespace xsched_hsa {
+
+class Pump {
+ public:
+  constexpr Pump(QueueRegistry* registry, WindowGate* gate) : registry_(registry), gate_(gate) {}
+
+  // Starts the thread. False if the system has no thread left; nothing may be armed then.
+  bool Start();
+
+  // `tell_controller`: have the pump write the session's eventfd.
+  void Wake(bool tell_controller);
+
+  // The session's page and eventfd, or null and -1. Replaces what was there; wakes the pump.
+  void SetSession(ProcessPage* page, int event);
+  // Tells the controller to look at this process's page. Any thread.
+  void TellController();
+
+  // A fork child has no pump.
+  void Forget() { started_.store(false, std::memory_order_relaxed); }
+
+ private:
+  static void* ThreadMain(void* self);
+  void Run();
+  std::uint64_t Round();
+  std::uint64_t LookAt(ManagedQueue* queue, bool refresh);
+  std::uint64_t WatchDrain(ManagedQueue* queue, QueueSlot* slot);
+  void Deactivate(ManagedQueue* queue, QueueSlot* slot);
+  void Mirror(const ManagedQueue& queue, QueueSlot* slot);
+
+  QueueRegistry* registry_;
+  WindowGate* gate_;
+  std::atomic<bool> started_{false};
+  std::atomic<std::uint32_t> sleeping_{0};
+  std::atomic<std::uint32_t> tell_{0};
+  std::atomic<std::uint32_t> own_wake_word_{0};  // while there is no session
+  std::atomic<std::atomic<std::uint32_t>*> wake_word_{nullptr};
+  std::atomic<ProcessPage*> page_{nullptr};
+  Mutex event_mutex_;  // event_ is not closed while it is written
+  int event_ = -1;
+};
+
+}  // namespace xsched_hsa

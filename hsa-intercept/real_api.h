@@ -1,0 +1,40 @@
+// real_api.h: the HSA functions below us, as they stood when we were loaded.
+//
+// Why        Our logic takes them as arguments, so it can be tested without a runtime, and a tool
+// that
+//            was loaded before us stays in the chain (facts: ROCr patches tools in load order).
+// Threads    filled once in OnLoad, read-only after.
+#pragma once
+
+#include <hsa/hsa.h>
+
+namespace xsched_hsa {
+
+struct RealApi {
+  decltype(hsa_queue_create)* queue_create;
+  decltype(hsa_queue_destroy)* queue_destroy;
+  decltype(hsa_queue_inactivate)* queue_inactivate;
+  decltype(hsa_agent_get_info)* agent_get_info;
+
+  decltype(hsa_queue_load_read_index_scacquire)* load_read_index_scacquire;
+  decltype(hsa_queue_load_read_index_relaxed)* load_read_index_relaxed;
+  decltype(hsa_queue_load_write_index_scacquire)* load_write_index_scacquire;
+  decltype(hsa_queue_load_write_index_relaxed)* load_write_index_relaxed;
+  decltype(hsa_queue_store_write_index_relaxed)* store_write_index_relaxed;
+  decltype(hsa_queue_store_write_index_screlease)* store_write_index_screlease;
+  decltype(hsa_queue_cas_write_index_scacq_screl)* cas_write_index_scacq_screl;
+  decltype(hsa_queue_cas_write_index_scacquire)* cas_write_index_scacquire;
+  decltype(hsa_queue_cas_write_index_relaxed)* cas_write_index_relaxed;
+  decltype(hsa_queue_cas_write_index_screlease)* cas_write_index_screlease;
+  decltype(hsa_queue_add_write_index_scacq_screl)* add_write_index_scacq_screl;
+  decltype(hsa_queue_add_write_index_scacquire)* add_write_index_scacquire;
+  decltype(hsa_queue_add_write_index_relaxed)* add_write_index_relaxed;
+  decltype(hsa_queue_add_write_index_screlease)* add_write_index_screlease;
+
+  decltype(hsa_signal_store_relaxed)* signal_store_relaxed;
+  decltype(hsa_signal_store_screlease)* signal_store_screlease;
+  decltype(hsa_signal_silent_store_relaxed)* signal_silent_store_relaxed;
+  decltype(hsa_signal_silent_store_screlease)* signal_silent_store_screlease;
+};
+
+}  // namespace xsched_hsa

@@ -1,0 +1,46 @@
+// session.h: the layer's connection to the controller and the pages it was given.
+//
+// Why        Connecting, checking and mapping live here; what the pages mean to queues is layer.h.
+// Threads    one thread at a time: OnLoad first, the session thread after.
+// Ownership  a mapped page stays mapped for the life of the process: a producer may still look at
+// it
+//            after a detach. One page pair is left behind per controller restart (about 70 KB).
+// Errors     every failure leaves the layer detached, that is, passing through; `why` says the
+// reason. Limits     Connect waits at most kAnswerTimeoutMs for the controller's answer.
+#pragma once
+
+#include <cstdint>
+
+#include "config.h"
+#include "queue-ctl/shared_page.h"
+#include "queue-ctl/wire.h"
+
+namespace xsched_hsa {
+
+inline constexpr int kAnswerTimeoutMs = 250;
+
+struct SessionLink {
+  int socket = -1;
+  int event = -1;  // eventfd: "look at my page"
+  std::uint32_t id = 0;
+  ProcessPage* process_page = nullptr;
+  UserPage* user_page = nullptr;
+};
+
+// What the runtime's table told about itself, for the controller's inventory.
+struct RuntimeVersion {
+  std::uint32_t table_major = 0;
+  std::uint32_t ext_table_bytes = 0;
+};
+
+// Connects, says hello, maps the pages. False with a reason in `why` otherwise.
+bool Connect(const Config& config, const RuntimeVersion& version, SessionLink* link, char* why,
+             std::uint32_t why_bytes);
+
+// Sleeps until the controller is gone. Messages from it are read and ignored (none is defined yet).
+void WaitForHangup(const SessionLink& link);
+
+// Closes the descriptors; the pages stay mapped.
+void Disconnect(SessionLink* link);
+
+}  // namespace xsched_hsa

@@ -1,0 +1,73 @@
+#include "urgency.h"
+
+#include "clock.h"
+
+namespace xsched_hsa {
+namespace {
+
+// Only if the controller has acted on everything before this raise: a controller that hangs can
+// then hold nobody for longer than one lease.
+void ExtendLease(GpuUrgency* urgency, std::uint64_t word) {
+  if (urgency->acked_epoch.load(std::memory_order_acquire) != EpochOf(word)) return;
+  const std::uint64_t until_us = NowUs() + kLeaseUs;
+  std::uint64_t old = urgency->lease_until_us.load(std::memory_order_relaxed);
+  while (old < until_us && !urgency->lease_until_us.compare_exchange_weak(old, until_us)) {
+  }
+}
+
+}  // namespace
+
+std::uint32_t LevelOfQueue(const ManagedQueue& queue, const QueueSlot& slot) {
+  const std::int32_t ordered = slot.priority.load(std::memory_order_relaxed);
+  const std::int32_t priority =
+      ordered >= 0 && ordered <= kPriorityMax ? ordered : queue.requested_priority;
+  return static_cast<std::uint32_t>(priority + 1);
+}
+
+bool RaiseIfInactive(ManagedQueue* queue, QueueSlot* slot) {
+  if (slot->active.load(std::memory_order_seq_cst) != 0) return false;
+  if (slot->active.exchange(1, std::memory_order_seq_cst) != 0) return false;
+  GpuUrgency* urgency = queue->urgency.load(std::memory_order_acquire);
+  if (urgency == nullptr) return false;
+  const std::uint32_t own = LevelOfQueue(*queue, *slot);
+  std::uint64_t word = urgency->word.load(std::memory_order_seq_cst);
+  std::uint64_t next;
+  do {
+    ExtendLease(urgency, word);
+    const std::uint32_t level = LevelOf(word);
+    next = UrgencyWord(EpochOf(word) + 1, level > own ? level : own);
+  } while (!urgency->word.compare_exchange_weak(word, next, std::memory_order_seq_cst));
+  slot->raises.fetch_add(1, std::memory_order_relaxed);
+  return true;
+}
+
+bool IsClosed(const ManagedQueue& queue, const QueueSlot& slot, std::uint64_t now_us,
+              std::uint64_t* until_us) {
+  if (slot.hold.load(std::memory_order_acquire) != 0) {
+    const std::uint64_t lease = slot.hold_lease_until_us.load(std::memory_order_relaxed);
+    if (now_us < lease) {
+      *until_us = lease;
+      return true;
+    }
+  }
+  const GpuUrgency* urgency = queue.urgency.load(std::memory_order_acquire);
+  if (urgency == nullptr) return false;
+  const std::uint64_t word = urgency->word.load(std::memory_order_seq_cst);
+  if (LevelOf(word) <= LevelOfQueue(queue, slot)) return false;
+  const std::uint64_t lease = urgency->lease_until_us.load(std::memory_order_acquire);
+  // A lease further away than any controller grants is a damaged word, not a reason to wait.
+  if (now_us >= lease || lease > now_us + 10 * kLeaseUs) return false;
+  *until_us = lease;
+  return true;
+}
+
+GpuUrgency* FindUrgency(UserPage* page, GpuKey key) {
+  for (GpuUrgency& entry : page->gpus) {
+    GpuKey seen = entry.gpu_key.load(std::memory_order_acquire);
+    if (seen == 0 && entry.gpu_key.compare_exchange_strong(seen, key)) return &entry;
+    if (seen == key) return &entry;
+  }
+  return nullptr;
+}
+
+}  // namespace xsched_hsa

@@ -1,0 +1,28 @@
+// urgency.h: raising a GPU's urgency, and asking whether a queue must wait for it.
+//
+// Why        Both ends of the fast path: a doorbell of an urgent queue raises, the gate of another
+//            queue (of any program of the same user) sees it at its next publication, with nobody
+//            between them. The words and their order rules are in queue-ctl/shared_page.h.
+// Threads    any.
+// Units      levels are priority + 1; _us is CLOCK_MONOTONIC.
+#pragma once
+
+#include "managed_queue.h"
+
+namespace xsched_hsa {
+
+// priority + 1 of the queue as it counts now: the controller's word, else the program's own.
+std::uint32_t LevelOfQueue(const ManagedQueue& queue, const QueueSlot& slot);
+
+// Marks the queue active and raises its GPU's urgency. True if it did, that is, if the queue was
+// not active before: the caller then wakes the pump, which tells the controller.
+bool RaiseIfInactive(ManagedQueue* queue, QueueSlot* slot);
+
+// Must the queue's packets wait? If so, *until_us is when that restriction lapses by itself.
+bool IsClosed(const ManagedQueue& queue, const QueueSlot& slot, std::uint64_t now_us,
+              std::uint64_t* until_us);
+
+// The entry of `key` in the user page, made if it is not there. Null when the table is full.
+GpuUrgency* FindUrgency(UserPage* page, GpuKey key);
+
+}  // namespace xsched_hsa

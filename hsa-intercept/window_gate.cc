@@ -1,0 +1,193 @@
+#include "window_gate.h"
+
+#include <sched.h>
+
+#include <algorithm>
+
+#include "clock.h"
+#include "log.h"
+#include "urgency.h"
+
+namespace xsched_hsa {
+
+// Not armed: the program's doorbell goes through, raised to the highest index that was rung, so
+// that the packet processor sees doorbells that never fall behind the write index it may re-read.
+void WindowGate::PublishOpen(ManagedQueue* queue, std::uint64_t end) {
+  Advance(queue, end);
+  // Another producer may have rung for later packets while the queue was armed, and the look that
+  // served it may have stopped at our slot, which was still INVALID then. The compare-and-swap
+  // above (or the fence, where there was nothing to swap) orders our header before this load.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (queue->announced_index.load(std::memory_order_seq_cst) > end) {
+    GateLook ignored;
+    Look(queue, &ignored);
+  }
+}
+
+// Raises the real write index to `end`, never lowers it, and rings. Index before doorbell: hardware
+// re-reads the index when a queue is mapped again.
+void WindowGate::Advance(ManagedQueue* queue, std::uint64_t end) {
+  std::uint64_t real = api_.load_write_index_relaxed(queue->queue);
+  while (real < end) {
+    const std::uint64_t seen = api_.cas_write_index_screlease(queue->queue, real, end);
+    if (seen == real) {
+      real = end;
+      break;
+    }
+    real = seen;
+  }
+  api_.signal_store_screlease(queue->doorbell, static_cast<hsa_signal_value_t>(real - 1));
+}
+
+void WindowGate::Announce(ManagedQueue* queue, std::uint64_t end) {
+  std::uint64_t old = queue->announced_index.load(std::memory_order_relaxed);
+  while (old < end &&
+         !queue->announced_index.compare_exchange_weak(old, end, std::memory_order_seq_cst)) {
+  }
+  // When the index was already past `end` nothing was swapped, and the caller's header store still
+  // has to be ordered before the look at mode and lock.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+}
+
+bool WindowGate::DoorbellManaged(ManagedQueue* queue, std::uint64_t end) {
+  QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
+  const std::uint32_t mode = slot->mode.load(std::memory_order_acquire);
+  bool wake_pump = false;
+  // Before publishing: others shall stop as early as possible. Once more after, because the pump
+  // clears `active` before it looks at the indexes a last time.
+  if ((mode & kModeRaise) != 0) wake_pump = RaiseIfInactive(queue, slot);
+  if ((mode & kModeArmed) != 0 && queue->foreign.load(std::memory_order_relaxed) == 0) {
+    Announce(queue, end);
+    GateLook look;
+    if (Look(queue, &look) && look.backlog) {
+      wake_pump |= queue->pump_watches.load(std::memory_order_seq_cst) == 0;
+    }
+  } else {
+    PublishOpen(queue, end);
+  }
+  if ((mode & kModeRaise) != 0) {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    wake_pump |= RaiseIfInactive(queue, slot);
+  }
+  return wake_pump;
+}
+
+bool WindowGate::Look(ManagedQueue* queue, GateLook* look) {
+  queue->again.exchange(1, std::memory_order_seq_cst);
+  do {
+    if (queue->lock.exchange(1, std::memory_order_seq_cst) != 0) return false;
+    queue->again.exchange(0, std::memory_order_seq_cst);
+    *look = GateLook{};
+    LookLocked(queue, look);
+    queue->lock.store(0, std::memory_order_seq_cst);
+  } while (queue->again.load(std::memory_order_seq_cst) != 0);
+  return true;
+}
+
+void WindowGate::LookLocked(ManagedQueue* queue, GateLook* look) {
+  QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
+  const std::uint64_t real = api_.load_write_index_relaxed(queue->queue);
+  const std::uint64_t announced =
+      std::max(queue->announced_index.load(std::memory_order_seq_cst), real);
+  const bool armed =
+      (slot->mode.load(std::memory_order_acquire) & kModeArmed) != 0 && !CheckForeign(queue, real);
+  std::uint64_t end = real;
+  std::uint64_t now_ns = 0;
+  if (armed) {
+    now_ns = NowNs();
+    look->closed = IsClosed(*queue, *slot, now_ns / 1000, &look->closed_until_us);
+    const std::uint64_t window_ns =
+        static_cast<std::uint64_t>(slot->window_us.load(std::memory_order_relaxed)) * 1000;
+    if (!look->closed) end = WindowEnd(queue, real, announced, window_ns, now_ns, look);
+    slot->gate_closed.store(look->closed ? 1 : 0, std::memory_order_relaxed);
+  } else {
+    queue->window.tracking = false;
+    end = ScanValid(*queue, real, announced);
+  }
+  // A slot that is still INVALID is not a backlog: its own producer's doorbell comes yet.
+  look->backlog = armed && end < announced;
+  CountHeld(queue, slot, real, announced, look->closed, now_ns / 1000);
+  if (end > real) Advance(queue, end);
+}
+
+// Packets from `from` up to the first whose header is not written yet. Safe without the ring's
+// bound: announced - read <= ring size, because whoever announced an index had seen room for it.
+std::uint64_t WindowGate::ScanValid(const ManagedQueue& queue, std::uint64_t from,
+                                    std::uint64_t end) const {
+  end = std::min(end, api_.load_read_index_scacquire(queue.queue) + queue.ring_packets);
+  while (from < end && IsValidHeader(LoadHeader(queue, from))) ++from;
+  return from;
+}
+
+// The real index beyond what was reserved through the API, or packets taken that were never
+// published: the program writes amd_queue_t or the doorbell page itself. Holding would lose its
+// packets.
+bool WindowGate::CheckForeign(ManagedQueue* queue, std::uint64_t real) {
+  if (queue->foreign.load(std::memory_order_relaxed) != 0) return true;
+  const std::uint64_t reserved = queue->reserved_index.load(std::memory_order_acquire);
+  const std::uint64_t taken = api_.load_read_index_relaxed(queue->queue);
+  // Published indexes are loaded again: they may have risen since the caller looked.
+  if (real <= reserved && taken <= std::max(real, api_.load_write_index_relaxed(queue->queue))) {
+    return false;
+  }
+  queue->foreign.store(1, std::memory_order_relaxed);
+  queue->slot.load(std::memory_order_acquire)->state.store(kSlotForeign, std::memory_order_release);
+  std::uint64_t old = reserved;
+  while (old < real && !queue->reserved_index.compare_exchange_weak(old, real)) {
+  }
+  Log(LogLevel::kWarn,
+      "queue %lu is written past the HSA API (write index %lu, reserved %lu, read %lu): it is left "
+      "alone and never held",
+      queue->queue->id, real, reserved, taken);
+  return true;
+}
+
+void WindowGate::CountHeld(ManagedQueue* queue, QueueSlot* slot, std::uint64_t real,
+                           std::uint64_t announced, bool closed, std::uint64_t now_us) {
+  WindowState& window = queue->window;
+  if (closed && announced > real) {
+    if (window.closed_since_us == 0) {
+      window.closed_since_us = now_us;
+      slot->holds.fetch_add(1, std::memory_order_relaxed);
+    }
+    const std::uint64_t from = std::max(window.held_mark, real);
+    if (announced > from) {
+      slot->packets_held.fetch_add(announced - from, std::memory_order_relaxed);
+      window.held_mark = announced;
+    }
+    return;
+  }
+  if (window.closed_since_us == 0) return;
+  const std::uint64_t held_us = (now_us != 0 ? now_us : NowUs()) - window.closed_since_us;
+  window.closed_since_us = 0;
+  slot->held_us.fetch_add(held_us, std::memory_order_relaxed);
+  if (held_us > slot->held_us_max.load(std::memory_order_relaxed)) {
+    slot->held_us_max.store(held_us, std::memory_order_relaxed);
+  }
+}
+
+void WindowGate::Retire(ManagedQueue* queue) {
+  while (queue->lock.exchange(1, std::memory_order_seq_cst) != 0) sched_yield();
+  const std::uint64_t real = api_.load_write_index_relaxed(queue->queue);
+  const std::uint64_t announced =
+      std::max(queue->announced_index.load(std::memory_order_seq_cst), real);
+  const std::uint64_t end = ScanValid(*queue, real, announced);
+  CountHeld(queue, queue->slot.load(std::memory_order_acquire), real, real, false, 0);
+  if (end > real) Advance(queue, end);
+}
+
+std::uint64_t WindowGate::Published(const ManagedQueue& queue) const {
+  return api_.load_write_index_scacquire(queue.queue);
+}
+std::uint64_t WindowGate::Taken(const ManagedQueue& queue) const {
+  return api_.load_read_index_scacquire(queue.queue);
+}
+bool WindowGate::HasBacklog(const ManagedQueue& queue) const {
+  return queue.announced_index.load(std::memory_order_seq_cst) > Published(queue);
+}
+bool WindowGate::HasUnfinished(const ManagedQueue& queue) const {
+  const std::uint64_t announced = queue.announced_index.load(std::memory_order_seq_cst);
+  return std::max(announced, Published(queue)) > Taken(queue);
+}
+
+}  // namespace xsched_hsa

@@ -1,0 +1,114 @@
+// window_size.cc: how many packets an armed queue exposes, in predicted microseconds.
+//
+// What is published can't be taken back, so an armed queue exposes only about window_ns of work:
+// many packets of short kernels, and while one long kernel runs nothing behind it until its
+// predicted rest is shorter than the window. Predictions come from KernelTimes, which learns here
+// from the movement of the read index. All of this runs under ManagedQueue::lock.
+#include <algorithm>
+
+#include "window_gate.h"
+
+namespace xsched_hsa {
+namespace {
+constexpr std::uint64_t kPollMinNs = 20'000;
+constexpr std::uint64_t kPollMaxNs = 200'000;
+constexpr std::uint64_t kPollUntrackedNs = 50'000;
+}  // namespace
+
+// Packets that the packet processor is done with. It may advance its read index in groups only, but
+// it invalidates each packet's header; a window smaller than such a group would otherwise never
+// move.
+std::uint64_t WindowGate::Progress(const ManagedQueue& queue, std::uint64_t real) const {
+  std::uint64_t progress = api_.load_read_index_scacquire(queue.queue);
+  const std::uint64_t end = std::min(real, progress + kTrackedPackets);
+  while (progress < end && !IsValidHeader(LoadHeader(queue, progress))) ++progress;
+  return progress;
+}
+
+void WindowGate::Learn(WindowState* window, std::uint64_t progress, std::uint64_t real,
+                       std::uint64_t now_ns) {
+  if (!window->tracking) {
+    *window = WindowState{.tracked_from = real,
+                          .progress = progress,
+                          .head_began_ns = now_ns,
+                          .moved_ns = now_ns,
+                          .held_mark = window->held_mark,
+                          .closed_since_us = window->closed_since_us,
+                          .tracking = true};
+    return;
+  }
+  if (progress == window->progress) return;
+  const std::uint64_t first = std::max(window->progress, window->tracked_from);
+  std::uint64_t predicted = 0;
+  for (std::uint64_t i = first; i < progress; ++i) {
+    predicted += window->predicted_ns[i % kTrackedPackets];
+  }
+  // Several packets passed between two looks: they share the time in the proportion expected of
+  // them.
+  if (window->progress >= window->tracked_from && predicted > 0) {
+    const double scale =
+        static_cast<double>(now_ns - window->head_began_ns) / static_cast<double>(predicted);
+    for (std::uint64_t i = first; i < progress; ++i) {
+      const std::uint64_t at = i % kTrackedPackets;
+      times_->Observe(window->kernel_key[at],
+                      static_cast<std::uint64_t>(scale * window->predicted_ns[at]));
+    }
+  }
+  window->exposed_ns -= std::min(window->exposed_ns, predicted);
+  window->progress = progress;
+  window->head_began_ns = now_ns;
+  window->moved_ns = now_ns;
+}
+
+std::uint64_t WindowGate::RemainingNs(const WindowState& window, std::uint64_t real,
+                                      std::uint64_t now_ns) const {
+  if (window.progress == real) return 0;
+  const std::uint64_t head = window.predicted_ns[window.progress % kTrackedPackets];
+  return window.exposed_ns - std::min({window.exposed_ns, head, now_ns - window.head_began_ns});
+}
+
+// Remembers what the packet is and returns what it is expected to take.
+std::uint64_t WindowGate::Track(ManagedQueue* queue, std::uint64_t index) {
+  const unsigned char* packet = queue->ring + (index & (queue->ring_packets - 1)) * 64;
+  const std::uint16_t key = times_->KeyOf(packet);
+  const std::uint64_t ns = std::min<std::uint64_t>(times_->PredictNs(key), UINT32_MAX);
+  queue->window.kernel_key[index % kTrackedPackets] = key;
+  queue->window.predicted_ns[index % kTrackedPackets] = static_cast<std::uint32_t>(ns);
+  queue->window.exposed_ns += ns;
+  return ns;
+}
+
+std::uint64_t WindowGate::WindowEnd(ManagedQueue* queue, std::uint64_t real,
+                                    std::uint64_t announced, std::uint64_t window_ns,
+                                    std::uint64_t now_ns, GateLook* look) {
+  WindowState& window = queue->window;
+  const std::uint64_t progress = Progress(*queue, real);
+  Learn(&window, progress, real, now_ns);
+  if (progress < window.tracked_from) {
+    // What was exposed before the queue was armed has to pass first; its length is unknown.
+    if (real < announced) look->poll_ns = kPollUntrackedNs;
+    return real;
+  }
+  if (progress == real) window.head_began_ns = window.moved_ns = now_ns;
+  const std::uint64_t end =
+      std::min({announced, progress + kTrackedPackets,
+                api_.load_read_index_relaxed(queue->queue) + queue->ring_packets});
+  std::uint64_t remaining = RemainingNs(window, real, now_ns);
+  std::uint64_t at = real;
+  while (at < end && (remaining < window_ns || at == progress) &&
+         IsValidHeader(LoadHeader(*queue, at))) {
+    remaining += Track(queue, at++);
+  }
+  if (at == real && real < end && now_ns - window.moved_ns > kWatchdogNs &&
+      IsValidHeader(LoadHeader(*queue, at))) {
+    Track(queue, at++);
+    window.moved_ns = now_ns;
+  }
+  if (at < announced) {
+    const std::uint64_t until_due = remaining > window_ns ? remaining - window_ns : 0;
+    look->poll_ns = std::clamp(until_due, kPollMinNs, kPollMaxNs);
+  }
+  return at;
+}
+
+}  // namespace xsched_hsa
