@@ -1,0 +1,50 @@
+// requests.h: what a tool asks for, checked, permitted and answered.
+//
+// Why        The JSON side of the socket without the socket. Some answers need the layers' fresh
+//            mirrors first: Handle then returns a PendingReply, and the server comes back with
+//            Finish when IsReady, or at the deadline.
+// Threads    the controller's thread.
+// Errors     every mistake becomes a reply {"ok":false,"code","error"}; nothing throws.
+// Units      _us: the core's clock.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core.h"
+#include "report.h"
+
+namespace xsched_hsa {
+
+inline constexpr std::uint64_t kRefreshWaitUs = 20'000;
+
+struct PendingReply {
+  bool stats = false;
+  Caller caller;
+  ListFilter filter;
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> tickets;  // session, refresh ticket
+  std::uint64_t deadline_us = 0;
+};
+
+class Requests {
+ public:
+  Requests(Core* core, const ControllerInfo* info) : core_(core), info_(info) {}
+
+  // The reply, or nothing and *pending filled.
+  std::optional<std::string> Handle(const std::string& text, const Caller& caller,
+                                    PendingReply* pending);
+  bool IsReady(const PendingReply& pending) const;
+  std::string Finish(const PendingReply& pending) const;
+
+ private:
+  nlohmann::json Change(const std::string& op, const nlohmann::json& request, const Caller& caller);
+  void AskForMirrors(PendingReply* pending);
+
+  Core* const core_;
+  const ControllerInfo* const info_;
+};
+
+}  // namespace xsched_hsa
