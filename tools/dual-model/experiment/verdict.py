@@ -1,0 +1,142 @@
+"""verdict.py: what the runs of a scenario mean: ratios, the A/A spread, criteria met or not met.
+
+Pure functions over run records (see run_result.h): {"scenario", "mode", "repeat", "high", "low",
+"proof"}, or {"scenario", "mode", "repeat", "failed"} for a run that did not finish.
+"""
+
+MODES = ("alone", "native", "xsched-hsa")
+
+# name, text, high P99 over alone at most, low rate over alone at least
+CRITERIA = (
+    ("published ideal", "high P99 <= 1.10 x alone, low >= 0.70 of alone", 1.10, 0.70),
+    ("project", "high P99 <= 1.10 x alone, low >= 0.90 of alone", 1.10, 0.90),
+    ("project, stricter", "high P99 <= 1.05 x alone, low >= 0.97 of alone", 1.05, 0.97),
+)
+
+
+def find(runs, scenario, mode, repeat=0):
+    for run in runs:
+        if (run["scenario"], run["mode"], run.get("repeat", 0)) == (scenario, mode, repeat):
+            return None if "failed" in run else run
+    return None
+
+
+def ratio(value, base):
+    return value / base if value is not None and base else None
+
+
+def p99(run):
+    return run["high"]["p99_ms"] if run and run.get("high") else None
+
+
+def low_rate(run):
+    return run["low"]["iter_per_s"] if run and run.get("low") else None
+
+
+def spread(a, b):
+    """How far apart two equal runs came out, over their mean."""
+    if a is None or b is None or a + b == 0:
+        return None
+    return abs(a - b) / ((a + b) / 2)
+
+
+def packets_accounted_for(run):
+    proof = run["proof"]
+    return proof["packets_submitted"] > 0 and proof["packets_submitted"] == proof["packets_completed"]
+
+
+def why_unproven(run):
+    """None if the run with xsched-hsa proves that it was one; else the reason."""
+    if run is None:
+        return "the run with xsched-hsa did not finish"
+    proof = run["proof"]
+    if not proof["layer_loaded"]:
+        return "the layer was not active in the run with xsched-hsa"
+    if proof["queues"] == 0:
+        return "the layer managed no queue"
+    if proof["packets_held"] == 0 or proof["preemptions"] == 0:
+        return "the layer held nothing back"
+    if not packets_accounted_for(run):
+        return "packets submitted and completed differ"
+    return None
+
+
+def complete(run):
+    return bool(run and run.get("high") and run.get("low")
+                and run["high"]["requests"] > 0 and run["low"]["iterations"] > 0)
+
+
+def minimum_problem(runs, scenario):
+    """None if no run crashed and there are both results; else the reason."""
+    for run in runs:
+        if run["scenario"] == scenario and "failed" in run:
+            return "%s failed: %s" % (run["mode"], run["failed"])
+    for mode in MODES:
+        if not complete(find(runs, scenario, mode)):
+            return "mode %s has no complete result" % mode
+    return None
+
+
+def criterion(name, text, met, reason=None):
+    return {"name": name, "text": text, "met": met, "why_not": None if met else reason}
+
+
+def judge(runs, scenario):
+    alone = find(runs, scenario, "alone")
+    native = find(runs, scenario, "native")
+    again = find(runs, scenario, "native", 1)
+    ours = find(runs, scenario, "xsched-hsa")
+    unproven = why_unproven(ours)
+    high = ratio(p99(ours), p99(alone))
+    kept = ratio(low_rate(ours), low_rate(alone))
+    problem = minimum_problem(runs, scenario)
+    criteria = [criterion("published minimum", "no crash, both results, a report",
+                          problem is None, problem)]
+    for name, text, high_max, kept_min in CRITERIA:
+        reason = unproven or problem
+        met = reason is None and high <= high_max and kept >= kept_min
+        if reason is None:
+            reason = "P99 is %.2f x alone, low keeps %.2f" % (high, kept)
+        criteria.append(criterion(name, text, met, reason))
+    return {
+        "proven": unproven is None,
+        "why_unproven": unproven,
+        "p99_over_alone": {"native": ratio(p99(native), p99(alone)), "xsched-hsa": high},
+        "low_kept": {"native": ratio(low_rate(native), low_rate(alone)), "xsched-hsa": kept},
+        "aa_spread": {
+            "p50": spread(*(run["high"]["p50_ms"] if complete(run) else None
+                            for run in (native, again))),
+            "p99": spread(p99(native), p99(again)),
+            "low": spread(low_rate(native), low_rate(again)),
+        },
+        "criteria": criteria,
+        "headline": headline(scenario, alone, native, ours, high, kept, unproven),
+    }
+
+
+def headline(scenario, alone, native, ours, high, kept, unproven):
+    if unproven:
+        return "%s: no verdict, %s" % (scenario, unproven)
+    if alone is None or high is None:
+        return "%s: no verdict, the models alone were not measured" % scenario
+    before = ratio(p99(native), p99(alone))
+    text = "%s: high P99 %.2f ms with xsched-hsa, %.2f x alone" % (scenario, p99(ours), high)
+    if before is not None:
+        text += " (native: %.2f x)" % before
+    if kept is not None:
+        text += "; the low model keeps %.0f %% of its rate alone" % (100 * kept)
+    return text
+
+
+def verdict(runs):
+    scenarios = []
+    for run in runs:
+        if run["scenario"] not in scenarios:
+            scenarios.append(run["scenario"])
+    judged = {scenario: judge(runs, scenario) for scenario in scenarios}
+    return {
+        "scenarios": judged,
+        "proven": bool(judged) and all(entry["proven"] for entry in judged.values()),
+        "note": "A run without an active layer can't pass. Ratios are over the same model alone, "
+                "measured in the same way. Percentiles are nearest-rank.",
+    }

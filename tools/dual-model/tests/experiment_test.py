@@ -1,0 +1,222 @@
+"""Verdict rules, report and result schema of the experiment, with a stand-in for the programs."""
+
+import json
+import os
+import stat
+import sys
+import tempfile
+import unittest
+from unittest import mock
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "experiment"))
+
+import experiment  # noqa: E402
+import report  # noqa: E402
+import svg_charts  # noqa: E402
+import verdict  # noqa: E402
+
+
+def run(mode, p99, rate, repeat=0, **proof):
+    layer = mode == "xsched-hsa"
+    whole = {"layer_loaded": layer, "queues": 2 * layer, "packets_held": 50 * layer,
+             "preemptions": 5 * layer, "packets_submitted": 100, "packets_completed": 100}
+    whole.update(proof)
+    return {"scenario": "intensive", "mode": mode, "repeat": repeat, "simulated": True,
+            "high": {"requests": 200, "p50_ms": p99 / 2, "p95_ms": p99 * 0.9, "p99_ms": p99,
+                     "max_ms": p99, "mean_ms": p99 / 2},
+            "low": {"iterations": 20, "iter_per_s": rate, "img_per_s": rate * 1024},
+            "proof": whole}
+
+
+def four(p99=2.2, rate=1.9, **proof):
+    return [run("alone", 2.2, 2.0), run("native", 20.0, 1.98), run("native", 22.0, 1.96, 1),
+            run("xsched-hsa", p99, rate, **proof)]
+
+
+def met(runs):
+    return [c["met"] for c in verdict.judge(runs, "intensive")["criteria"]]
+
+
+class VerdictTest(unittest.TestCase):
+    def test_all_criteria_met_within_all_bounds(self):
+        self.assertEqual(met(four(2.2, 1.95)), [True, True, True, True])
+
+    def test_bounds_decide_one_by_one(self):
+        self.assertEqual(met(four(2.4, 1.95)), [True, True, True, False])
+        self.assertEqual(met(four(2.2, 1.5)), [True, True, False, False])
+        self.assertEqual(met(four(2.5, 1.95)), [True, False, False, False])
+        self.assertEqual(met(four(2.2, 1.3)), [True, False, False, False])
+
+    def test_run_without_active_layer_cannot_pass(self):
+        for proof in ({"layer_loaded": False}, {"queues": 0}, {"packets_held": 0},
+                      {"preemptions": 0}, {"packets_completed": 99}):
+            runs = four(2.2, 2.0, **proof)
+            self.assertEqual(met(runs)[1:], [False, False, False], proof)
+            judged = verdict.judge(runs, "intensive")
+            self.assertFalse(judged["proven"])
+            self.assertIn("no verdict", judged["headline"])
+
+    def test_missing_or_failed_run_meets_nothing(self):
+        runs = four()
+        runs[3] = {"scenario": "intensive", "mode": "xsched-hsa", "repeat": 0, "failed": "exit 1"}
+        self.assertEqual(met(runs), [False] * 4)
+        self.assertEqual(met(four()[1:]), [False] * 4)
+        self.assertIn("exit 1", verdict.judge(runs, "intensive")["criteria"][0]["why_not"])
+
+    def test_result_without_requests_or_iterations_is_no_result(self):
+        runs = four()
+        runs[3]["low"]["iterations"] = 0
+        self.assertEqual(met(runs), [False] * 4)
+
+    def test_spread_is_relative_to_the_mean(self):
+        judged = verdict.judge(four(), "intensive")
+        self.assertAlmostEqual(judged["aa_spread"]["p99"], 2 / 21)
+        self.assertAlmostEqual(judged["p99_over_alone"]["native"], 20 / 2.2)
+
+    def test_no_runs_prove_nothing(self):
+        self.assertFalse(verdict.verdict([])["proven"])
+
+
+RECORD = {
+    "simulated": True, "mode": "", "seconds": 1, "time_scale": 2.0, "host_noise": None,
+    "device": {"name": "MI308X", "isa": "gfx90a", "compute_units": 80},
+    "models": [
+        {"role": role, "model": model, "samples": [[0.0, 2.2], [50.0, 2.5], [100.0, 9.0]],
+         "plan": {"target_ms": 2.2, "basis": "ASSUMED <&>", "factor": 1.8, "host_gap_us": 18.7,
+                  "host_bound": role == "high", "kernels": 117, "workgroups": 1000}}
+        for role, model in (("high", "resnet18.b1"), ("low", "resnet50.b1024"))],
+}
+
+
+class ExperimentTest(unittest.TestCase):
+    """main() over stand-ins for bin/: a virtual-gpu that runs the rest, a dual-model that records."""
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        root = self.folder.name
+        self.bin = os.path.join(root, "bin")
+        share = os.path.join(root, "share", "xsched-hsa", "dual-model")
+        os.makedirs(self.bin)
+        os.makedirs(os.path.join(share, "workloads"))
+        for name in ("xsched-hsad", "xsched-hsa-ctl"):
+            self.program(name, "exit 0")
+        self.program("virtual-gpu", 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
+        with open(os.path.join(share, "workloads", "mi308x_baseline.json"), "w") as file:
+            json.dump({"intensive": {"native": [{"run": "a", "high": {"p99": 19.6}, "low": {}}]}}, file)
+        self.patch = mock.patch.object(experiment, "__file__", os.path.join(share, "experiment.py"))
+        self.patch.start()
+        self.addCleanup(self.patch.stop)
+        self.out = os.path.join(root, "out")
+
+    def program(self, name, script):
+        path = os.path.join(self.bin, name)
+        with open(path, "w") as file:
+            file.write("#!/bin/sh\n" + script + "\n")
+        os.chmod(path, os.stat(path).st_mode | stat.S_IXUSR)
+
+    def dual_model(self, runs):
+        for one in runs:
+            record = dict(RECORD, **{key: one[key] for key in ("mode", "high", "low", "proof")})
+            with open(os.path.join(self.bin, one["mode"] + ".json"), "w") as file:
+                json.dump(record, file)
+        self.program("dual-model", 'while [ $# -gt 0 ]; do case "$1" in --mode) mode=$2;;'
+                     ' --json) json=$2;; esac; shift; done\n'
+                     '[ -f %s/$mode.json ] || { echo "dual-model run: no such luck" >&2; exit 1; }\n'
+                     'cp %s/$mode.json "$json"' % (self.bin, self.bin))
+
+    def main(self, *extra):
+        with mock.patch("builtins.print") as printed:
+            code = experiment.main(["--scenario", "intensive", "--seconds", "1", "--virtual",
+                                    "--out", self.out] + list(extra))
+        return code, "\n".join(str(call.args[0]) for call in printed.call_args_list if call.args)
+
+    def test_result_has_the_published_schema(self):
+        self.dual_model(four(2.2, 1.95))
+        code, text = self.main()
+        self.assertEqual(code, 0, text)
+        with open(os.path.join(self.out, "result.json")) as file:
+            result = json.load(file)
+        self.assertIs(result["simulated"], True)
+        self.assertEqual(result["device"]["compute_units"], 80)
+        self.assertEqual([(r["mode"], r["repeat"]) for r in result["runs"]],
+                         [("alone", 0), ("native", 0), ("native", 1), ("xsched-hsa", 0)])
+        for one in result["runs"]:
+            self.assertEqual(one["scenario"], "intensive")
+            self.assertLessEqual({"requests", "p50_ms", "p95_ms", "p99_ms", "max_ms", "mean_ms"},
+                                 set(one["high"]))
+            self.assertLessEqual({"iterations", "iter_per_s", "img_per_s"}, set(one["low"]))
+            self.assertLessEqual({"layer_loaded", "queues", "packets_held", "preemptions",
+                                  "packets_submitted", "packets_completed"}, set(one["proof"]))
+        self.assertTrue(result["verdict"]["proven"])
+
+    def test_reports_are_self_contained(self):
+        self.dual_model(four(2.2, 1.95))
+        self.main()
+        with open(os.path.join(self.out, "report.html"), encoding="utf-8") as file:
+            page = file.read()
+        self.assertIn("<svg", page)
+        self.assertIn("simulated", page)
+        self.assertIn("prefers-color-scheme", page)
+        self.assertIn("ASSUMED &lt;&amp;&gt;", page)
+        for outside in ("http://", "https://", "<script", "<link"):
+            self.assertNotIn(outside, page)
+        with open(os.path.join(self.out, "report.md"), encoding="utf-8") as file:
+            self.assertIn("| intensive | xsched-hsa | 200 |", file.read())
+
+    def test_unproven_run_fails_with_one_line(self):
+        self.dual_model(four(2.2, 1.95, layer_loaded=False))
+        code, text = self.main()
+        self.assertEqual(code, 1)
+        self.assertIn("proves nothing: the layer was not active", text)
+
+    def test_failed_run_is_reported_and_fails(self):
+        self.dual_model(four(2.2, 1.95)[:3])
+        code, text = self.main()
+        self.assertEqual(code, 1)
+        self.assertIn("intensive, xsched-hsa: exit code 1: dual-model run: no such luck", text)
+        with open(os.path.join(self.out, "result.json")) as file:
+            self.assertIn("failed", json.load(file)["runs"][3])
+
+    def test_bad_input_exits_2(self):
+        self.dual_model(four())
+        for arguments in (["--scenario", "x"], ["--seconds", "0"], ["--seconds", "x"], ["--bogus"]):
+            with self.assertRaises(SystemExit) as caught, mock.patch("sys.stderr"):
+                experiment.main(arguments)
+            self.assertEqual(caught.exception.code, 2, arguments)
+
+    def test_missing_program_exits_2(self):
+        with self.assertRaises(SystemExit) as caught, mock.patch("sys.stderr"):
+            experiment.main(["--virtual", "--out", self.out])
+        self.assertEqual(caught.exception.code, 2)
+
+
+class DeviceTest(unittest.TestCase):
+    def test_mi_gpu_is_found_by_its_target_version(self):
+        with tempfile.TemporaryDirectory() as root:
+            for node, version in ((0, 0), (1, 90402)):
+                os.makedirs("%s/nodes/%d" % (root, node))
+                with open("%s/nodes/%d/properties" % (root, node), "w") as file:
+                    file.write("simd_count 320\ngfx_target_version %d\n" % version)
+            self.assertEqual(experiment.real_gpu(root, root), "gfx942")
+            self.assertIsNone(experiment.real_gpu(root, root + "/kfd"))
+            with open(root + "/nodes/1/properties", "w") as file:
+                file.write("gfx_target_version 110000\n")
+            self.assertIsNone(experiment.real_gpu(root, root))
+
+
+class ChartTest(unittest.TestCase):
+    def test_charts_stay_small_and_keep_the_ends(self):
+        many = [(float(i), 1 + (i % 97) / 10) for i in range(50000)]
+        self.assertLess(len(svg_charts.timeline([("c", "l", many)])), 200_000)
+        self.assertEqual(svg_charts.thin(many)[-1], many[-1])
+        self.assertIn("No requests", svg_charts.latency_cdf([("c", "l", [])]))
+        self.assertIn("<svg", svg_charts.latency_cdf([("c", "l", [2.0])]))
+
+    def test_numbers_that_are_not_there_are_dashes(self):
+        self.assertEqual(report.number(None), "–")
+
+
+if __name__ == "__main__":
+    unittest.main()
