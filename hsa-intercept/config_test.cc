@@ -1,0 +1,59 @@
+#include "config.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <cstring>
+
+namespace xsched_hsa {
+namespace {
+
+TEST(ConfigTest, ParsesNamesAndNumbers) {
+  std::int32_t priority = -1;
+  EXPECT_TRUE(ParsePriority("low", &priority));
+  EXPECT_EQ(priority, 0);
+  EXPECT_TRUE(ParsePriority("normal", &priority));
+  EXPECT_EQ(priority, 7);
+  EXPECT_TRUE(ParsePriority("high", &priority));
+  EXPECT_EQ(priority, 15);
+  EXPECT_TRUE(ParsePriority("11", &priority));
+  EXPECT_EQ(priority, 11);
+}
+
+TEST(ConfigTest, RefusesWhatIsNoPriority) {
+  std::int32_t priority = 3;
+  for (const char* text : {"", "urgent", "-1", "16", "7x", "99999999999999999999"}) {
+    EXPECT_FALSE(ParsePriority(text, &priority)) << text;
+  }
+  EXPECT_EQ(priority, 3);
+}
+
+TEST(ConfigTest, ParsesLogLevels) {
+  LogLevel level;
+  EXPECT_TRUE(ParseLogLevel("debug", &level));
+  EXPECT_EQ(level, LogLevel::kDebug);
+  EXPECT_FALSE(ParseLogLevel("loud", &level));
+}
+
+TEST(ConfigTest, IsCompleteWhateverTheEnvironmentHolds) {
+  setenv("XSCHED_HSA_PRIORITY", "urgent", 1);
+  setenv("XSCHED_HSA_LOG", "off", 1);
+  setenv("XSCHED_HSA_SOCKET", std::string(300, 'x').c_str(), 1);
+  setenv("XSCHED_HSA_RUN_TOKEN", std::string(300, 'y').c_str(), 1);
+  Config config;
+  ReadConfig(&config);
+  EXPECT_EQ(config.priority, 7);
+  EXPECT_LT(std::strlen(config.socket_path), sizeof(config.socket_path));
+  EXPECT_LT(std::strlen(config.run_token), sizeof(config.run_token));
+  EXPECT_FALSE(config.disabled);
+  setenv("XSCHED_HSA_DISABLE", "1", 1);
+  ReadConfig(&config);
+  EXPECT_TRUE(config.disabled);
+  for (const char* name : {"XSCHED_HSA_PRIORITY", "XSCHED_HSA_LOG", "XSCHED_HSA_SOCKET",
+                           "XSCHED_HSA_RUN_TOKEN", "XSCHED_HSA_DISABLE"}) {
+    unsetenv(name);
+  }
+}
+
+}  // namespace
+}  // namespace xsched_hsa

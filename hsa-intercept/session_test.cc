@@ -1,0 +1,181 @@
+// The layer's half of the connection against controllers that are absent, silent, wrong or hostile.
+#include "session.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "clock.h"
+
+namespace xsched_hsa {
+namespace {
+
+int MakePage(std::size_t bytes, bool sealed) {
+  const int fd = memfd_create("page", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  EXPECT_EQ(ftruncate(fd, static_cast<off_t>(bytes)), 0);
+  const std::uint32_t head[2] = {kPageMagic, kAbiVersion};
+  EXPECT_EQ(pwrite(fd, head, sizeof(head), 0), static_cast<ssize_t>(sizeof(head)));
+  if (sealed) {
+    EXPECT_EQ(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
+  }
+  return fd;
+}
+
+void SendWelcome(int fd, const WelcomeMessage& welcome, const std::vector<int>& fds) {
+  iovec part{const_cast<WelcomeMessage*>(&welcome), sizeof(welcome)};
+  alignas(cmsghdr) char control[CMSG_SPACE(3 * sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (!fds.empty()) {
+    message.msg_control = control;
+    message.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
+    cmsghdr* c = CMSG_FIRSTHDR(&message);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
+    std::memcpy(CMSG_DATA(c), fds.data(), fds.size() * sizeof(int));
+  }
+  sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+WelcomeMessage GoodWelcome() {
+  WelcomeMessage welcome{};
+  welcome.header = {kWireMagic, kAbiVersion, WireType::kWelcome, sizeof(welcome)};
+  welcome.session_id = 42;
+  return welcome;
+}
+
+class SessionTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    char directory[] = "/tmp/xsched-session-XXXXXX";
+    ASSERT_NE(mkdtemp(directory), nullptr);
+    directory_ = directory;
+    std::snprintf(config_.socket_path, sizeof(config_.socket_path), "%s/s", directory);
+  }
+  void TearDown() override {
+    if (server_.joinable()) server_.join();
+    if (listener_ >= 0) close(listener_);
+    unlink(config_.socket_path);
+    rmdir(directory_.c_str());
+    Disconnect(&link_);
+  }
+  void Listen() {
+    listener_ = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strcpy(address.sun_path, config_.socket_path);
+    ASSERT_EQ(bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    ASSERT_EQ(listen(listener_, 4), 0);
+  }
+  void Serve(std::function<void(int, const HelloMessage&)> answer) {
+    Listen();
+    server_ = std::thread([this, answer] {
+      const int fd = accept(listener_, nullptr, nullptr);
+      HelloMessage hello{};
+      EXPECT_EQ(recv(fd, &hello, sizeof(hello), 0), static_cast<ssize_t>(sizeof(hello)));
+      answer(fd, hello);
+      close(fd);
+    });
+  }
+  bool TryConnect() { return Connect(config_, RuntimeVersion{1, 400}, &link_, why_, sizeof(why_)); }
+
+  std::string directory_;
+  Config config_;
+  SessionLink link_;
+  char why_[256] = {};
+  int listener_ = -1;
+  std::thread server_;
+};
+
+TEST_F(SessionTest, MapsThePagesItIsGiven) {
+  config_.priority = 15;
+  Serve([](int fd, const HelloMessage& hello) {
+    EXPECT_EQ(hello.header.magic, kWireMagic);
+    EXPECT_EQ(hello.priority, 15);
+    EXPECT_EQ(hello.namespace_pid, static_cast<std::uint32_t>(getpid()));
+    EXPECT_NE(hello.comm[0], '\0');
+    const int pages[] = {MakePage(sizeof(ProcessPage), true), MakePage(sizeof(UserPage), true),
+                         eventfd(0, EFD_NONBLOCK)};
+    SendWelcome(fd, GoodWelcome(), {pages[0], pages[1], pages[2]});
+    for (int page : pages) close(page);
+  });
+  ASSERT_TRUE(TryConnect()) << why_;
+  EXPECT_EQ(link_.id, 42u);
+  EXPECT_NE(link_.process_page, nullptr);
+  EXPECT_NE(link_.user_page, nullptr);
+  WaitForHangup(link_);  // the server closed: returns
+}
+
+TEST_F(SessionTest, SaysWhereNobodyAnswered) {
+  EXPECT_FALSE(TryConnect());
+  EXPECT_NE(std::string(why_).find(config_.socket_path), std::string::npos) << why_;
+}
+
+TEST_F(SessionTest, GivesUpOnAControllerThatAcceptsNobody) {
+  Listen();  // connects by the backlog, never answered
+  const std::uint64_t began_us = NowUs();
+  EXPECT_FALSE(TryConnect());
+  EXPECT_LT(NowUs() - began_us, 10'000'000u);
+}
+
+TEST_F(SessionTest, ReportsARefusal) {
+  Serve([](int fd, const HelloMessage&) {
+    WelcomeMessage refused = GoodWelcome();
+    refused.header.type = WireType::kRefused;
+    std::strcpy(refused.text, "table full");
+    SendWelcome(fd, refused, {});
+  });
+  EXPECT_FALSE(TryConnect());
+  EXPECT_NE(std::string(why_).find("table full"), std::string::npos) << why_;
+}
+
+TEST_F(SessionTest, RefusesAnotherAbiVersion) {
+  Serve([](int fd, const HelloMessage&) {
+    WelcomeMessage welcome = GoodWelcome();
+    welcome.header.abi_version = kAbiVersion + 1;
+    SendWelcome(fd, welcome, {});
+  });
+  EXPECT_FALSE(TryConnect());
+}
+
+TEST_F(SessionTest, RefusesPagesThatCouldShrinkUnderIt) {
+  Serve([](int fd, const HelloMessage&) {
+    const int pages[] = {MakePage(sizeof(ProcessPage), false), MakePage(sizeof(UserPage), true),
+                         eventfd(0, EFD_NONBLOCK)};
+    SendWelcome(fd, GoodWelcome(), {pages[0], pages[1], pages[2]});
+    for (int page : pages) close(page);
+  });
+  EXPECT_FALSE(TryConnect());
+  EXPECT_EQ(link_.process_page, nullptr);
+}
+
+TEST_F(SessionTest, RefusesPagesThatAreTooSmall) {
+  Serve([](int fd, const HelloMessage&) {
+    const int pages[] = {MakePage(4096, true), MakePage(sizeof(UserPage), true),
+                         eventfd(0, EFD_NONBLOCK)};
+    SendWelcome(fd, GoodWelcome(), {pages[0], pages[1], pages[2]});
+    for (int page : pages) close(page);
+  });
+  EXPECT_FALSE(TryConnect());
+}
+
+TEST_F(SessionTest, RefusesAWelcomeWithoutDescriptors) {
+  Serve([](int fd, const HelloMessage&) { SendWelcome(fd, GoodWelcome(), {}); });
+  EXPECT_FALSE(TryConnect());
+}
+
+}  // namespace
+}  // namespace xsched_hsa

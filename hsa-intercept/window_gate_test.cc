@@ -1,0 +1,259 @@
+#include "window_gate.h"
+
+#include <gtest/gtest.h>
+
+#include "clock.h"
+#include "test_ring.h"
+
+namespace xsched_hsa {
+namespace {
+
+constexpr std::uint32_t kHighLevel = kPriorityHigh + 1;
+
+class WindowGateTest : public testing::Test {
+ protected:
+  void Submit(std::uint64_t count, std::uint64_t kernel = 0x1000) {
+    const std::uint64_t first = ring_.Reserve(count);
+    for (std::uint64_t i = 0; i < count; ++i) ring_.Write(first + i, kernel, first + i);
+    gate_.Doorbell(ring_.queue(), first + count);
+  }
+  void Arm(std::uint32_t window_us = 1'000'000) {
+    ring_.slot().window_us = window_us;
+    ring_.slot().mode = kModeArmed;
+  }
+  void Close(std::uint64_t lease_us = kLeaseUs) {
+    ring_.urgency().lease_until_us = NowUs() + lease_us;
+    ring_.urgency().word = UrgencyWord(1, kHighLevel);
+  }
+  void Open() { ring_.urgency().word = UrgencyWord(2, 0); }
+  GateLook Look() {
+    GateLook look;
+    EXPECT_TRUE(gate_.Look(ring_.queue(), &look));
+    return look;
+  }
+  std::uint64_t TakeAll() {
+    std::uint64_t count = 0, tag = 0;
+    while (ring_.Take(&tag)) {
+      EXPECT_EQ(tag, expected_tag_++);
+      ++count;
+    }
+    return count;
+  }
+
+  TestRing ring_{256};
+  KernelTimes times_;
+  WindowGate gate_{TestRing::Api(), &times_};
+  std::uint64_t expected_tag_ = 0;
+};
+
+TEST_F(WindowGateTest, PublishesAtOnceWhileNotArmed) {
+  Close();  // urgency does not concern a queue that the controller has not armed
+  Submit(3);
+  EXPECT_EQ(ring_.published(), 3u);
+  EXPECT_EQ(ring_.doorbell(), 2u);
+}
+
+TEST_F(WindowGateTest, HoldsPacketsWhileMoreUrgentWorkIsActive) {
+  Arm();
+  Close();
+  Submit(5);
+  EXPECT_EQ(ring_.published(), 0u);
+  const GateLook look = Look();
+  EXPECT_TRUE(look.closed);
+  EXPECT_TRUE(look.backlog);
+  EXPECT_EQ(ring_.slot().packets_held, 5u);
+  EXPECT_EQ(ring_.slot().holds, 1u);
+}
+
+TEST_F(WindowGateTest, CountsEachHeldPacketOnce) {
+  Arm();
+  Close();
+  Submit(5);
+  Submit(2);
+  Look();
+  EXPECT_EQ(ring_.slot().packets_held, 7u);
+  EXPECT_EQ(ring_.slot().holds, 1u);
+}
+
+TEST_F(WindowGateTest, ReleasesHeldPacketsInOrderAfterUrgencyFalls) {
+  Arm();
+  Close();
+  Submit(5);
+  Open();
+  Look();
+  EXPECT_EQ(ring_.published(), 5u);
+  EXPECT_EQ(TakeAll(), 5u);
+  EXPECT_GT(ring_.slot().held_us + 1, 0u);
+  EXPECT_EQ(ring_.slot().gate_closed, 0u);
+}
+
+TEST_F(WindowGateTest, ClosesOnTheNextPublicationWithoutAnyWake) {
+  Arm();
+  Submit(1);
+  Close();
+  Submit(1);
+  EXPECT_EQ(ring_.published(), 1u);
+}
+
+TEST_F(WindowGateTest, DoesNotWaitForEqualOrLowerLevels) {
+  ring_.queue()->requested_priority = kPriorityHigh;
+  Arm();
+  Close();
+  Submit(4);
+  EXPECT_EQ(ring_.published(), 4u);
+}
+
+TEST_F(WindowGateTest, OpensWhenTheLeaseIsNotRenewed) {
+  Arm();
+  Close(0);
+  Submit(4);
+  EXPECT_EQ(ring_.published(), 4u);
+}
+
+TEST_F(WindowGateTest, IgnoresALeaseThatNoControllerGrants) {
+  Arm();
+  Close(3'600'000'000);
+  Submit(4);
+  EXPECT_EQ(ring_.published(), 4u);
+}
+
+TEST_F(WindowGateTest, HoldsByOrderUntilItsLeaseEnds) {
+  Arm();
+  ring_.slot().hold = 1;
+  ring_.slot().hold_lease_until_us = NowUs() + kLeaseUs;
+  Submit(2);
+  EXPECT_EQ(ring_.published(), 0u);
+  ring_.slot().hold_lease_until_us = NowUs();
+  Look();
+  EXPECT_EQ(ring_.published(), 2u);
+}
+
+TEST_F(WindowGateTest, ExposesOnlyTheWindow) {
+  Arm(250);  // two kernels of the unknown time (100 us) and the one that crosses the window's end
+  const std::uint64_t first = ring_.Reserve(10);
+  for (std::uint64_t i = 0; i < 10; ++i) ring_.Write(first + i, 0x1000 + i * 64, i);  // all unknown
+  gate_.Doorbell(ring_.queue(), first + 10);
+  EXPECT_EQ(ring_.published(), 3u);
+  std::uint64_t tag;
+  ASSERT_TRUE(ring_.Take(&tag));
+  const GateLook look = Look();
+  EXPECT_GT(look.poll_ns, 0u);
+  EXPECT_GE(ring_.published(), 4u);
+  EXPECT_LT(ring_.published(), 10u);
+}
+
+TEST_F(WindowGateTest, ExposesNothingBehindAKernelKnownToBeLong) {
+  const std::uint64_t first = ring_.Reserve(1);
+  ring_.Write(first, 0xbeef);
+  hsa_kernel_dispatch_packet_t packet{};
+  packet.kernel_object = 0xbeef;
+  packet.header = HSA_PACKET_TYPE_KERNEL_DISPATCH;
+  packet.grid_size_x = packet.workgroup_size_x = 64;
+  const auto key = times_.KeyOf(reinterpret_cast<const unsigned char*>(&packet));
+  times_.Observe(key, 18'000'000);
+  Arm(200);
+  gate_.Doorbell(ring_.queue(), first + 1);
+  Submit(3, 0xbeef);
+  EXPECT_EQ(ring_.published(), 1u);
+}
+
+TEST_F(WindowGateTest, ExposesAtLeastOnePacketWhateverTheWindow) {
+  Arm(1);
+  Submit(3);
+  EXPECT_EQ(ring_.published(), 1u);
+}
+
+TEST_F(WindowGateTest, StopsAtASlotThatIsNotWrittenYet) {
+  Arm();
+  const std::uint64_t first = ring_.Reserve(3);
+  ring_.Write(first, 1, 0);
+  ring_.Write(first + 2, 1, 2);
+  gate_.Doorbell(ring_.queue(), first + 3);  // a later producer rings first
+  EXPECT_EQ(ring_.published(), 1u);
+  ring_.Write(first + 1, 1, 1);
+  gate_.Doorbell(ring_.queue(), first + 2);
+  EXPECT_EQ(ring_.published(), 3u);
+  EXPECT_EQ(ring_.doorbell(), 2u);
+  EXPECT_EQ(TakeAll(), 3u);
+}
+
+// The pump disarms in the middle of an out-of-order announcement: the late producer, now on the
+// open path, must bring the packets behind its own with it.
+TEST_F(WindowGateTest, LatePublisherAfterDisarmCarriesWhatWasAnnouncedBehindIt) {
+  Arm();
+  const std::uint64_t first = ring_.Reserve(3);
+  ring_.Write(first + 1, 1, 1);
+  ring_.Write(first + 2, 1, 2);
+  gate_.Doorbell(ring_.queue(), first + 3);
+  ring_.slot().mode = 0;
+  Look();
+  EXPECT_EQ(ring_.published(), 0u);
+  ring_.Write(first, 1, 0);
+  gate_.Doorbell(ring_.queue(), first + 1);
+  EXPECT_EQ(ring_.published(), 3u);
+}
+
+TEST_F(WindowGateTest, LeavesAQueueAloneThatIsWrittenPastTheApi) {
+  Submit(1);
+  ring_.PublishPastTheApi(4);
+  Arm();
+  Close();
+  Look();
+  EXPECT_EQ(ring_.slot().state, kSlotForeign);
+  for (std::uint64_t i = 1; i < 4; ++i) ring_.Write(i, 1, i);
+  Submit(2);
+  EXPECT_EQ(ring_.published(), 6u);
+}
+
+TEST_F(WindowGateTest, FollowsHeadersWhereTheReadIndexLags) {
+  // A packet processor that invalidates headers at once but moves its read index in groups: the
+  // window has to go on. Invalidating through the ring stands for that.
+  Arm(150);
+  Submit(8);
+  EXPECT_EQ(ring_.published(), 2u);
+  const std::uint16_t invalid = HSA_PACKET_TYPE_INVALID;
+  for (int i = 0; i < 2; ++i) {
+    __atomic_store_n(reinterpret_cast<std::uint16_t*>(ring_.queue()->ring + i * 64), invalid,
+                     __ATOMIC_RELEASE);
+  }
+  Look();
+  EXPECT_GT(ring_.published(), 2u);
+}
+
+TEST_F(WindowGateTest, RetirePublishesEverythingAndKeepsTheLock) {
+  Arm();
+  Close();
+  Submit(6);
+  gate_.Retire(ring_.queue());
+  EXPECT_EQ(ring_.published(), 6u);
+  GateLook look;
+  EXPECT_FALSE(gate_.Look(ring_.queue(), &look));
+}
+
+TEST_F(WindowGateTest, WakesThePumpOnceForABacklog) {
+  Arm();
+  Close();
+  const std::uint64_t first = ring_.Reserve(2);
+  ring_.Write(first, 1);
+  ring_.Write(first + 1, 1);
+  EXPECT_TRUE(gate_.Doorbell(ring_.queue(), first + 1));
+  ring_.queue()->pump_watches = 1;
+  EXPECT_FALSE(gate_.Doorbell(ring_.queue(), first + 2));
+}
+
+TEST_F(WindowGateTest, RaisesUrgencyOnceUntilItIsDone) {
+  ring_.slot().mode = kModeRaise;
+  ring_.queue()->requested_priority = kPriorityHigh;
+  const std::uint64_t first = ring_.Reserve(2);
+  ring_.Write(first, 1);
+  ring_.Write(first + 1, 1);
+  EXPECT_TRUE(gate_.Doorbell(ring_.queue(), first + 1));
+  EXPECT_EQ(ring_.published(), 1u);
+  EXPECT_EQ(LevelOf(ring_.urgency().word), kHighLevel);
+  EXPECT_GT(ring_.urgency().lease_until_us, NowUs());
+  EXPECT_FALSE(gate_.Doorbell(ring_.queue(), first + 2));
+  EXPECT_EQ(ring_.slot().raises, 1u);
+}
+
+}  // namespace
+}  // namespace xsched_hsa
