@@ -1,9 +1,11 @@
 // device.h: one virtual MI GPU: pipes, hardware queue descriptors, workgroup dispatcher, CUs.
 //
 // Why        Contention between queues must come out of a mechanism, so the device executes at the
-//            granularity of workgroups on compute units. Memory, signals and ioctls are in ../driver.
+//            granularity of workgroups on compute units. Memory, signals and ioctls are in
+//            ../driver.
 // Threads    not thread-safe: the driver model calls every method under one lock per device. Time
-//            never runs backwards: each call's `now` is >= the previous one's (smaller ones are clamped).
+//            never runs backwards: each call's `now` is >= the previous one's (smaller ones are
+//            clamped).
 // Ownership  a queue's PacketSource is borrowed from CreateQueue until DestroyQueue returns.
 // Units      TimeNs: simulated nanoseconds. CU masks: bits as the KFD SET_CU_MASK ioctl takes them.
 // Errors     impossible arguments (unknown queue id, mask of the wrong size) return a Status; the
@@ -15,9 +17,10 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
-#include "packet_source.h"
 #include "device_params.h"
+#include "packet_source.h"
 
 namespace virtual_gpu {
 
@@ -27,9 +30,9 @@ inline constexpr TimeNs kNever = INT64_MAX;
 enum class Status { kOk, kUnknownQueue, kInvalidArgument, kNoSpace, kPreemptTimeout };
 
 struct QueueConfig {
-  std::uint64_t process = 0;         // queues of one process share a VMID
-  std::uint32_t priority = 7;        // KFD 0..15
-  bool active = true;                // percentage > 0 and a ring
+  std::uint64_t process = 0;   // queues of one process share a VMID
+  std::uint32_t priority = 7;  // KFD 0..15
+  bool active = true;          // percentage > 0 and a ring
 };
 
 // The counters are cumulative since the queue was created.
@@ -41,10 +44,15 @@ struct QueueStats {
   bool mapped = false, running = false;
   std::uint32_t resident_workgroups = 0;
 };
+// A CU by its place: SE within its XCC, CU within its SE.
+struct CuLocation {
+  std::uint32_t xcc = 0, se = 0, cu = 0;
+  bool operator==(const CuLocation&) const = default;
+};
 struct DeviceStats {
   std::uint64_t runlist_cycles = 0;
   std::uint64_t saved_waves = 0, saved_bytes = 0;
-  std::uint64_t events = 0;          // simulation events processed
+  std::uint64_t events = 0;  // simulation events processed
   TimeNs now = 0;
 };
 
@@ -56,10 +64,11 @@ class Device {
   // Each of the next four is one runlist cycle on hardware-scheduled parts: every queue of every
   // process leaves the device (waves saved), the change is made, and the queues are mapped again.
   // *returns_at is when the ioctl returns to its caller: after the unmap, before the remap is done.
-  virtual Status CreateQueue(TimeNs now, const QueueConfig& config, PacketSource* source, QueueId* id,
-                             TimeNs* returns_at) = 0;
+  virtual Status CreateQueue(TimeNs now, const QueueConfig& config, PacketSource* source,
+                             QueueId* id, TimeNs* returns_at) = 0;
   virtual Status DestroyQueue(TimeNs now, QueueId id, TimeNs* returns_at) = 0;
-  virtual Status UpdateQueue(TimeNs now, QueueId id, const QueueConfig& config, TimeNs* returns_at) = 0;
+  virtual Status UpdateQueue(TimeNs now, QueueId id, const QueueConfig& config,
+                             TimeNs* returns_at) = 0;
   virtual Status SetCuMask(TimeNs now, QueueId id, std::span<const std::uint32_t> mask,
                            TimeNs* returns_at) = 0;
 
@@ -79,6 +88,12 @@ class Device {
 
   virtual Status GetQueueStats(QueueId id, QueueStats* stats) const = 0;
   virtual DeviceStats GetStats() const = 0;
+  // The CUs that hold workgroups of the queue now; empty when unknown or none.
+  virtual std::vector<CuLocation> ResidentCus(QueueId id) const = 0;
+  // How many workgroups of such a kernel one CU holds. 0: none; the dispatch would never start, as
+  // on hardware, where ROCr refuses it (HSA_STATUS_ERROR_INVALID_ALLOCATION in the queue's
+  // handler).
+  virtual std::uint32_t Occupancy(const KernelCost& cost) const = 0;
 };
 
 }  // namespace virtual_gpu

@@ -24,30 +24,30 @@ struct DeviceParams {
   // Occupancy limits of one CU. [D] max_waves_per_simd, CDNA ISA documents
   std::uint32_t simds_per_cu = 4;
   std::uint32_t waves_per_simd = 8;
-  std::uint32_t vgprs_per_simd = 512;       // per lane; unified file on gfx90a and later
+  std::uint32_t vgprs_per_simd = 512;  // per lane; unified file on gfx90a and later
   std::uint32_t vgpr_granule = 8;
   std::uint32_t lds_bytes_per_cu = 65536;
-  std::uint32_t workgroups_per_cu = 32;     // [U] 16 or 32
+  std::uint32_t workgroups_per_cu = 32;  // [U] 16 or 32
 
   // Command processor. [S] kfd_device_queue_manager.c, [D] hqds dumps
   std::uint32_t pipes = 4;
-  std::uint32_t hqd_slots_per_pipe = 6;     // 24 usable with num_kcq=8
-  std::uint32_t processes_max = 13;         // VMIDs 3..15
-  TimeNs hqd_quantum_ns = 1'000'000;        // cp_hqd_quantum 0x111
-  TimeNs runlist_quantum_ns = 10'000'000;   // over-subscription; process_quantum
-  TimeNs packet_launch_ns = 1'000;          // [U] 0.5..5 us
-  TimeNs packet_other_ns = 500;             // [U] barrier and vendor packets
-  bool pipe_priority_effective = true;      // SPI arbitration by pipe priority
-  bool hardware_scheduler = true;           // HWS: every change is a cycle for everybody; false: MES
-  bool cwsr = true;                         // false: preemption drains running waves
+  std::uint32_t hqd_slots_per_pipe = 6;    // 24 usable with num_kcq=8
+  std::uint32_t processes_max = 13;        // VMIDs 3..15
+  TimeNs hqd_quantum_ns = 1'000'000;       // cp_hqd_quantum 0x111
+  TimeNs runlist_quantum_ns = 10'000'000;  // over-subscription; process_quantum
+  TimeNs packet_launch_ns = 1'000;         // [U] 0.5..5 us
+  TimeNs packet_other_ns = 500;            // [U] barrier and vendor packets
+  bool pipe_priority_effective = true;     // SPI arbitration by pipe priority
+  bool hardware_scheduler = true;          // HWS: every change is a cycle for everybody; false: MES
+  bool cwsr = true;                        // false: preemption drains running waves
 
   // Workgroups. Variation is what makes slots free one by one, as on hardware.
-  double workgroup_spread = 0.25;           // [U] uniform +- around workgroup_ns, 0..0.5
-  TimeNs grain_ns = 20'000;                 // simulation grain: see docs/virtual-gpu.md
+  double workgroup_spread = 0.25;  // [U] uniform +- around workgroup_ns, 0..0.5
+  TimeNs grain_ns = 20'000;        // simulation grain: see docs/virtual-gpu.md
 
   // Preemption costs. [U] nobody has published them; shown over their range
-  TimeNs runlist_cycle_ns = 200'000;        // 50'000..5'000'000: submit, dequeue, remap, no waves
-  double cwsr_bytes_per_ns = 100.0;         // save or restore bandwidth, 25 (PCIe)..5300 (HBM)
+  TimeNs runlist_cycle_ns = 200'000;          // 50'000..5'000'000: submit, dequeue, remap, no waves
+  double cwsr_bytes_per_ns = 100.0;           // save or restore bandwidth, 25 (PCIe)..5300 (HBM)
   TimeNs preempt_timeout_ns = 9'000'000'000;  // [S] queue_preemption_timeout_ms
 
   std::uint64_t seed = 1;

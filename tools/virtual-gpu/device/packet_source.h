@@ -3,9 +3,9 @@
 // Why        The device model knows time, pipes and compute units; it does not know memory. The
 //            driver model (../driver) owns rings, signals and address translation, and gives the
 //            device one PacketSource per queue. Replay mode gives it one made from a file.
-// Threads    all calls come from within a Device call, on the thread and under the lock of that call.
-// Ownership  the source outlives its queue on the device (Device::DestroyQueue).
-// Units      TimeNs is simulated nanoseconds since the device started.
+// Threads    all calls come from within a Device call, on the thread and under the lock of that
+// call. Ownership  the source outlives its queue on the device (Device::DestroyQueue). Units TimeNs
+// is simulated nanoseconds since the device started.
 #pragma once
 
 #include <cstdint>
@@ -17,19 +17,19 @@ using TimeNs = std::int64_t;
 // What one kernel dispatch asks of the device. Resources are per workgroup.
 struct KernelCost {
   std::uint64_t workgroups = 1;
-  std::uint32_t waves = 1;              // per workgroup, ceil(work-items / 64)
-  std::uint32_t vgprs = 8;              // per lane, as allocated (already rounded to the granule)
+  std::uint32_t waves = 1;  // per workgroup, ceil(work-items / 64)
+  std::uint32_t vgprs = 8;  // per lane, as allocated (already rounded to the granule)
   std::uint32_t lds_bytes = 0;
-  TimeNs workgroup_ns = 1000;           // how long one workgroup keeps its slot at full rate
+  TimeNs workgroup_ns = 1000;  // how long one workgroup keeps its slot at full rate
 };
 
 struct Packet {
   enum class Kind { kDispatch, kBarrierAnd, kBarrierOr, kBarrierValue, kVendor };
   Kind kind = Kind::kVendor;
-  bool barrier_bit = false;             // waits until all earlier packets of the queue completed
-  KernelCost cost;                      // kDispatch only
-  std::uint64_t index = 0;              // packet index in the queue
-  std::uint64_t cookie = 0;             // the source's own
+  bool barrier_bit = false;  // waits until all earlier packets of the queue completed
+  KernelCost cost;           // kDispatch only
+  std::uint64_t index = 0;   // packet index in the queue
+  std::uint64_t cookie = 0;  // the source's own
 };
 
 class PacketSource {

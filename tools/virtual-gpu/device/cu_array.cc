@@ -1,0 +1,123 @@
+#include "cu_array.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+namespace virtual_gpu {
+
+CuArray::CuArray(const Geometry& geometry)
+    : stride_(std::max(1u, geometry.workgroups_per_cu())),
+      leaves_(std::bit_ceil(std::max(2u, geometry.cu_count()))),
+      waves_max_(geometry.waves_per_cu()),
+      vgpr_units_max_(geometry.vgpr_units_per_cu()),
+      lds_bytes_max_(geometry.lds_bytes_per_cu()),
+      workgroups_max_(geometry.workgroups_per_cu()),
+      cus_(geometry.cu_count()),
+      residents_(std::size_t{geometry.cu_count()} * stride_),
+      finish_v_(residents_.size()),
+      tree_(std::size_t{leaves_} * 2) {
+  for (std::uint32_t cu = 0; cu < size(); ++cu) {
+    const CuLocation where = geometry.Locate(cu);
+    cus_[cu].xcc = static_cast<std::uint16_t>(where.xcc);
+    cus_[cu].se = static_cast<std::uint16_t>(where.se);
+    cus_[cu].bit = 1u << where.cu;
+  }
+  for (std::uint32_t i = 0; i < leaves_; ++i) tree_[leaves_ + i].cu = i;
+  for (std::uint32_t i = leaves_ - 1; i > 0; --i) tree_[i] = tree_[2 * i];
+}
+
+bool CuArray::FitsBeside(std::uint32_t cu, const Footprint& beside, std::int32_t count,
+                         const Footprint& fp) const {
+  const Cu& c = cus_[cu];
+  const auto n = static_cast<std::uint32_t>(count);  // modular: a negative count subtracts
+  return c.waves + n * beside.waves + fp.waves <= waves_max_ &&
+         c.vgpr_units + n * beside.vgpr_units + fp.vgpr_units <= vgpr_units_max_ &&
+         c.lds_bytes + n * beside.lds_bytes + fp.lds_bytes <= lds_bytes_max_ &&
+         c.workgroups + n + 1 <= workgroups_max_;
+}
+
+std::uint32_t CuArray::FreeSlots(std::uint32_t cu, const Footprint& fp) const {
+  const Cu& c = cus_[cu];
+  std::uint32_t slots = std::min((waves_max_ - c.waves) / fp.waves, workgroups_max_ - c.workgroups);
+  if (fp.vgpr_units) slots = std::min(slots, (vgpr_units_max_ - c.vgpr_units) / fp.vgpr_units);
+  if (fp.lds_bytes) slots = std::min(slots, (lds_bytes_max_ - c.lds_bytes) / fp.lds_bytes);
+  return slots;
+}
+
+void CuArray::Sync(std::uint32_t cu, TimeNs now) {
+  Cu& c = cus_[cu];
+  c.v += static_cast<double>(now - c.at) * c.rate;
+  c.at = now;
+  if (c.residents == 0) c.v = 0;  // keeps the clock's precision over long runs
+}
+
+void CuArray::Add(std::uint32_t cu, const Resident& resident, double finish_v,
+                  const Footprint& fp) {
+  Cu& c = cus_[cu];
+  const std::uint32_t i = c.residents++;
+  residents_[cu * stride_ + i] = resident;
+  finish_v_[cu * stride_ + i] = finish_v;
+  c.bundles = static_cast<std::uint16_t>(c.bundles + resident.bundle);
+  c.waves += fp.waves * resident.slots;
+  c.vgpr_units += fp.vgpr_units * resident.slots;
+  c.lds_bytes += fp.lds_bytes * resident.slots;
+  c.workgroups += resident.slots;
+  c.demand += fp.demand * resident.slots;
+  if (i == 0 || finish_v < c.next_v) {
+    c.next_v = finish_v;
+    c.next = static_cast<std::uint16_t>(i);
+  } else if (c.demand <= kDemandOne) {
+    return;  // neither the rate nor the next end changed
+  }
+  Schedule(cu);
+}
+
+void CuArray::Remove(std::uint32_t cu, std::uint32_t i, const Footprint& fp) {
+  Cu& c = cus_[cu];
+  Resident& gone = residents_[cu * stride_ + i];
+  c.bundles = static_cast<std::uint16_t>(c.bundles - gone.bundle);
+  c.waves -= fp.waves * gone.slots;
+  c.vgpr_units -= fp.vgpr_units * gone.slots;
+  c.lds_bytes -= fp.lds_bytes * gone.slots;
+  c.workgroups -= gone.slots;
+  c.demand -= fp.demand * gone.slots;
+  const std::uint32_t last = --c.residents;
+  gone = residents_[cu * stride_ + last];
+  finish_v_[cu * stride_ + i] = finish_v_[cu * stride_ + last];
+}
+
+void CuArray::Refresh(std::uint32_t cu) {
+  Cu& c = cus_[cu];
+  const double* finish = &finish_v_[cu * stride_];
+  std::uint32_t next = 0;
+  for (std::uint32_t i = 1; i < c.residents; ++i) {
+    if (finish[i] < finish[next]) next = i;
+  }
+  c.next = static_cast<std::uint16_t>(next);
+  c.next_v = c.residents ? finish[next] : 0;
+  Schedule(cu);
+}
+
+void CuArray::Schedule(std::uint32_t cu) {
+  Cu& c = cus_[cu];
+  c.rate = c.demand <= kDemandOne ? 1.0 : double{kDemandOne} / c.demand;
+  TimeNs time = kNever;
+  if (c.residents) {
+    const double left = (c.next_v - c.v) / c.rate;
+    // Never in the same nanosecond as its start, whatever the rounding: time must advance.
+    time = c.at + std::max<TimeNs>(left > 0 ? 1 : 0, static_cast<TimeNs>(std::ceil(left)));
+  }
+  std::size_t i = leaves_ + cu;
+  if (tree_[i].time == time) return;
+  tree_[i].time = time;
+  while (i > 1) {
+    i /= 2;
+    const Node& winner =
+        tree_[2 * i + 1].time < tree_[2 * i].time ? tree_[2 * i + 1] : tree_[2 * i];
+    if (tree_[i].time == winner.time && tree_[i].cu == winner.cu) return;
+    tree_[i] = winner;
+  }
+}
+
+}  // namespace virtual_gpu

@@ -1,0 +1,89 @@
+// cu_array.h: the compute units: what is resident, how fast it runs, and what ends next.
+//
+// Why        The innermost loop of the simulation: flat arrays, no allocation after construction.
+//            Residents of a CU share it: when their demands sum to more than one CU all slow down
+//            equally, so one virtual clock per CU gives every resident its end.
+// Units      v: a CU's virtual nanoseconds, which run at min(1, 1 / sum of demands) of real ones.
+// Limits     params.workgroups_per_cu residents per CU.
+// See        bundle.h for residents that stand for many workgroups; dispatcher.h for who places
+// them
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "geometry.h"
+
+namespace virtual_gpu {
+
+// One entry of a CU: `slots` workgroups side by side, `rounds` one after the other in each slot.
+struct Resident {
+  double start_v = 0;
+  std::uint32_t dispatch = 0;
+  std::uint32_t rounds = 1;
+  std::uint16_t slots = 1;
+  bool has_first = false;  // workgroup 0 of the dispatch is in its first round
+  bool fresh = false;      // its slots started together with it
+  bool bundle = false;     // worth splitting when somebody else waits for this CU
+};
+
+struct Cu {
+  double v = 0;
+  double rate = 1;
+  double next_v = 0;  // finish of the resident that ends first
+  TimeNs at = 0;      // when v was brought up to date
+  std::uint32_t demand = 0, waves = 0, vgpr_units = 0, lds_bytes = 0, workgroups = 0;
+  std::uint16_t residents = 0, bundles = 0;
+  std::uint16_t next = 0;  // index of the resident that ends first
+  std::uint16_t xcc = 0, se = 0;
+  std::uint32_t bit = 0;  // in its SE's word of a CuMask
+};
+
+class CuArray {
+ public:
+  explicit CuArray(const Geometry& geometry);
+
+  const Cu& at(std::uint32_t cu) const { return cus_[cu]; }
+  Resident& resident(std::uint32_t cu, std::uint32_t i) { return residents_[cu * stride_ + i]; }
+  const Resident& resident(std::uint32_t cu, std::uint32_t i) const {
+    return residents_[cu * stride_ + i];
+  }
+  double finish_v(std::uint32_t cu, std::uint32_t i) const { return finish_v_[cu * stride_ + i]; }
+  std::uint32_t size() const { return static_cast<std::uint32_t>(cus_.size()); }
+
+  // `count` workgroups of `beside` more (or, negative, fewer) than now: is there room for `fp`?
+  bool FitsBeside(std::uint32_t cu, const Footprint& beside, std::int32_t count,
+                  const Footprint& fp) const;
+  bool Fits(std::uint32_t cu, const Footprint& fp) const { return FitsBeside(cu, fp, 0, fp); }
+  std::uint32_t FreeSlots(std::uint32_t cu, const Footprint& fp) const;
+
+  // Brings the CU's clock to `now`; before any of the next three.
+  void Sync(std::uint32_t cu, TimeNs now);
+  void Add(std::uint32_t cu, const Resident& resident, double finish_v, const Footprint& fp);
+  void Remove(std::uint32_t cu, std::uint32_t i,
+              const Footprint& fp);  // the last one takes index i
+  void SetFinish(std::uint32_t cu, std::uint32_t i, double finish_v) {
+    finish_v_[cu * stride_ + i] = finish_v;
+  }
+  // After Remove and SetFinish: finds the next end again. Add does so by itself.
+  void Refresh(std::uint32_t cu);
+
+  TimeNs next_time() const { return tree_[1].time; }
+  std::uint32_t next_cu() const { return tree_[1].cu; }
+
+ private:
+  struct Node {
+    TimeNs time = kNever;
+    std::uint32_t cu = 0;
+  };
+  void Schedule(std::uint32_t cu);
+
+  std::uint32_t stride_, leaves_;
+  std::uint32_t waves_max_, vgpr_units_max_, lds_bytes_max_, workgroups_max_;
+  std::vector<Cu> cus_;
+  std::vector<Resident> residents_;  // [cu * stride_ + i]
+  std::vector<double> finish_v_;     // the same index
+  std::vector<Node> tree_;           // winner tree over the CUs' next ends; [1] is the earliest
+};
+
+}  // namespace virtual_gpu

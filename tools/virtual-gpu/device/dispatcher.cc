@@ -1,0 +1,273 @@
+#include "dispatcher.h"
+
+#include <algorithm>
+
+namespace virtual_gpu {
+
+Dispatcher::Dispatcher(const DeviceParams& params, const Geometry& geometry)
+    : geometry_(geometry),
+      bundler_(params),
+      random_(params.seed),
+      cus_(geometry),
+      streams_(std::max(1u, params.pipes)),
+      last_pipe_(geometry.xccs(), 0),
+      contended_at_(geometry.xccs(), -kCalmNs),
+      left_(std::max(1u, params.workgroups_per_cu)) {}
+
+std::uint32_t Dispatcher::AddDispatch(Queue* queue, const Packet& packet, TimeNs now) {
+  std::uint32_t id;
+  if (free_.empty()) {
+    id = static_cast<std::uint32_t>(dispatches_.size());
+    dispatches_.emplace_back();
+  } else {
+    id = free_.back();
+    free_.pop_back();
+  }
+  Dispatch& d = dispatches_[id];
+  d = Dispatch{};
+  d.queue = queue;
+  d.packet = packet;
+  d.fp = geometry_.MakeFootprint(packet.cost);
+  d.workgroup_ns = static_cast<double>(std::max<TimeNs>(1, packet.cost.workgroup_ns));
+  d.start = now;
+  d.pool = packet.cost.workgroups;
+  const std::uint32_t xccs = geometry_.xccs();
+  for (std::uint32_t xcc = 0; xcc < xccs; ++xcc) {
+    d.share[xcc].pool = d.pool / xccs + (xcc < d.pool % xccs);
+  }
+  return id;
+}
+
+void Dispatcher::RemoveDispatch(std::uint32_t id) {
+  dispatches_[id].queue = nullptr;
+  free_.push_back(id);
+}
+
+void Dispatcher::StartStream(std::uint32_t pipe, std::uint32_t dispatch, std::uint32_t priority,
+                             TimeNs now) {
+  now_ = now;
+  streams_[pipe] = {dispatch, priority};
+  dispatches_[dispatch].pipe = pipe;
+  for (std::uint32_t xcc = 0; xcc < geometry_.xccs(); ++xcc) {
+    while (TryHead(pipe, xcc)) {
+    }
+  }
+  CheckLaunched(dispatch);
+  RetryReturned();
+}
+
+void Dispatcher::StopStream(std::uint32_t pipe) {
+  if (streams_[pipe].dispatch == kNone) return;
+  dispatches_[streams_[pipe].dispatch].pipe = kNone;
+  streams_[pipe].dispatch = kNone;
+}
+
+void Dispatcher::ProcessNext() {
+  now_ = std::max(now_, cus_.next_time());
+  const std::uint32_t cu = cus_.next_cu();
+  cus_.Sync(cu, now_);
+  const std::uint32_t i = cus_.at(cu).next;
+  const Resident ended = cus_.resident(cu, i);
+  const std::uint32_t xcc = cus_.at(cu).xcc;
+  RemoveResident(cu, i);
+  cus_.Refresh(cu);
+  Dispatch& d = dispatches_[ended.dispatch];
+  if (ended.rounds > 1) {
+    --d.share[xcc].rounds_held;
+    --d.rounds_held;
+  }
+  Finished(ended.dispatch, std::uint64_t{ended.slots} * ended.rounds, ended.has_first);
+  FillCu(cu);
+  if (ended.rounds > 1) CheckLaunched(ended.dispatch);
+  RetryReturned();
+}
+
+bool Dispatcher::HeadReady(const Stream& stream, std::uint32_t xcc) const {
+  if (stream.dispatch == kNone) return false;
+  const Dispatch& d = dispatches_[stream.dispatch];
+  return d.share[xcc].pool > 0 && d.queue->saved[xcc].empty() && d.fp.occupancy > 0;
+}
+
+bool Dispatcher::Allowed(const Queue& queue, std::uint32_t cu) const {
+  const Cu& c = cus_.at(cu);
+  return queue.mask.se_bits[c.xcc * geometry_.ses() + c.se] & c.bit;
+}
+
+std::uint32_t Dispatcher::HeadSe(Queue* queue, std::uint32_t xcc) const {
+  const std::uint32_t ses = geometry_.ses();
+  std::uint32_t se = queue->next_se[xcc];
+  for (std::uint32_t tried = 0; tried < ses; ++tried, se = se + 1 < ses ? se + 1 : 0) {
+    if (queue->mask.se_bits[xcc * ses + se]) {
+      queue->next_se[xcc] = static_cast<std::uint8_t>(se);
+      return se;
+    }
+  }
+  return kNone;
+}
+
+std::uint32_t Dispatcher::PickCu(const Dispatch& d, std::uint32_t xcc, std::uint32_t se) const {
+  std::uint32_t best = kNone, best_waves = UINT32_MAX;
+  std::uint32_t cu = geometry_.FirstCu(xcc, se);
+  for (std::uint32_t bits = d.queue->mask.se_bits[xcc * geometry_.ses() + se]; bits;
+       bits >>= 1, ++cu) {
+    if ((bits & 1) && cus_.at(cu).waves < best_waves && cus_.Fits(cu, d.fp)) {
+      best = cu;
+      best_waves = cus_.at(cu).waves;
+    }
+  }
+  return best;
+}
+
+// Whose head takes a slot on this CU: the highest priority, round-robin among equals.
+std::uint32_t Dispatcher::PickPipe(std::uint32_t cu) const {
+  const Cu& c = cus_.at(cu);
+  const auto pipes = static_cast<std::uint32_t>(streams_.size());
+  std::uint32_t best = kNone;
+  for (std::uint32_t k = 1, pipe = last_pipe_[c.xcc]; k <= pipes; ++k) {
+    pipe = pipe + 1 < pipes ? pipe + 1 : 0;
+    const Stream& stream = streams_[pipe];
+    if (best != kNone && stream.priority <= streams_[best].priority) continue;
+    if (!HeadReady(stream, c.xcc)) continue;
+    const Dispatch& d = dispatches_[stream.dispatch];
+    if (HeadSe(d.queue, c.xcc) == c.se && Allowed(*d.queue, cu) && cus_.Fits(cu, d.fp)) best = pipe;
+  }
+  return best;
+}
+
+// Places the head workgroup of the pipe in this XCC, wherever it wants to go. False: it waits.
+bool Dispatcher::TryHead(std::uint32_t pipe, std::uint32_t xcc) {
+  if (!HeadReady(streams_[pipe], xcc)) return false;
+  const Dispatch& d = dispatches_[streams_[pipe].dispatch];
+  const std::uint32_t se = HeadSe(d.queue, xcc);
+  if (se == kNone) return false;
+  const std::uint32_t cu = PickCu(d, xcc, se);
+  if (cu == kNone) {
+    Waits(pipe, xcc, se);
+    return false;
+  }
+  Place(pipe, xcc, cu);
+  return true;
+}
+
+void Dispatcher::AdvanceHead(std::uint32_t pipe, std::uint32_t xcc, std::uint32_t stop_se) {
+  while (HeadReady(streams_[pipe], xcc) &&
+         HeadSe(dispatches_[streams_[pipe].dispatch].queue, xcc) != stop_se) {
+    if (!TryHead(pipe, xcc)) return;
+  }
+}
+
+// A CU has room: who waited for it gets it.
+void Dispatcher::FillCu(std::uint32_t cu) {
+  const std::uint32_t xcc = cus_.at(cu).xcc, se = cus_.at(cu).se;
+  do {
+    if (!restoring_.empty()) RestoreOn(cu);
+    std::uint32_t served = 0;
+    for (std::uint32_t pipe = PickPipe(cu); pipe != kNone; pipe = PickPipe(cu)) {
+      last_pipe_[xcc] = pipe;
+      served |= 1u << pipe;
+      Place(pipe, xcc, cu);
+      AdvanceHead(pipe, xcc, se);
+    }
+    for (std::uint32_t pipe = 0; served >> pipe; ++pipe) {
+      if ((served >> pipe & 1) && HeadReady(streams_[pipe], xcc) &&
+          HeadSe(dispatches_[streams_[pipe].dispatch].queue, xcc) == se) {
+        Waits(pipe, xcc, se);
+      }
+    }
+  } while (Reclaim(cu));
+}
+
+void Dispatcher::FillAll(TimeNs now) {
+  now_ = now;
+  const auto pipes = static_cast<std::uint32_t>(streams_.size());
+  for (Queue* queue : std::vector<Queue*>(restoring_)) {
+    for (std::uint32_t xcc = 0; xcc < geometry_.xccs(); ++xcc) RestoreInto(queue, xcc, kNone);
+  }
+  for (std::uint32_t xcc = 0; xcc < geometry_.xccs(); ++xcc) {
+    for (std::uint32_t priority = 3; priority-- > 0;) {
+      for (bool placed = true; placed;) {
+        placed = false;
+        for (std::uint32_t pipe = 0; pipe < pipes; ++pipe) {
+          if (streams_[pipe].priority == priority) placed |= TryHead(pipe, xcc);
+        }
+      }
+    }
+  }
+  RetryReturned();
+}
+
+// Rounds that came back to a dispatch may find room elsewhere at once.
+void Dispatcher::RetryReturned() {
+  while (!returned_.empty()) {
+    const std::uint64_t back = returned_.back();
+    returned_.pop_back();
+    const Dispatch& d = dispatches_[back >> 8];
+    if (d.queue == nullptr || d.pipe == kNone) continue;
+    while (TryHead(d.pipe, back & 0xff)) {
+    }
+  }
+}
+
+// Could another head use this CU, or one of the slots that the pipe's dispatch is about to take?
+bool Dispatcher::Contended(std::uint32_t pipe, std::uint32_t cu, std::uint32_t free_slots) const {
+  const std::uint32_t xcc = cus_.at(cu).xcc;
+  for (const Queue* queue : restoring_) {
+    if (!queue->saved[xcc].empty()) return true;
+  }
+  const Dispatch& own = dispatches_[streams_[pipe].dispatch];
+  for (std::uint32_t other = 0; other < streams_.size(); ++other) {
+    if (other == pipe || !HeadReady(streams_[other], xcc)) continue;
+    const Dispatch& d = dispatches_[streams_[other].dispatch];
+    if (Allowed(*d.queue, cu) && cus_.FitsBeside(cu, own.fp, free_slots > 1 ? 1 : 0, d.fp)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void Dispatcher::Place(std::uint32_t pipe, std::uint32_t xcc, std::uint32_t cu) {
+  const std::uint32_t id = streams_[pipe].dispatch;
+  Dispatch& d = dispatches_[id];
+  Queue& queue = *d.queue;
+  const std::uint32_t se = cus_.at(cu).se;
+  queue.next_se[xcc] = static_cast<std::uint8_t>(se + 1 < geometry_.ses() ? se + 1 : 0);
+  cus_.Sync(cu, now_);
+  ShapeQuestion question{d.share[xcc].pool, cus_.FreeSlots(cu, d.fp), queue.mask.cus_per_xcc[xcc],
+                         d.fp.occupancy,    d.workgroup_ns,           false};
+  if (Contended(pipe, cu, question.free_slots)) contended_at_[xcc] = now_;
+  question.contended = now_ - contended_at_[xcc] < kCalmNs;
+  const Shape shape = bundler_.Choose(question);
+  const bool many = shape.slots > 1 || shape.rounds > 1;
+  if (many && !question.contended && cus_.at(cu).residents > 0) {
+    Merge(id, cu, shape);
+    return;
+  }
+  Resident resident;
+  resident.dispatch = id;
+  resident.slots = static_cast<std::uint16_t>(shape.slots);
+  resident.rounds = shape.rounds;
+  resident.fresh = RoundsBefore(d) < 0.5;
+  const double duration = bundler_.DrawDuration(shape, d.workgroup_ns, &random_);
+  AddResident(cu, resident, cus_.at(cu).v + duration);
+}
+
+// The pipe's head found no room in this SE: whatever stands there for many workgroups and would
+// leave room for it when a single one ends comes apart.
+void Dispatcher::Waits(std::uint32_t pipe, std::uint32_t xcc, std::uint32_t se) {
+  const std::uint32_t id = streams_[pipe].dispatch;
+  const Dispatch& d = dispatches_[id];
+  std::uint32_t cu = geometry_.FirstCu(xcc, se);
+  for (std::uint32_t bits = d.queue->mask.se_bits[xcc * geometry_.ses() + se]; bits;
+       bits >>= 1, ++cu) {
+    if (!(bits & 1)) continue;
+    for (std::uint32_t i = cus_.at(cu).residents; cus_.at(cu).bundles && i-- > 0;) {
+      const Resident& resident = cus_.resident(cu, i);
+      if (!resident.bundle || resident.dispatch == id) continue;
+      if (!cus_.FitsBeside(cu, dispatches_[resident.dispatch].fp, -1, d.fp)) continue;
+      contended_at_[xcc] = now_;
+      SplitInPlace(cu, i);
+    }
+  }
+}
+
+}  // namespace virtual_gpu

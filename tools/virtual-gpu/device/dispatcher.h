@@ -1,0 +1,111 @@
+// dispatcher.h: gives workgroups of the pipes' dispatches to CUs, and takes them off again.
+//
+// Why        Contention happens here. Each XCC hands out its share of a dispatch in order: the head
+//            workgroup waits for its SE (round-robin over the SEs that the CU mask leaves), and
+//            takes the CU with the fewest waves there that has room. A slot that becomes free goes
+//            to the highest pipe priority whose head fits, else round-robin over the pipes; waves
+//            that come back from a save area go first.
+// Threads    none of its own; called by HwsDevice only.
+// Ownership  dispatches are its own; queues are borrowed until DropQueue.
+// Errors     nothing fails here. A dispatch that fits no CU, or whose queue has no CU in an XCC,
+//            waits for ever, as on hardware.
+// See        bundle.h for what a resident stands for
+#pragma once
+
+#include <vector>
+
+#include "bundle.h"
+#include "queue_state.h"
+
+namespace virtual_gpu {
+
+class Dispatcher {
+ public:
+  Dispatcher(const DeviceParams& params, const Geometry& geometry);
+
+  // Dispatches. Launching happens while a dispatch streams on a pipe.
+  std::uint32_t AddDispatch(Queue* queue, const Packet& packet, TimeNs now);
+  const Dispatch& dispatch(std::uint32_t id) const { return dispatches_[id]; }
+  void RemoveDispatch(std::uint32_t id);
+  void StartStream(std::uint32_t pipe, std::uint32_t dispatch, std::uint32_t priority, TimeNs now);
+  void StopStream(std::uint32_t pipe);
+
+  TimeNs next_time() const { return cus_.next_time(); }
+  void ProcessNext();  // the event at next_time()
+
+  // Dispatches whose last workgroup was launched, or finished, since the caller last looked.
+  bool HasOutcomes() const { return !launched_.empty() || !completed_.empty(); }
+  std::vector<std::uint32_t>& launched() { return launched_; }
+  std::vector<std::uint32_t>& completed() { return completed_; }
+  void ReportDone();  // WorkgroupsDone for what finished since the last call
+  void ReportDone(std::uint32_t dispatch);
+
+  // Saves the running workgroups of one queue, or of all (null), off the CUs.
+  void Freeze(const Queue* queue, TimeNs now);
+  // The queue is mapped: its saved workgroups go back to CUs as far as they fit.
+  void Restore(Queue* queue, TimeNs now);
+  // Without CWSR: splits all bundles so that nothing starts, and says when the last one ends.
+  TimeNs Drain(TimeNs now);
+  // Kills what the queue has anywhere, without reporting.
+  void DropQueue(Queue* queue, TimeNs now);
+  // CUs have become free outside an event: tries all waiting heads.
+  void FillAll(TimeNs now);
+
+  const CuArray& cus() const { return cus_; }
+  std::uint64_t saved_waves() const { return saved_waves_; }
+  std::uint64_t saved_bytes() const { return saved_bytes_; }
+
+ private:
+  struct Stream {
+    std::uint32_t dispatch = kNone;
+    std::uint32_t priority = 0;
+  };
+
+  // placing (dispatcher.cc)
+  bool HeadReady(const Stream& stream, std::uint32_t xcc) const;
+  bool Allowed(const Queue& queue, std::uint32_t cu) const;
+  std::uint32_t HeadSe(Queue* queue, std::uint32_t xcc) const;
+  std::uint32_t PickCu(const Dispatch& dispatch, std::uint32_t xcc, std::uint32_t se) const;
+  std::uint32_t PickPipe(std::uint32_t cu) const;
+  bool TryHead(std::uint32_t pipe, std::uint32_t xcc);
+  void AdvanceHead(std::uint32_t pipe, std::uint32_t xcc, std::uint32_t stop_se);
+  void Place(std::uint32_t pipe, std::uint32_t xcc, std::uint32_t cu);
+  void FillCu(std::uint32_t cu);
+  bool Contended(std::uint32_t pipe, std::uint32_t cu, std::uint32_t free_slots) const;
+  void Waits(std::uint32_t pipe, std::uint32_t xcc, std::uint32_t se);
+  void RetryReturned();
+
+  // residents (residents.cc)
+  void AddResident(std::uint32_t cu, Resident resident, double finish_v);
+  void RemoveResident(std::uint32_t cu, std::uint32_t i);
+  void Finished(std::uint32_t dispatch, std::uint64_t count, bool first);
+  void CheckLaunched(std::uint32_t dispatch);
+  void ReturnToPool(std::uint32_t dispatch, std::uint32_t xcc, std::uint64_t count);
+  double RoundsBefore(const Dispatch& dispatch) const;
+  void SplitInPlace(std::uint32_t cu, std::uint32_t i);
+  void Merge(std::uint32_t dispatch, std::uint32_t cu, const Shape& shape);
+  bool Reclaim(std::uint32_t cu);
+  bool ReclaimFor(std::uint32_t dispatch, std::uint32_t xcc);
+  void Save(std::uint32_t cu, std::uint32_t i);
+  void RestoreOn(std::uint32_t cu);
+  void RestoreInto(Queue* queue, std::uint32_t xcc, std::uint32_t only_cu);
+  std::uint32_t CuForSaved(const Queue& queue, const SavedWorkgroup& saved, std::uint32_t xcc,
+                           std::uint32_t only_cu) const;
+
+  const Geometry& geometry_;
+  Bundler bundler_;
+  Random random_;
+  CuArray cus_;
+  TimeNs now_ = 0;
+  std::vector<Dispatch> dispatches_;
+  std::vector<std::uint32_t> free_, dirty_, launched_, completed_;
+  std::vector<Stream> streams_;
+  std::vector<std::uint32_t> last_pipe_;  // per XCC: served last, for round-robin
+  std::vector<TimeNs> contended_at_;      // per XCC: when somebody last had to wait
+  std::vector<Queue*> restoring_;         // mapped queues with saved workgroups that did not fit
+  std::vector<double> left_;              // scratch for splits
+  std::vector<std::uint64_t> returned_;   // dispatch << 8 | xcc: rounds came back to its pool
+  std::uint64_t saved_waves_ = 0, saved_bytes_ = 0;
+};
+
+}  // namespace virtual_gpu

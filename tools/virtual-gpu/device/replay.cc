@@ -1,0 +1,131 @@
+#include "replay.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace virtual_gpu {
+namespace {
+
+// The host program of one queue and its ring, without memory.
+class Program final : public PacketSource {
+ public:
+  explicit Program(const ReplayQueue& queue) : queue_(queue), due_(queue.start_ns) {}
+
+  // When the host does something next: starts a repeat, or submits a packet of the running one.
+  TimeNs NextAction() const {
+    if (running_) return visible_ < queue_.kernels.size() ? NextLaunch() : kNever;
+    return queue_.repeat > 0 && latencies_.size() >= queue_.repeat ? kNever : due_;
+  }
+  void Act(TimeNs now) {
+    if (!running_) {
+      running_ = true;
+      started_ = now;
+      visible_ = consumed_ = completed_ = 0;
+    }
+    while (visible_ < queue_.kernels.size() && NextLaunch() <= now) ++visible_;
+  }
+
+  bool Next(Packet* packet) override {
+    if (consumed_ >= visible_) return false;
+    packet->kind = Packet::Kind::kDispatch;
+    packet->barrier_bit = true;
+    packet->cost = queue_.kernels[consumed_];
+    packet->index = total_ + consumed_;
+    return true;
+  }
+  void RereadWriteIndex() override {}
+  bool DependenciesMet(const Packet&) override { return true; }
+  void Consume(const Packet&) override { ++consumed_; }
+  void WorkgroupsDone(const Packet&, std::uint64_t, bool) override {}
+  void Complete(const Packet&, TimeNs, TimeNs end) override {
+    if (++completed_ < queue_.kernels.size()) return;
+    latencies_.push_back(end - started_);
+    total_ += queue_.kernels.size();
+    running_ = false;
+    visible_ = consumed_ = completed_ = 0;
+    due_ = queue_.period_ns ? std::max(end, started_ + *queue_.period_ns) : end;
+  }
+
+  const std::vector<TimeNs>& latencies() const { return latencies_; }
+  double Repeats() const {
+    return static_cast<double>(latencies_.size()) +
+           static_cast<double>(completed_) / static_cast<double>(queue_.kernels.size());
+  }
+
+ private:
+  TimeNs NextLaunch() const {
+    return started_ + static_cast<TimeNs>(visible_) * queue_.launch_gap_ns;
+  }
+
+  const ReplayQueue& queue_;
+  TimeNs due_, started_ = 0;
+  bool running_ = false;
+  std::size_t visible_ = 0, consumed_ = 0, completed_ = 0;
+  std::uint64_t total_ = 0;
+  std::vector<TimeNs> latencies_;
+};
+
+}  // namespace
+
+TimeNs Percentile(std::vector<TimeNs> latencies, double percent) {
+  if (latencies.empty()) return 0;
+  std::sort(latencies.begin(), latencies.end());
+  const double rank = std::ceil(percent / 100 * static_cast<double>(latencies.size()));
+  const auto index = static_cast<std::size_t>(std::max(1.0, rank)) - 1;
+  return latencies[std::min(index, latencies.size() - 1)];
+}
+
+ReplayResult Replay(const ReplayInput& input) {
+  const std::unique_ptr<Device> device = Device::Create(input.params);
+  std::vector<std::unique_ptr<Program>> programs;
+  std::vector<QueueId> ids;
+  TimeNs now = 0;
+  for (const ReplayQueue& queue : input.queues) {
+    programs.push_back(std::make_unique<Program>(queue));
+    QueueId id = 0;
+    device->CreateQueue(now, queue.config, programs.back().get(), &id, &now);
+    if (!queue.cu_mask.empty()) device->SetCuMask(now, id, queue.cu_mask, &now);
+    ids.push_back(id);
+  }
+  // Setting up is over when nothing but the programs' own start can happen.
+  while (device->NextEvent() != kNever) device->AdvanceTo(now = device->NextEvent());
+  const TimeNs end = now + input.duration_ns;
+  for (;;) {
+    TimeNs host = kNever;
+    std::size_t who = 0;
+    for (std::size_t i = 0; i < programs.size(); ++i) {
+      const TimeNs action = programs[i]->NextAction();
+      if (action < host) {
+        host = action;
+        who = i;
+      }
+    }
+    const TimeNs event = device->NextEvent();
+    const TimeNs next = std::max(now, std::min(host, event));
+    if (std::min(host, event) == kNever || next > end) break;
+    now = next;
+    if (host <= event) {
+      device->AdvanceTo(now);
+      programs[who]->Act(now);
+      device->Kick(now, ids[who]);
+    } else {
+      // Up to the next host action, one event at a time: a completion may move that action ahead.
+      device->AdvanceTo(now);
+    }
+  }
+  device->AdvanceTo(end);
+  ReplayResult result;
+  result.duration_ns = input.duration_ns;
+  result.device = device->GetStats();
+  for (std::size_t i = 0; i < programs.size(); ++i) {
+    ReplayQueueResult queue;
+    queue.name = input.queues[i].name;
+    queue.latencies_ns = programs[i]->latencies();
+    queue.repeats_per_s = programs[i]->Repeats() / (static_cast<double>(input.duration_ns) / 1e9);
+    device->GetQueueStats(ids[i], &queue.stats);
+    result.queues.push_back(std::move(queue));
+  }
+  return result;
+}
+
+}  // namespace virtual_gpu

@@ -1,0 +1,184 @@
+// runlist.cc: HwsDevice's hardware scheduler: what is mapped, and the cycle behind every change.
+//
+// On hardware-scheduled parts UNMAP_QUEUES takes all queues of all processes off, waves saved, and
+// a new RUN_LIST maps them again (unmap_queues_cpsch, map_queues_cpsch in
+// kfd_device_queue_manager.c). The ioctl returns in between. A change that arrives during a cycle
+// is served after it; nothing runs in between, because the queues' waves are still on their way.
+
+#include <algorithm>
+
+#include "hws_device.h"
+
+namespace virtual_gpu {
+
+TimeNs HwsDevice::CopyTime(std::uint64_t bytes) const {
+  return static_cast<TimeNs>(static_cast<double>(bytes) /
+                             std::max(1e-6, params_.cwsr_bytes_per_ns));
+}
+
+// What CWSR moves: of the queues that are, or are about to be, on the device.
+std::uint64_t HwsDevice::SavedBytes(const Queue* only) const {
+  std::uint64_t bytes = 0;
+  for (const auto& queue : queues_) {
+    if (queue->config.active && (only == nullptr || queue.get() == only)) {
+      bytes += queue->saved_bytes;
+    }
+  }
+  return bytes;
+}
+
+void HwsDevice::Unmap(Queue* queue) {
+  if (!queue->mapped) return;
+  const std::uint32_t index = PipeOf(*queue);
+  if (pipes_[index].queue == queue) Disconnect(index);
+  std::erase(pipes_[index].queues, queue);
+  queue->mapped = false;
+  queue->blocked = false;
+}
+
+void HwsDevice::UnmapAll() {
+  for (const auto& queue : queues_) Unmap(queue.get());
+}
+
+// Queues leave the device. `only`: the one that changes; without HWS (MES) the others stay. False:
+// without CWSR the running waves would take longer to drain than the driver waits.
+bool HwsDevice::BeginCycle(TimeNs now, Queue* only, TimeNs* returns_at) {
+  Queue* leaves = params_.hardware_scheduler ? nullptr : only;
+  const bool nobody = !params_.hardware_scheduler && only == nullptr;  // MES adds a queue
+  const bool under_way = remap_at_ != kNever;
+  TimeNs drained = now;
+  if (!nobody && !params_.cwsr) {
+    for (const auto& queue : queues_) {
+      if (queue->mapped && pipes_[PipeOf(*queue)].queue == queue.get()) {
+        Disconnect(PipeOf(*queue));
+      }
+    }
+    drained = dispatcher_.Drain(now);
+    if (drained - now > params_.preempt_timeout_ns) {
+      for (std::uint32_t pipe = 0; pipe < pipes_.size(); ++pipe) Schedule(pipe);
+      return false;
+    }
+  }
+  if (!nobody) {
+    leaves ? Unmap(leaves) : UnmapAll();
+    if (params_.cwsr) dispatcher_.Freeze(leaves, now);
+  }
+  rotate_runlist_at_ = kNever;
+  ++runlist_cycles_;
+  const TimeNs start = std::max(drained, under_way ? remap_at_ : now);
+  *returns_at = start + params_.runlist_cycle_ns / 2 + (nobody ? 0 : CopyTime(SavedBytes(leaves)));
+  return true;
+}
+
+void HwsDevice::EndCycle(TimeNs unmapped_at) {
+  remap_at_ = unmapped_at + params_.runlist_cycle_ns / 2 + CopyTime(SavedBytes(nullptr));
+  if (!params_.hardware_scheduler) dispatcher_.FillAll(now_);
+}
+
+// Which active queues are on the runlist now: all of them if they fit the VMIDs and HQD slots, else
+// the next ones in turn.
+void HwsDevice::ChooseRunlist(std::vector<Queue*>* chosen) {
+  std::vector<Queue*> active;
+  for (const auto& queue : queues_) {
+    if (queue->config.active) active.push_back(queue.get());
+  }
+  std::vector<std::uint64_t> processes;
+  if (runlist_start_ >= active.size()) runlist_start_ = 0;
+  for (std::size_t i = 0; i < active.size() && chosen->size() < hqds_.size(); ++i) {
+    Queue* queue = active[(runlist_start_ + i) % active.size()];
+    const std::uint64_t process = queue->config.process;
+    if (std::find(processes.begin(), processes.end(), process) == processes.end()) {
+      if (processes.size() >= params_.processes_max) continue;
+      processes.push_back(process);
+    }
+    chosen->push_back(queue);
+  }
+}
+
+// A queue keeps its slot as long as nobody else needs it; new ones take the lowest free one, which
+// spreads queues over pipes in creation order.
+void HwsDevice::AssignSlot(Queue* queue) {
+  if (queue->hqd != kNone && hqds_[queue->hqd] == queue) return;
+  for (std::uint32_t pass = 0; pass < 2; ++pass) {
+    for (std::uint32_t slot = 0; slot < hqds_.size(); ++slot) {
+      Queue* holder = hqds_[slot];
+      if (holder != nullptr && (pass == 0 || holder->mapped)) continue;
+      if (holder != nullptr) holder->hqd = kNone;
+      hqds_[slot] = queue;
+      queue->hqd = slot;
+      return;
+    }
+  }
+}
+
+void HwsDevice::Remap() {
+  remap_at_ = kNever;
+  std::vector<Queue*> chosen;
+  ChooseRunlist(&chosen);
+  // First those that still have a slot, so that nobody takes it from them.
+  std::vector<Queue*> fresh;
+  for (Queue* queue : chosen) {
+    if (queue->mapped) continue;
+    fresh.push_back(queue);
+    if (queue->hqd != kNone) queue->mapped = true;
+  }
+  for (Queue* queue : fresh) {
+    AssignSlot(queue);
+    queue->mapped = true;
+    std::vector<Queue*>& neighbours = pipes_[PipeOf(*queue)].queues;
+    const auto by_slot = [](const Queue* a, const Queue* b) { return a->hqd < b->hqd; };
+    neighbours.insert(std::lower_bound(neighbours.begin(), neighbours.end(), queue, by_slot),
+                      queue);
+    queue->source->RereadWriteIndex();
+  }
+  for (Queue* queue : fresh) dispatcher_.Restore(queue, now_);
+  for (std::uint32_t pipe = 0; pipe < pipes_.size(); ++pipe) {
+    pipes_[pipe].phase == Pipe::Phase::kIdle ? Schedule(pipe) : UpdateQuantum(pipe);
+  }
+  UpdateRotation();
+}
+
+// Over-subscribed: queues that are active but not mapped get a turn if they have work.
+void HwsDevice::UpdateRotation() {
+  if (rotate_runlist_at_ != kNever || remap_at_ != kNever) return;
+  for (const auto& owned : queues_) {
+    Queue* queue = owned.get();
+    if (queue->mapped || !queue->config.active) continue;
+    if (queue->saved_count == 0 && queue->launching == kNone && !queue->has_packet) {
+      queue->source->RereadWriteIndex();
+      queue->has_packet = queue->source->Next(&queue->packet);
+      if (!queue->has_packet) continue;
+    }
+    rotate_runlist_at_ = now_ + std::max<TimeNs>(1, params_.runlist_quantum_ns);
+    return;
+  }
+}
+
+void HwsDevice::RotateRunlist() {
+  rotate_runlist_at_ = kNever;
+  std::size_t active = 0, mapped = 0;
+  for (const auto& queue : queues_) {
+    active += queue->config.active;
+    mapped += queue->mapped;
+  }
+  TimeNs unmapped_at = 0;
+  const bool hws = params_.hardware_scheduler;
+  params_.hardware_scheduler = true;  // the whole list changes, whoever schedules it
+  if (active > 0) runlist_start_ = (runlist_start_ + std::max<std::size_t>(1, mapped)) % active;
+  if (BeginCycle(now_, nullptr, &unmapped_at)) {
+    EndCycle(unmapped_at);
+  } else {
+    UpdateRotation();
+  }
+  params_.hardware_scheduler = hws;
+}
+
+void HwsDevice::Erase(Queue* queue) {
+  Unmap(queue);
+  dispatcher_.DropQueue(queue, now_);
+  if (queue->hqd != kNone && hqds_[queue->hqd] == queue) hqds_[queue->hqd] = nullptr;
+  by_id_.erase(queue->id);
+  std::erase_if(queues_, [&](const auto& owned) { return owned.get() == queue; });
+}
+
+}  // namespace virtual_gpu
