@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -20,6 +21,8 @@ namespace {
 using nlohmann::json;
 constexpr std::int64_t kControllerStartNs = 10'000'000'000;
 constexpr int kListTimeoutMs = 10'000;
+// The controller's own defaults. They are device time: a slowed virtual GPU stretches them.
+constexpr double kWindowUs = 200, kLingerUs = 250;
 
 bool Connects(const std::string& path) {
   sockaddr_un address = {};
@@ -46,7 +49,7 @@ bool AddWorker(const json& process, const WorkerIdentity& worker, Proof* proof,
     seen += Count(queue, "submitted");
     proof->packets_held += Count(queue, "packets_held");
     proof->preemptions += Count(queue, "holds");
-    proof->held_ms += Count(queue, "held_us") / 1000;
+    proof->held_ms += Count(queue, "held_ms");
     proof->raises += Count(queue, "raises");
   }
   if (queues.empty()) {
@@ -105,7 +108,15 @@ bool LayerSession::Start(std::string* error) {
   folder_ = folder;
   socket_ = folder_ + "/control.sock";
   ChildOptions options;
-  options.command = {InstallPaths().bin_folder + "/xsched-hsad", "--socket", socket_};
+  options.command = {InstallPaths().bin_folder + "/xsched-hsad", "--socket", socket_, "--log-level",
+                     "warn"};
+  double scale = 1;
+  if (!TimeScaleFromEnvironment(&scale, error)) return false;
+  if (scale != 1) {
+    options.command.insert(options.command.end(),
+                           {"--window-us", std::to_string(std::lround(kWindowUs * scale)),
+                            "--linger-us", std::to_string(std::lround(kLingerUs * scale))});
+  }
   options.unset = {"HSA_TOOLS_LIB"};
   if (!controller_.Start(options, error)) return false;
   const std::int64_t give_up_ns = MonotonicNs() + kControllerStartNs;

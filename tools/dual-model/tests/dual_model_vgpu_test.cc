@@ -1,0 +1,130 @@
+// Whole runs under the virtual GPU: the packets' effects are checked by the workers themselves.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "child_process.h"
+
+namespace dual_model {
+namespace {
+
+using nlohmann::json;
+const std::string kBin = XSCHED_HSA_BIN_DIR;
+const std::string kWorkload =
+    std::string(XSCHED_HSA_SOURCE_DIR) + "/tools/dual-model/workloads/resnet_h100.json";
+
+class DualModelTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/dual-model-test-XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    folder_ = name;
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  // Runs `dual-model run` on a virtual GPU of its own.
+  bool Run(std::vector<std::string> arguments, json* record) {
+    const std::string path = folder_ + "/record.json";
+    ChildOptions options;
+    options.command = {kBin + "/virtual-gpu", "run", "--profile", "mi308x", "--",
+                       kBin + "/dual-model",  "run", "--json",    path};
+    options.command.insert(options.command.end(), arguments.begin(), arguments.end());
+    std::string error;
+    const bool ok = RunForOutput(options, true, 60'000, &output_, &error);
+    if (!ok) {
+      output_ += error;
+      return false;
+    }
+    std::ifstream file(path);
+    *record = json::parse(file, nullptr, false);
+    return !record->is_discarded();
+  }
+
+  static void ExpectAllPacketsRanOnce(const json& record) {
+    for (const json& model : record["models"]) {
+      const json& check = model["check"];
+      EXPECT_GT(check["packets_submitted"], 0);
+      EXPECT_EQ(check["packets_submitted"], check["packets_completed"]);
+      EXPECT_EQ(check["workgroups_expected"], check["workgroups_done"]);
+      EXPECT_EQ(check["order_errors"], 0);
+      EXPECT_EQ(check["signal_errors"], 0);
+    }
+  }
+
+  std::string folder_, output_;
+};
+
+TEST_F(DualModelTest, AloneRunsEachModelByItself) {
+  json record;
+  ASSERT_TRUE(Run({"--mode", "alone", "--seconds", "1", "--high", kWorkload + ":resnet18.b1@20",
+                   "--low", kWorkload + ":resnet50.b8"},
+                  &record))
+      << output_;
+  ExpectAllPacketsRanOnce(record);
+  EXPECT_EQ(record["simulated"], true);
+  EXPECT_NEAR(record["high"]["requests"].get<double>(), 20, 2);
+  EXPECT_NEAR(record["high"]["p50_ms"].get<double>(), 2.2, 0.6);
+  EXPECT_NEAR(record["low"]["iter_per_s"].get<double>(), 166, 40);
+  EXPECT_EQ(record["proof"]["layer_loaded"], false);
+}
+
+TEST_F(DualModelTest, NativeRunsTwoModelsTogether) {
+  json record;
+  ASSERT_TRUE(Run({"--mode", "native", "--seconds", "1", "--high", kWorkload + ":resnet18.b1@20",
+                   "--low", kWorkload + ":resnet50.b8"},
+                  &record))
+      << output_;
+  ExpectAllPacketsRanOnce(record);
+  EXPECT_GT(record["low"]["iterations"], 0);
+  EXPECT_EQ(record["proof"]["layer_loaded"], false);
+}
+
+TEST_F(DualModelTest, XschedHsaHoldsTheLowModelAndProvesIt) {
+  json record;
+  ASSERT_TRUE(Run({"--mode", "xsched-hsa", "--seconds", "1", "--high",
+                   kWorkload + ":resnet18.b1@20", "--low", kWorkload + ":resnet50.b64"},
+                  &record))
+      << output_;
+  ExpectAllPacketsRanOnce(record);
+  const json& proof = record["proof"];
+  EXPECT_EQ(proof["layer_loaded"], true);
+  EXPECT_EQ(proof["queues"], 2);
+  EXPECT_GT(proof["packets_held"], 0);
+  EXPECT_GT(proof["preemptions"], 0);
+  EXPECT_GE(proof["packets_seen"], proof["packets_submitted"]);
+}
+
+TEST_F(DualModelTest, OpenLoopCountsFromTheArrival) {
+  json record;
+  ASSERT_TRUE(Run({"--mode", "native", "--seconds", "1", "--open-loop", "--high",
+                   kWorkload + ":resnet18.b1@20"},
+                  &record))
+      << output_;
+  const json& samples = record["models"][0]["samples"];
+  ASSERT_EQ(samples.size(), 20u);
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    EXPECT_NEAR(samples[i][0].get<double>(), double(i) * 50, 0.01);
+  }
+}
+
+TEST_F(DualModelTest, SeveralHighModelsAreServed) {
+  json record;
+  ASSERT_TRUE(Run({"--mode", "native", "--seconds", "0.5", "--high", kWorkload + ":resnet18.b1@20",
+                   "--high", kWorkload + ":resnet18.b1@10", "--low", kWorkload + ":resnet50.b8"},
+                  &record))
+      << output_;
+  ASSERT_EQ(record["models"].size(), 3u);
+  ExpectAllPacketsRanOnce(record);
+}
+
+TEST_F(DualModelTest, AGpuThatIsNotThereIsBadInput) {
+  json record;
+  EXPECT_FALSE(Run({"--gpu", "7", "--low", kWorkload + ":resnet50.b8"}, &record));
+  EXPECT_NE(output_.find("GPU 7 is not there"), std::string::npos) << output_;
+  EXPECT_NE(output_.find("exited with 2"), std::string::npos) << output_;
+}
+
+}  // namespace
+}  // namespace dual_model
