@@ -98,7 +98,10 @@ void WindowGate::LookLocked(ManagedQueue* queue, GateLook* look) {
     look->closed = IsClosed(*queue, *slot, now_ns / 1000, &look->closed_until_us);
     const std::uint64_t window_ns =
         static_cast<std::uint64_t>(slot->window_us.load(std::memory_order_relaxed)) * 1000;
-    if (!look->closed) end = WindowEnd(queue, real, announced, window_ns, now_ns, look);
+    if (!look->closed) {
+      end = window_ns != 0 ? WindowEnd(queue, real, announced, window_ns, now_ns, look)
+                           : ScanValid(*queue, real, announced);
+    }
     slot->gate_closed.store(look->closed ? 1 : 0, std::memory_order_relaxed);
   } else {
     queue->window.tracking = false;

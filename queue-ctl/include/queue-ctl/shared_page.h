@@ -109,8 +109,8 @@ struct alignas(64) QueueSlot {
   // Line 4: written by the controller.
   alignas(64) std::atomic<std::uint32_t> mode;           // QueueMode bits
   std::atomic<std::int32_t> priority;                    // effective; -1: requested_priority
-  std::atomic<std::uint32_t> hold;                       // 1: hold by order (operator or policy)
-  std::atomic<std::uint32_t> window_us;                  // armed: predicted device time to expose
+  std::atomic<std::uint32_t> hold;                       // 1: hold by order, if armed
+  std::atomic<std::uint32_t> window_us;                  // armed: device time to expose; 0: no bound
   std::atomic<std::uint32_t> linger_us;                  // raise: idle time before it counts as done
   std::atomic<std::uint64_t> hold_lease_until_us;        // hold is void after this
 };

@@ -1,0 +1,228 @@
+// The layer in real processes on the real runtime, on the virtual GPU, beside a real controller.
+#include <csignal>
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "support/stack.h"
+
+namespace xsched_hsa_tests {
+namespace {
+
+constexpr int kLow = 0, kHigh = 15;
+
+std::vector<std::string> Exercise(const std::string& verb, const std::string& count = "10",
+                                  const std::string& more = "") {
+  std::vector<std::string> words = {Bin("hsa-exercise"), verb, count};
+  if (!more.empty()) words.push_back(more);
+  return words;
+}
+
+class LayerTest : public testing::Test {
+ protected:
+  // A high program that is busy until Finish().
+  std::unique_ptr<Process> StartBusyHigh() {
+    auto high = stack_.Start("high", Exercise("blocked", "1"));
+    EXPECT_TRUE(high->WaitForOutput("ready"));
+    EXPECT_TRUE(stack_.WaitForQueue(kHigh, "raise", true));
+    high->Write("\n");
+    EXPECT_TRUE(high->WaitForOutput("submitted"));
+    EXPECT_TRUE(stack_.WaitForQueue(kHigh, "active", true));
+    return high;
+  }
+  std::unique_ptr<Process> StartLow(const std::string& verb = "paused", const std::string& count = "10") {
+    auto low = stack_.Start("low", Exercise(verb, count));
+    EXPECT_TRUE(low->WaitForOutput("ready"));
+    EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "idle"));
+    return low;
+  }
+  // The low program submits its packets, and they are held.
+  void SubmitHeld(Process* low, int packets) {
+    low->Write("\n");
+    EXPECT_TRUE(low->WaitForOutput("submitted"));
+    EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "held"));
+    EXPECT_EQ(stack_.QueueAt(kLow)["read"], 0) << "a packet ran through a closed gate";
+    EXPECT_EQ(stack_.QueueAt(kLow)["packets_held"], packets);
+  }
+
+  Stack stack_;
+};
+
+TEST_F(LayerTest, PassesEverythingThroughWithoutAController) {
+  const Result result = stack_.Start("low", Exercise("barriers", "2000"))->Wait();
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.out.find("completed 2000"), std::string::npos) << result.out;
+  EXPECT_NE(result.err.find("passing through"), std::string::npos) << result.err;
+}
+
+TEST_F(LayerTest, RuntimeShowsTheSameAgentsWithAndWithoutIt) {
+  stack_.StartController();
+  const Result plain = stack_.StartPlain({"rocminfo"})->Wait();
+  const Result layered = stack_.Start("normal", {"rocminfo"})->Wait();
+  EXPECT_EQ(plain.exit_code, 0) << plain.err;
+  EXPECT_EQ(plain.out, layered.out);
+}
+
+TEST_F(LayerTest, RegistersItsQueuesAndTakesThemBack) {
+  stack_.StartController();
+  auto program = StartLow();
+  program->Write("\n");
+  const Result result = program->Wait();
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "destroyed"));
+  EXPECT_EQ(stack_.QueueAt(kLow)["submitted"], 10);
+}
+
+TEST_F(LayerTest, HoldsLowWhileHighIsBusyAndReleasesItAfter) {
+  stack_.StartController();
+  auto low = StartLow();
+  auto high = StartBusyHigh();
+  SubmitHeld(low.get(), 10);
+  EXPECT_FALSE(low->WaitForOutput("completed", std::chrono::seconds(1)));
+  high->Write("\n");
+  EXPECT_TRUE(high->WaitForOutput("completed 1"));
+  EXPECT_TRUE(low->WaitForOutput("completed 10"));
+  EXPECT_EQ(low->Wait().exit_code, 0);
+  EXPECT_EQ(stack_.QueueAt(kHigh)["packets_held"], 0);
+}
+
+TEST_F(LayerTest, ReleasesLowWhenTheBusyHighProgramIsKilled) {
+  stack_.StartController();
+  auto low = StartLow();
+  auto high = StartBusyHigh();
+  SubmitHeld(low.get(), 10);
+  kill(stack_.PidAt(kHigh), SIGKILL);
+  EXPECT_TRUE(low->WaitForOutput("completed 10"));
+  EXPECT_EQ(low->Wait().exit_code, 0);
+}
+
+TEST_F(LayerTest, ReleasesHeldPacketsWhenTheControllerIsKilled) {
+  stack_.StartController();
+  auto low = StartLow();
+  auto high = StartBusyHigh();
+  SubmitHeld(low.get(), 10);
+  stack_.KillController(SIGKILL);
+  EXPECT_TRUE(low->WaitForOutput("completed 10"));
+  EXPECT_EQ(low->Wait().exit_code, 0);
+}
+
+TEST_F(LayerTest, ReleasesHeldPacketsWhenTheControllerHangs) {
+  stack_.StartController();
+  auto low = StartLow();
+  auto high = StartBusyHigh();
+  SubmitHeld(low.get(), 10);
+  stack_.KillController(SIGSTOP);
+  EXPECT_TRUE(low->WaitForOutput("completed 10"));
+  EXPECT_EQ(low->Wait().exit_code, 0);
+}
+
+TEST_F(LayerTest, ReconnectsToANewController) {
+  stack_.StartController();
+  auto low = StartLow();
+  stack_.KillController(SIGKILL);
+  stack_.StartController();
+  EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "idle"));
+  auto high = StartBusyHigh();
+  SubmitHeld(low.get(), 10);
+  high->Write("\n");
+  EXPECT_TRUE(low->WaitForOutput("completed 10"));
+}
+
+TEST_F(LayerTest, HoldsByOrderUntilReleased) {
+  stack_.StartController();
+  auto low = StartLow();
+  const std::string pid = std::to_string(stack_.PidAt(kLow));
+  EXPECT_EQ(stack_.Ctl({"hold", pid}).exit_code, 0);
+  SubmitHeld(low.get(), 10);
+  EXPECT_EQ(stack_.Ctl({"release", pid}).exit_code, 0);
+  EXPECT_TRUE(low->WaitForOutput("completed 10"));
+}
+
+TEST_F(LayerTest, PriorityChangeReleasesWhatWasHeld) {
+  stack_.StartController();
+  auto low = StartLow();
+  auto high = StartBusyHigh();
+  SubmitHeld(low.get(), 10);
+  EXPECT_EQ(stack_.Ctl({"set-priority", std::to_string(stack_.PidAt(kLow)), "high"}).exit_code, 0);
+  EXPECT_TRUE(low->WaitForOutput("completed 10"));
+}
+
+TEST_F(LayerTest, DestroyingAHeldQueueDoesNotHang) {
+  stack_.StartController();
+  auto low = StartLow("destroy");
+  auto high = StartBusyHigh();
+  SubmitHeld(low.get(), 10);
+  low->Write("\n");
+  EXPECT_TRUE(low->WaitForOutput("left"));
+  EXPECT_EQ(low->Wait().exit_code, 0);
+}
+
+TEST_F(LayerTest, ExitWithHeldPacketsDoesNotHang) {
+  stack_.StartController();
+  auto low = StartLow("exit");
+  auto high = StartBusyHigh();
+  SubmitHeld(low.get(), 10);
+  low->Write("\n");
+  const Result result = low->Wait();
+  EXPECT_FALSE(result.timed_out);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+}
+
+TEST_F(LayerTest, ManyProducersLoseNothingWhileHeldAndReleased) {
+  stack_.StartController();
+  auto low = stack_.Start("low", Exercise("threads", "4", "20000"));
+  EXPECT_TRUE(low->WaitForOutput("ready"));
+  const std::string pid = std::to_string(stack_.PidAt(kLow));
+  int orders = 0;
+  while (!low->WaitForOutput("completed", std::chrono::seconds(0)) && orders < 60) {
+    stack_.Ctl({orders % 2 == 0 ? "hold" : "release", pid});
+    ++orders;
+  }
+  stack_.Ctl({"release", pid});
+  EXPECT_TRUE(low->WaitForOutput("completed 80000"));
+  EXPECT_EQ(low->Wait().exit_code, 0);
+  EXPECT_GT(orders, 1) << "the program was done before anything was held";
+}
+
+TEST_F(LayerTest, LeavesAQueueAloneThatBypassesTheApi) {
+  stack_.StartController();
+  auto low = StartLow("foreign", "40");
+  auto high = StartBusyHigh();
+  low->Write("\n");
+  EXPECT_TRUE(low->WaitForOutput("completed 40"));
+  EXPECT_TRUE(low->WaitForOutput("foreign done"));
+  EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "foreign"));
+  low->Write("\n");
+  EXPECT_EQ(low->Wait().exit_code, 0);
+}
+
+TEST_F(LayerTest, ForkedChildTouchesNothing) {
+  stack_.StartController();
+  const Result result = stack_.Start("low", Exercise("fork", "100"))->Wait();
+  EXPECT_NE(result.out.find("child ok"), std::string::npos) << result.out << result.err;
+  EXPECT_NE(result.out.find("completed 200"), std::string::npos) << result.out << result.err;
+  EXPECT_EQ(result.exit_code, 0);
+}
+
+TEST_F(LayerTest, SlotsAreReusedThroughQueueChurn) {
+  stack_.StartController();
+  const Result result = stack_.Start("low", Exercise("churn", "400"))->Wait(std::chrono::seconds(120));
+  EXPECT_NE(result.out.find("completed 4000"), std::string::npos) << result.out << result.err;
+  EXPECT_EQ(result.exit_code, 0);
+}
+
+TEST_F(LayerTest, SurvivesShutDownAndASecondInit) {
+  stack_.StartController();
+  const Result result = stack_.Start("low", Exercise("reinit", "50"))->Wait();
+  EXPECT_NE(result.out.find("completed 50"), std::string::npos) << result.out << result.err;
+  EXPECT_EQ(result.exit_code, 0);
+}
+
+TEST_F(LayerTest, SaysWhatIsWrongWithAPriorityAndRunsOn) {
+  const Result result = stack_.Start("urgent", Exercise("barriers"))->Wait();
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_NE(result.err.find("XSCHED_HSA_PRIORITY is 'urgent'"), std::string::npos) << result.err;
+}
+
+}  // namespace
+}  // namespace xsched_hsa_tests

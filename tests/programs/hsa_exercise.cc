@@ -1,0 +1,267 @@
+// hsa-exercise: an ordinary HSA program that a test drives, one behaviour a verb.
+//
+// Why        Cross-process tests need programs that submit, wait, fork, destroy and exit at a chosen
+//            point. It knows nothing of xsched-hsa. Packets are barrier-AND packets with completion
+//            signals, so it needs no kernel; `serial` proves their order.
+// Output     "ready", "submitted", "completed N" … on standard output, one a line, flushed. A verb that
+//            pauses waits for a line on standard input.
+// Errors     one line on stderr, exit 1; no GPU agent: exit 77.
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <hsa/amd_hsa_queue.h>
+#include <hsa/hsa.h>
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace {
+
+void Check(hsa_status_t status, const char* what) {
+  if (status == HSA_STATUS_SUCCESS) return;
+  std::fprintf(stderr, "hsa-exercise: %s failed with status 0x%x\n", what, status);
+  std::exit(1);
+}
+
+void Say(const std::string& line) {
+  std::printf("%s\n", line.c_str());
+  std::fflush(stdout);
+}
+
+void Pause() {
+  char line[64];
+  if (std::fgets(line, sizeof(line), stdin) == nullptr) return;
+}
+
+hsa_agent_t FindGpu() {
+  hsa_agent_t gpu{0};
+  hsa_iterate_agents(
+      [](hsa_agent_t agent, void* data) {
+        hsa_device_type_t type;
+        hsa_agent_get_info(agent, HSA_AGENT_INFO_DEVICE, &type);
+        if (type != HSA_DEVICE_TYPE_GPU) return HSA_STATUS_SUCCESS;
+        *static_cast<hsa_agent_t*>(data) = agent;
+        return HSA_STATUS_INFO_BREAK;
+      },
+      &gpu);
+  if (gpu.handle == 0) {
+    std::fprintf(stderr, "hsa-exercise: no GPU agent\n");
+    std::exit(77);
+  }
+  return gpu;
+}
+
+hsa_queue_t* MakeQueue(hsa_agent_t gpu, std::uint32_t size = 256) {
+  hsa_queue_t* queue = nullptr;
+  Check(hsa_queue_create(gpu, size, HSA_QUEUE_TYPE_MULTI, nullptr, nullptr, UINT32_MAX, UINT32_MAX, &queue),
+        "hsa_queue_create");
+  return queue;
+}
+
+hsa_signal_t MakeSignal(hsa_signal_value_t value) {
+  hsa_signal_t signal;
+  Check(hsa_signal_create(value, 0, nullptr, &signal), "hsa_signal_create");
+  return signal;
+}
+
+void WriteBarrier(hsa_queue_t* queue, std::uint64_t index, hsa_signal_t done, hsa_signal_t dependency) {
+  auto* packet = static_cast<hsa_barrier_and_packet_t*>(queue->base_address) + (index & (queue->size - 1));
+  std::memset(reinterpret_cast<char*>(packet) + 2, 0, sizeof(*packet) - 2);
+  packet->dep_signal[0] = dependency;
+  packet->completion_signal = done;
+  const std::uint16_t header = HSA_PACKET_TYPE_BARRIER_AND << HSA_PACKET_HEADER_TYPE |
+                               1 << HSA_PACKET_HEADER_BARRIER |
+                               HSA_FENCE_SCOPE_SYSTEM << HSA_PACKET_HEADER_SCACQUIRE_FENCE_SCOPE |
+                               HSA_FENCE_SCOPE_SYSTEM << HSA_PACKET_HEADER_SCRELEASE_FENCE_SCOPE;
+  __atomic_store_n(&packet->header, header, __ATOMIC_RELEASE);
+}
+
+std::uint64_t Reserve(hsa_queue_t* queue, std::uint64_t count) {
+  const std::uint64_t first = hsa_queue_add_write_index_scacq_screl(queue, count);
+  while (first + count - hsa_queue_load_read_index_scacquire(queue) > queue->size) sched_yield();
+  return first;
+}
+
+// Submits `count` packets that decrement `done`.
+void Submit(hsa_queue_t* queue, std::uint64_t count, hsa_signal_t done, hsa_signal_t dependency = {0}) {
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::uint64_t index = Reserve(queue, 1);
+    WriteBarrier(queue, index, done, dependency);
+    hsa_signal_store_screlease(queue->doorbell_signal, static_cast<hsa_signal_value_t>(index));
+  }
+}
+
+// What is left of the signal after at most 30 s.
+hsa_signal_value_t WaitZero(hsa_signal_t signal) {
+  std::uint64_t frequency = 0;
+  hsa_system_get_info(HSA_SYSTEM_INFO_TIMESTAMP_FREQUENCY, &frequency);
+  return hsa_signal_wait_scacquire(signal, HSA_SIGNAL_CONDITION_LT, 1, 30 * frequency,
+                                   HSA_WAIT_STATE_BLOCKED);
+}
+
+void WaitAndReport(hsa_signal_t done, std::uint64_t count) {
+  const auto left = WaitZero(done);
+  Say("completed " + std::to_string(static_cast<std::int64_t>(count) - left));
+  if (left != 0) std::exit(1);
+}
+
+// N packets on one queue, all complete, each once.
+void RunBarriers(hsa_agent_t gpu, std::uint64_t count) {
+  hsa_queue_t* queue = MakeQueue(gpu);
+  const hsa_signal_t done = MakeSignal(static_cast<hsa_signal_value_t>(count));
+  Say("ready");
+  Submit(queue, count, done);
+  WaitAndReport(done, count);
+  Check(hsa_queue_destroy(queue), "hsa_queue_destroy");
+}
+
+// Waits for a line, submits N, says "submitted", waits for the end.
+void RunPaused(hsa_agent_t gpu, std::uint64_t count) {
+  hsa_queue_t* queue = MakeQueue(gpu, 1024);
+  const hsa_signal_t done = MakeSignal(static_cast<hsa_signal_value_t>(count));
+  Say("ready");
+  Pause();
+  Submit(queue, count, done);
+  Say("submitted");
+  WaitAndReport(done, count);
+  Check(hsa_queue_destroy(queue), "hsa_queue_destroy");
+}
+
+// The queue stays busy until a line comes: its first packet waits for a signal of this program.
+void RunBlocked(hsa_agent_t gpu, std::uint64_t count) {
+  hsa_queue_t* queue = MakeQueue(gpu);
+  const hsa_signal_t done = MakeSignal(static_cast<hsa_signal_value_t>(count));
+  const hsa_signal_t latch = MakeSignal(1);
+  Say("ready");
+  Pause();
+  Submit(queue, count, done, latch);
+  Say("submitted");
+  Pause();
+  hsa_signal_store_screlease(latch, 0);
+  WaitAndReport(done, count);
+  Pause();  // stays, idle
+  Check(hsa_queue_destroy(queue), "hsa_queue_destroy");
+}
+
+// Submits N, says so, and at a line destroys the queue and ends (verb destroy) or just returns (exit).
+void RunAbandon(hsa_agent_t gpu, std::uint64_t count, bool destroy) {
+  hsa_queue_t* queue = MakeQueue(gpu, 1024);
+  const hsa_signal_t done = MakeSignal(static_cast<hsa_signal_value_t>(count));
+  Say("ready");
+  Pause();
+  Submit(queue, count, done);
+  Say("submitted");
+  Pause();
+  if (destroy) Check(hsa_queue_destroy(queue), "hsa_queue_destroy");
+  Say("left");
+}
+
+// T threads share one multi-producer queue.
+void RunThreads(hsa_agent_t gpu, std::uint64_t threads, std::uint64_t each) {
+  hsa_queue_t* queue = MakeQueue(gpu, 64);
+  const hsa_signal_t done = MakeSignal(static_cast<hsa_signal_value_t>(threads * each));
+  Say("ready");
+  std::vector<std::thread> workers;
+  for (std::uint64_t t = 0; t < threads; ++t) workers.emplace_back([=] { Submit(queue, each, done); });
+  for (std::thread& worker : workers) worker.join();
+  WaitAndReport(done, threads * each);
+  Check(hsa_queue_destroy(queue), "hsa_queue_destroy");
+}
+
+// Writes amd_queue_t itself, as programs that bypass the API do; the doorbell goes through the API.
+void RunForeign(hsa_agent_t gpu, std::uint64_t count) {
+  hsa_queue_t* queue = MakeQueue(gpu);
+  auto* raw = reinterpret_cast<amd_queue_t*>(queue);
+  const hsa_signal_t done = MakeSignal(static_cast<hsa_signal_value_t>(count));
+  Say("ready");
+  Pause();
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::uint64_t index = __atomic_fetch_add(&raw->write_dispatch_id, 1, __ATOMIC_ACQ_REL);
+    while (index - __atomic_load_n(&raw->read_dispatch_id, __ATOMIC_ACQUIRE) >= queue->size) sched_yield();
+    WriteBarrier(queue, index, done, {0});
+    hsa_signal_store_screlease(queue->doorbell_signal, static_cast<hsa_signal_value_t>(index));
+  }
+  WaitAndReport(done, count);
+  Say("foreign done");
+  Pause();
+  Check(hsa_queue_destroy(queue), "hsa_queue_destroy");
+}
+
+// A child that was forked while queues exist does nothing with them and ends; the parent goes on.
+void RunFork(hsa_agent_t gpu, std::uint64_t count) {
+  hsa_queue_t* queue = MakeQueue(gpu);
+  const hsa_signal_t done = MakeSignal(static_cast<hsa_signal_value_t>(2 * count));
+  Submit(queue, count, done);
+  const pid_t child = fork();
+  if (child == 0) std::exit(0);
+  int status = 0;
+  waitpid(child, &status, 0);
+  Say(std::string("child ") + (WIFEXITED(status) && WEXITSTATUS(status) == 0 ? "ok" : "failed"));
+  Submit(queue, count, done);
+  WaitAndReport(done, 2 * count);
+  Check(hsa_queue_destroy(queue), "hsa_queue_destroy");
+}
+
+// Queues come and go, with packets on each.
+void RunChurn(hsa_agent_t gpu, std::uint64_t rounds) {
+  std::uint64_t completed = 0;
+  for (std::uint64_t i = 0; i < rounds; ++i) {
+    hsa_queue_t* queue = MakeQueue(gpu, 64);
+    const hsa_signal_t done = MakeSignal(10);
+    Submit(queue, 10, done);
+    if (WaitZero(done) == 0) completed += 10;
+    Check(hsa_queue_destroy(queue), "hsa_queue_destroy");
+    Check(hsa_signal_destroy(done), "hsa_signal_destroy");
+  }
+  Say("completed " + std::to_string(completed));
+}
+
+// hsa_shut_down and hsa_init again, as some frameworks do.
+void RunReinit(std::uint64_t count) {
+  Check(hsa_shut_down(), "hsa_shut_down");
+  Check(hsa_init(), "hsa_init");
+  RunBarriers(FindGpu(), count);
+}
+
+std::uint64_t Number(int argc, char** argv, int at, std::uint64_t otherwise) {
+  return argc > at ? std::strtoull(argv[at], nullptr, 10) : otherwise;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string verb = argc > 1 ? argv[1] : "";
+  Check(hsa_init(), "hsa_init");
+  const hsa_agent_t gpu = FindGpu();
+  const std::uint64_t count = Number(argc, argv, 2, 10);
+  if (verb == "barriers") {
+    RunBarriers(gpu, count);
+  } else if (verb == "paused") {
+    RunPaused(gpu, count);
+  } else if (verb == "blocked") {
+    RunBlocked(gpu, count);
+  } else if (verb == "destroy" || verb == "exit") {
+    RunAbandon(gpu, count, verb == "destroy");
+    if (verb == "exit") return 0;  // no hsa_shut_down, as HIP programs
+  } else if (verb == "threads") {
+    RunThreads(gpu, count, Number(argc, argv, 3, 1000));
+  } else if (verb == "foreign") {
+    RunForeign(gpu, count);
+  } else if (verb == "fork") {
+    RunFork(gpu, count);
+  } else if (verb == "churn") {
+    RunChurn(gpu, count);
+  } else if (verb == "reinit") {
+    RunReinit(count);
+  } else {
+    std::fprintf(stderr, "hsa-exercise: unknown verb '%s'\n", verb.c_str());
+    return 2;
+  }
+  Check(hsa_shut_down(), "hsa_shut_down");
+  return 0;
+}

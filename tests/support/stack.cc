@@ -1,0 +1,94 @@
+#include "stack.h"
+
+#include <csignal>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+namespace xsched_hsa_tests {
+namespace {
+
+constexpr int kTries = 400;         // of 25 ms
+constexpr useconds_t kTryUs = 25'000;
+
+}  // namespace
+
+Stack::Stack() : device_("test-" + std::to_string(getpid())), socket_(directory_.path() + "/control.sock") {
+  const Result started = Run({Bin("virtual-gpu"), "start", "--device", device_});
+  EXPECT_EQ(started.exit_code, 0) << started.err;
+}
+
+Stack::~Stack() {
+  controller_.reset();
+  Run({Bin("virtual-gpu"), "stop", "--device", device_});
+}
+
+void Stack::StartController() {
+  controller_ = std::make_unique<Process>(std::vector<std::string>{Bin("xsched-hsad"), "--socket", socket_});
+  for (int i = 0; i < kTries && Ctl({"list", "--json"}).exit_code != 0; ++i) usleep(kTryUs);
+}
+
+void Stack::KillController(int signal) {
+  controller_->Signal(signal);
+  if (signal != SIGSTOP) controller_->Wait(std::chrono::seconds(10));
+}
+
+std::unique_ptr<Process> Stack::StartPlain(const std::vector<std::string>& command,
+                                           const Environment& environment) {
+  std::vector<std::string> words = {Bin("virtual-gpu"), "run", "--quiet", "--device", device_, "--"};
+  words.insert(words.end(), command.begin(), command.end());
+  return std::make_unique<Process>(words, environment);
+}
+
+std::unique_ptr<Process> Stack::Start(const std::string& priority, const std::vector<std::string>& command) {
+  return StartPlain(command, {{"HSA_TOOLS_LIB", Layer()},
+                              {"XSCHED_HSA_PRIORITY", priority},
+                              {"XSCHED_HSA_SOCKET", socket_},
+                              {"XSCHED_HSA_LOG", "info"}});
+}
+
+Result Stack::Ctl(const std::vector<std::string>& arguments) {
+  std::vector<std::string> words = {Bin("xsched-hsa-ctl")};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  return Run(words, {{"XSCHED_HSA_SOCKET", socket_}}, std::chrono::seconds(20));
+}
+
+nlohmann::json Stack::List() {
+  const Result listed = Ctl({"list", "--all", "--json"});
+  return listed.exit_code == 0 ? nlohmann::json::parse(listed.out, nullptr, false) : nlohmann::json();
+}
+
+nlohmann::json Stack::QueueAt(int priority) {
+  const nlohmann::json list = List();
+  if (!list.is_object()) return nullptr;
+  for (const auto& process : list["processes"]) {
+    for (const auto& queue : process["queues"]) {
+      if (queue["requested_priority"] == priority) return queue;
+    }
+  }
+  return nullptr;
+}
+
+int Stack::PidAt(int priority) {
+  const nlohmann::json list = List();
+  if (!list.is_object()) return 0;
+  for (const auto& process : list["processes"]) {
+    for (const auto& queue : process["queues"]) {
+      if (queue["requested_priority"] == priority) return process["pid"];
+    }
+  }
+  return 0;
+}
+
+bool Stack::WaitForQueue(int priority, const std::string& field, const nlohmann::json& value) {
+  nlohmann::json seen;
+  for (int i = 0; i < kTries; ++i, usleep(kTryUs)) {
+    const nlohmann::json queue = QueueAt(priority);
+    seen = queue.is_object() && queue.contains(field) ? queue[field] : nlohmann::json();
+    if (seen == value) return true;
+  }
+  ADD_FAILURE() << "queue at priority " << priority << ": " << field << " is " << seen << ", not " << value;
+  return false;
+}
+
+}  // namespace xsched_hsa_tests
