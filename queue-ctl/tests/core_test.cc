@@ -1,0 +1,426 @@
+// core_test.cc: the controller's rules against a fake layer that writes the pages.
+#include "core.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <vector>
+
+#include "fake_layer.h"
+#include "gpu_key.h"
+#include "manual_clock.h"
+#include "policies/registry.h"
+#include "urgency.h"
+
+namespace xsched_hsa {
+namespace {
+
+using testing::FakeLayer;
+using testing::kGpuA;
+using testing::kGpuB;
+using testing::ManualClock;
+
+class CountingWaker final : public Waker {
+ public:
+  void Wake(ProcessPage& page) override { page.wake.fetch_add(1); }
+};
+
+struct Program {
+  std::unique_ptr<ProcessPage> page = std::make_unique<ProcessPage>();
+  std::unique_ptr<FakeLayer> layer;
+  std::uint32_t session = 0;
+  FakeLayer* operator->() const { return layer.get(); }
+};
+
+class CoreTest : public ::testing::Test {
+ protected:
+  explicit CoreTest(bool cross_user = false)
+      : core_({.cross_user = cross_user}, &clock_,
+              MakePolicy("strict-priority", {.window_us = 200, .linger_us = 250}), &waker_) {
+    Core::InitUserPage(user_.get(), 1000);
+    Core::InitUserPage(other_user_.get(), 2000);
+  }
+
+  Program Join(std::uint32_t uid = 1000, std::int32_t pid = 100,
+               GateKind gate = GateKind::kWindow) {
+    Program program;
+    LayerInfo info;
+    info.uid = uid;
+    info.pid = pid;
+    info.namespace_pid = static_cast<std::uint32_t>(pid) + 5000;
+    info.gate = gate;
+    UserPage* user = uid == 1000 ? user_.get() : other_user_.get();
+    program.session = core_.AddSession(info, program.page.get(), user);
+    program.layer =
+        std::make_unique<FakeLayer>(program.page.get(), user, [this] { return clock_.NowUs(); });
+    return program;
+  }
+  // A program with one queue in slot 0, known to the controller.
+  Program JoinWithQueue(int priority, std::uint32_t uid = 1000, std::int32_t pid = 100,
+                        GpuKey gpu = kGpuA) {
+    Program program = Join(uid, pid);
+    program->MakeQueue(0, 1, priority, gpu);
+    core_.OnLayerEvent(program.session);
+    return program;
+  }
+  void RaiseAndTell(const Program& program) {
+    program->BecomeActive(0);
+    core_.OnLayerEvent(program.session);
+  }
+  std::uint32_t Level(UserPage* user, GpuKey gpu = kGpuA) {
+    return LevelOf(ClaimGpu(*user, gpu)->word.load());
+  }
+  const Session& SessionOf(const Program& program) { return *core_.sessions().at(program.session); }
+
+  ManualClock clock_{10'000'000};
+  CountingWaker waker_;
+  std::unique_ptr<UserPage> user_ = std::make_unique<UserPage>();
+  std::unique_ptr<UserPage> other_user_ = std::make_unique<UserPage>();
+  Core core_;
+  const Caller root_{0, true};
+};
+
+class CrossUserCoreTest : public CoreTest {
+ protected:
+  CrossUserCoreTest() : CoreTest(true) {}
+};
+
+TEST_F(CoreTest, ProgramAloneIsLeftAlone) {
+  Program program = JoinWithQueue(kPriorityLow);
+  EXPECT_EQ(program->Slot(0).mode.load(), 0u);
+  EXPECT_FALSE(core_.NextDueUs());
+}
+
+TEST_F(CoreTest, LowIsArmedAndHighRaisesAndBothAreWoken) {
+  Program low = JoinWithQueue(kPriorityLow);
+  const std::uint32_t wakes = low.page->wake.load();
+  Program high = JoinWithQueue(kPriorityHigh, 1000, 101);
+  EXPECT_EQ(low->Slot(0).mode.load(), kModeArmed);
+  EXPECT_EQ(low->Slot(0).window_us.load(), 200u);
+  EXPECT_EQ(high->Slot(0).mode.load(), kModeRaise);
+  EXPECT_EQ(high->Slot(0).linger_us.load(), 250u);
+  EXPECT_GT(low.page->wake.load(), wakes);
+  EXPECT_FALSE(core_.NextDueUs()) << "nothing is leased yet";
+}
+
+TEST_F(CoreTest, RaiseClosesAtOnceAndTheControllerKeepsItLeased) {
+  Program low = JoinWithQueue(kPriorityLow);
+  Program high = JoinWithQueue(kPriorityHigh, 1000, 101);
+  high->BecomeActive(0);
+  EXPECT_TRUE(low->GateClosed(0)) << "before the controller has run";
+  core_.OnLayerEvent(high.session);
+  ASSERT_TRUE(core_.NextDueUs());
+  for (int i = 0; i < 20; ++i) {
+    clock_.Advance(*core_.NextDueUs() - clock_.NowUs());
+    EXPECT_TRUE(low->GateClosed(0));
+    core_.OnTimer();
+  }
+  EXPECT_GE(core_.counters().renewals, 20u);
+}
+
+TEST_F(CoreTest, IdleHighOpensTheGateWakesTheLowAndStopsTheTimer) {
+  Program low = JoinWithQueue(kPriorityLow);
+  Program high = JoinWithQueue(kPriorityHigh, 1000, 101);
+  RaiseAndTell(high);
+  const std::uint32_t wakes = low.page->wake.load();
+  const std::uint32_t high_wakes = high.page->wake.load();
+  high->BecomeIdle(0);
+  core_.OnLayerEvent(high.session);
+  EXPECT_FALSE(low->GateClosed(0));
+  EXPECT_EQ(low.page->wake.load(), wakes + 1);
+  EXPECT_EQ(high.page->wake.load(), high_wakes) << "has nothing armed";
+  EXPECT_FALSE(core_.NextDueUs());
+}
+
+TEST_F(CoreTest, GateOpensByItselfWhenTheControllerStops) {
+  Program low = JoinWithQueue(kPriorityLow);
+  Program high = JoinWithQueue(kPriorityHigh, 1000, 101);
+  RaiseAndTell(high);
+  clock_.Advance(kLeaseUs + 1);
+  EXPECT_FALSE(low->GateClosed(0));
+  high->BecomeIdle(0);
+  high->BecomeActive(0);  // one raise that finds its epoch acknowledged: one more lease
+  EXPECT_TRUE(low->GateClosed(0));
+  clock_.Advance(kLeaseUs + 1);
+  high->BecomeIdle(0);
+  high->BecomeActive(0);
+  EXPECT_FALSE(low->GateClosed(0));
+}
+
+TEST_F(CoreTest, LevelFallsToTheNextActiveQueue) {
+  Program low = JoinWithQueue(kPriorityLow);
+  Program middle = JoinWithQueue(kPriorityNormal, 1000, 101);
+  Program high = JoinWithQueue(kPriorityHigh, 1000, 102);
+  RaiseAndTell(middle);
+  RaiseAndTell(high);
+  EXPECT_TRUE(middle->GateClosed(0));
+  high->BecomeIdle(0);
+  core_.OnLayerEvent(high.session);
+  EXPECT_EQ(Level(user_.get()), static_cast<std::uint32_t>(kPriorityNormal) + 1);
+  EXPECT_FALSE(middle->GateClosed(0));
+  EXPECT_TRUE(low->GateClosed(0));
+}
+
+TEST_F(CoreTest, DeathOfAnActiveHighOpensTheGate) {
+  Program low = JoinWithQueue(kPriorityLow);
+  Program high = JoinWithQueue(kPriorityHigh, 1000, 101);
+  RaiseAndTell(high);
+  core_.EndSession(high.session);
+  EXPECT_FALSE(low->GateClosed(0));
+  EXPECT_EQ(low->Slot(0).mode.load(), 0u) << "alone again";
+  EXPECT_EQ(high.page->detached.load(), 1u);
+  EXPECT_FALSE(core_.NextDueUs());
+}
+
+TEST_F(CoreTest, EndedSessionKeepsItsFinalCounters) {
+  Program program = JoinWithQueue(kPriorityLow);
+  program->Slot(0).submitted_index.store(50);
+  program->Slot(0).read_index.store(40);
+  program->Slot(0).packets_held.store(7);
+  core_.EndSession(program.session);
+  ASSERT_EQ(core_.ended().size(), 1u);
+  const Session& ended = *core_.ended().front();
+  ASSERT_EQ(ended.destroyed.size(), 1u);
+  EXPECT_EQ(ended.destroyed[0].final_counters.submitted, 50u);
+  EXPECT_EQ(ended.destroyed[0].final_counters.packets_held, 7u);
+  EXPECT_FALSE(ended.alive());
+}
+
+TEST_F(CoreTest, HistoryIsBounded) {
+  for (std::size_t i = 0; i < kEndedMax + 10; ++i) core_.EndSession(Join().session);
+  EXPECT_EQ(core_.ended().size(), kEndedMax);
+}
+
+TEST_F(CoreTest, RetiredSlotIsFreedAndItsNextQueueStartsClean) {
+  Program low = JoinWithQueue(kPriorityLow);
+  Program high = JoinWithQueue(kPriorityHigh, 1000, 101);
+  ASSERT_EQ(low->Slot(0).mode.load(), kModeArmed);
+  low->Slot(0).submitted_index.store(9);
+  low->DestroyQueue(0);
+  core_.OnLayerEvent(low.session);
+  EXPECT_EQ(low->Slot(0).state.load(), kSlotFree);
+  EXPECT_EQ(low->Slot(0).mode.load(), 0u);
+  EXPECT_EQ(low->Slot(0).priority.load(), -1);
+  EXPECT_EQ(high->Slot(0).mode.load(), 0u);
+  EXPECT_EQ(SessionOf(low).destroyed.at(0).final_counters.submitted, 9u);
+}
+
+TEST_F(CoreTest, QueueThatCameAndWentBetweenTwoLooksIsCounted) {
+  Program program = Join();
+  program->MakeQueue(3, 8, kPriorityLow);
+  program->Slot(3).submitted_index.store(5);
+  program->DestroyQueue(3);
+  core_.OnLayerEvent(program.session);
+  EXPECT_EQ(program->Slot(3).state.load(), kSlotFree);
+  EXPECT_EQ(SessionOf(program).destroyed_count, 1u);
+  EXPECT_EQ(SessionOf(program).destroyed.at(0).final_counters.submitted, 5u);
+}
+
+TEST_F(CoreTest, DestroyedQueuesAreSummedBeyondTheBound) {
+  Program program = Join();
+  for (std::uint32_t i = 0; i < kDestroyedQueuesMax + 5; ++i) {
+    program->MakeQueue(0, i, kPriorityLow);
+    program->Slot(0).submitted_index.store(2);
+    program->DestroyQueue(0);
+    core_.OnLayerEvent(program.session);
+  }
+  const Session& session = SessionOf(program);
+  EXPECT_EQ(session.destroyed.size(), kDestroyedQueuesMax);
+  EXPECT_EQ(session.forgotten.submitted, 10u);
+}
+
+TEST_F(CoreTest, FullSlotTableIsManaged) {
+  Program program = Join();
+  for (std::uint32_t i = 0; i < kQueuesMax; ++i) program->MakeQueue(i, i, static_cast<int>(i % 16));
+  core_.OnLayerEvent(program.session);
+  EXPECT_EQ(SessionOf(program).queues.size(), kQueuesMax);
+  for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
+    const std::uint32_t mode = program->Slot(i).mode.load();
+    EXPECT_EQ((mode & kModeArmed) != 0, i % 16 != 15) << i;
+    EXPECT_EQ((mode & kModeRaise) != 0, i % 16 != 0) << i;
+  }
+}
+
+TEST_F(CoreTest, ForeignQueueIsOnNeitherSide) {
+  Program low = JoinWithQueue(kPriorityLow);
+  Program high = JoinWithQueue(kPriorityHigh, 1000, 101);
+  low->SetState(0, kSlotForeign);
+  core_.OnLayerEvent(low.session);
+  EXPECT_EQ(low->Slot(0).mode.load(), 0u);
+  EXPECT_EQ(high->Slot(0).mode.load(), 0u);
+  int changed = 0;
+  EXPECT_FALSE(core_.SetHold(root_, {100, std::nullopt}, true, &changed).ok());
+}
+
+TEST_F(CoreTest, LayerWithoutAGateIsNotScheduled) {
+  Program low = Join(1000, 100, GateKind::kNone);
+  low->MakeQueue(0, 1, kPriorityLow);
+  core_.OnLayerEvent(low.session);
+  Program high = JoinWithQueue(kPriorityHigh, 1000, 101);
+  EXPECT_EQ(low->Slot(0).mode.load(), 0u);
+  EXPECT_EQ(high->Slot(0).mode.load(), 0u);
+}
+
+// ------------------------------------------------------------------------------------- other users
+
+TEST_F(CoreTest, UsersDoNotCompete) {
+  Program low = JoinWithQueue(kPriorityLow, 1000, 100);
+  Program high = JoinWithQueue(kPriorityHigh, 2000, 101);
+  EXPECT_EQ(low->Slot(0).mode.load(), 0u);
+  EXPECT_EQ(high->Slot(0).mode.load(), 0u);
+}
+
+TEST_F(CrossUserCoreTest, LevelsAreRelayedToOtherUsersPages) {
+  Program low = JoinWithQueue(kPriorityLow, 1000, 100);
+  Program high = JoinWithQueue(kPriorityHigh, 2000, 101);
+  ASSERT_EQ(low->Slot(0).mode.load(), kModeArmed);
+  RaiseAndTell(high);
+  EXPECT_TRUE(low->GateClosed(0));
+  EXPECT_EQ(core_.counters().relays, 1u);
+  const std::uint32_t wakes = low.page->wake.load();
+  high->BecomeIdle(0);
+  core_.OnLayerEvent(high.session);
+  EXPECT_FALSE(low->GateClosed(0));
+  EXPECT_GT(low.page->wake.load(), wakes);
+  EXPECT_FALSE(core_.NextDueUs());
+}
+
+TEST_F(CoreTest, GpusDoNotCompete) {
+  Program low = JoinWithQueue(kPriorityLow, 1000, 100, kGpuA);
+  Program high = JoinWithQueue(kPriorityHigh, 1000, 101, kGpuB);
+  EXPECT_EQ(low->Slot(0).mode.load(), 0u);
+  EXPECT_EQ(high->Slot(0).mode.load(), 0u);
+}
+
+// ------------------------------------------------------------------------------------------ orders
+
+TEST_F(CoreTest, SetPriorityTurnsTheTables) {
+  Program a = JoinWithQueue(kPriorityLow, 1000, 100);
+  Program b = JoinWithQueue(kPriorityHigh, 1000, 101);
+  int changed = 0;
+  ASSERT_TRUE(core_.SetPriority({1000, false}, {101, std::nullopt}, 0, &changed).ok());
+  EXPECT_EQ(changed, 1);
+  EXPECT_EQ(a->Slot(0).mode.load(), 0u) << "equals";
+  ASSERT_TRUE(core_.SetPriority({1000, false}, {100, 1}, 9, &changed).ok());
+  EXPECT_EQ(a->Slot(0).priority.load(), 9);
+  EXPECT_EQ(a->Slot(0).mode.load(), kModeRaise);
+  EXPECT_EQ(b->Slot(0).mode.load(), kModeArmed);
+  ASSERT_TRUE(core_.SetPriority(root_, {101, std::nullopt}, std::nullopt, &changed).ok());
+  EXPECT_EQ(b->Slot(0).priority.load(), -1);
+  EXPECT_EQ(b->Slot(0).mode.load(), kModeRaise);
+}
+
+TEST_F(CoreTest, SetPriorityOfAnActiveQueueMovesTheLevel) {
+  Program low = JoinWithQueue(kPriorityLow, 1000, 100);
+  Program high = JoinWithQueue(kPriorityHigh, 1000, 101);
+  RaiseAndTell(high);
+  int changed = 0;
+  ASSERT_TRUE(core_.SetPriority(root_, {101, std::nullopt}, 3, &changed).ok());
+  EXPECT_EQ(Level(user_.get()), 4u);
+  EXPECT_TRUE(low->GateClosed(0));
+  ASSERT_TRUE(core_.SetPriority(root_, {100, std::nullopt}, 3, &changed).ok());
+  EXPECT_FALSE(low->GateClosed(0));
+  EXPECT_FALSE(core_.NextDueUs());
+}
+
+TEST_F(CoreTest, ProcessPriorityAlsoAppliesToQueuesToCome) {
+  Program program = JoinWithQueue(kPriorityLow);
+  int changed = 0;
+  ASSERT_TRUE(core_.SetPriority(root_, {100, std::nullopt}, 12, &changed).ok());
+  program->MakeQueue(1, 2, kPriorityLow);
+  core_.OnLayerEvent(program.session);
+  EXPECT_EQ(program->OwnPriority(1), 12);
+}
+
+TEST_F(CoreTest, OrdersAreRefusedForOthersAndForNothing) {
+  Program program = JoinWithQueue(kPriorityLow);
+  int changed = 0;
+  const Caller stranger{2000, false};
+  EXPECT_EQ(core_.SetPriority(stranger, {100, {}}, 3, &changed).code, StatusCode::kPermission);
+  EXPECT_EQ(core_.SetHold(stranger, {100, {}}, true, &changed).code, StatusCode::kPermission);
+  EXPECT_EQ(core_.SetPriority(root_, {999, {}}, 3, &changed).code, StatusCode::kNotFound);
+  EXPECT_EQ(core_.SetPriority(root_, {100, 77}, 3, &changed).code, StatusCode::kNotFound);
+  EXPECT_EQ(core_.SetPriority(root_, {100, {}}, 16, &changed).code, StatusCode::kBadRequest);
+  EXPECT_EQ(core_.SetPriority(root_, {100, {}}, -1, &changed).code, StatusCode::kBadRequest);
+  EXPECT_EQ(program->Slot(0).priority.load(), -1);
+}
+
+TEST_F(CoreTest, NamespacePidIsFoundWhenNoOtherFits) {
+  Program program = JoinWithQueue(kPriorityLow);
+  int changed = 0;
+  EXPECT_TRUE(core_.SetPriority(root_, {5100, {}}, 3, &changed).ok());
+  EXPECT_EQ(program->OwnPriority(0), 3);
+}
+
+TEST_F(CoreTest, OperatorHoldIsLeasedRenewedAndReleased) {
+  Program program = JoinWithQueue(kPriorityNormal);
+  int changed = 0;
+  ASSERT_TRUE(core_.SetHold({1000, false}, {100, {}}, true, &changed).ok());
+  EXPECT_EQ(changed, 1);
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(core_.NextDueUs());
+    clock_.Advance(*core_.NextDueUs() - clock_.NowUs());
+    EXPECT_TRUE(program->GateClosed(0));
+    core_.OnTimer();
+  }
+  program->MakeQueue(1, 2, kPriorityNormal);
+  core_.OnLayerEvent(program.session);
+  EXPECT_TRUE(program->GateClosed(1)) << "a process on hold holds its new queues, too";
+  const std::uint32_t wakes = program.page->wake.load();
+  ASSERT_TRUE(core_.SetHold({1000, false}, {100, {}}, false, &changed).ok());
+  EXPECT_FALSE(program->GateClosed(0));
+  EXPECT_FALSE(program->GateClosed(1));
+  EXPECT_GT(program.page->wake.load(), wakes);
+  EXPECT_FALSE(core_.NextDueUs());
+}
+
+TEST_F(CoreTest, OperatorHoldEndsByItselfWhenTheControllerStops) {
+  Program program = JoinWithQueue(kPriorityNormal);
+  int changed = 0;
+  ASSERT_TRUE(core_.SetHold(root_, {100, {}}, true, &changed).ok());
+  clock_.Advance(kLeaseUs + 1);
+  EXPECT_FALSE(program->GateClosed(0));
+}
+
+TEST_F(CoreTest, ShutdownOpensEverything) {
+  Program low = JoinWithQueue(kPriorityLow);
+  Program high = JoinWithQueue(kPriorityHigh, 1000, 101);
+  RaiseAndTell(high);
+  int changed = 0;
+  ASSERT_TRUE(core_.SetHold(root_, {101, {}}, true, &changed).ok());
+  const std::uint32_t wakes = low.page->wake.load();
+  core_.Shutdown();
+  EXPECT_EQ(Level(user_.get()), 0u);
+  for (const Program* program : {&low, &high}) {
+    EXPECT_EQ((*program)->Slot(0).mode.load(), 0u);
+    EXPECT_EQ((*program)->Slot(0).hold.load(), 0u);
+    EXPECT_EQ(program->page->detached.load(), 1u);
+  }
+  EXPECT_GT(low.page->wake.load(), wakes);
+  EXPECT_FALSE(core_.NextDueUs());
+}
+
+TEST_F(CoreTest, RefreshIsAskedForAndAwaited) {
+  Program program = Join();
+  const std::uint32_t wakes = program.page->wake.load();
+  const std::uint32_t ticket = core_.AskRefresh(program.session);
+  EXPECT_GT(program.page->wake.load(), wakes);
+  EXPECT_FALSE(core_.IsRefreshed(program.session, ticket));
+  program.page->refreshed.store(program.page->refresh.load());
+  EXPECT_TRUE(core_.IsRefreshed(program.session, ticket));
+  EXPECT_TRUE(core_.IsRefreshed(424242, 1)) << "nobody left to wait for";
+}
+
+TEST_F(CoreTest, TooManySessionsAreRefused) {
+  std::vector<Program> programs;
+  for (std::size_t i = 0; i < kSessionsMax; ++i) {
+    LayerInfo info;
+    programs.emplace_back();
+    // One page for all: nothing is scanned here.
+    ASSERT_NE(core_.AddSession(info, programs.front().page.get(), user_.get()), 0u);
+  }
+  EXPECT_EQ(Join().session, 0u);
+}
+
+}  // namespace
+}  // namespace xsched_hsa
