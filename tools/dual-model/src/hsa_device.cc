@@ -5,6 +5,7 @@
 
 #include "dual-model/work_code_objects.h"
 #include "dual-model/work_kernel_abi.h"
+#include "replay_clock.h"
 
 namespace dual_model {
 namespace {
@@ -133,6 +134,7 @@ void HsaDevice::ReadShape() {
     shape_.waves_per_simd = 10;
     shape_.vgprs_per_simd = 256;
   }
+  if (OnVirtualGpu()) shape_.workgroup_spread = kVirtualGpuSpread;
   std::size_t lds_bytes = 0;
   hsa_amd_agent_iterate_memory_pools(gpu_, FindLdsSize, &lds_bytes);
   if (lds_bytes > 0) shape_.lds_bytes_per_cu = static_cast<std::uint32_t>(lds_bytes);

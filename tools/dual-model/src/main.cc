@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "install_paths.h"
+#include "plan_export.h"
 #include "run.h"
 #include "worker.h"
 
@@ -47,7 +48,7 @@ void AddRun(CLI::App* run, RunArguments* arguments) {
                 "arrivals at fixed times; latency from the arrival");
 }
 
-int Run(RunArguments* arguments) {
+int Run(RunArguments* arguments, bool only_plan) {
   std::string error;
   dual_model::RunOptions& options = arguments->options;
   for (const std::string& text : arguments->high) {
@@ -65,7 +66,7 @@ int Run(RunArguments* arguments) {
   if (!(options.seconds > 0) || options.seconds > 1e6) {
     return BadInput("--seconds must be above 0");
   }
-  return RunExperiment(options);
+  return only_plan ? dual_model::PrintPlan(options) : RunExperiment(options);
 }
 
 struct WorkerArguments {
@@ -131,7 +132,9 @@ int main(int argc, char** argv) {
   CLI::App* run = app.add_subcommand("run", "one run: several models, each its own process");
   CLI::App* worker = app.add_subcommand("worker", "one model in this process");
   app.add_subcommand("experiment", "all runs of a scenario, with verdict and report");
+  CLI::App* plan = app.add_subcommand("plan", "what run would launch, for virtual-gpu-replay");
   AddRun(run, &run_arguments);
+  AddRun(plan, &run_arguments);
   AddWorker(worker, &worker_arguments);
   try {
     app.parse(argc, argv);
@@ -139,5 +142,5 @@ int main(int argc, char** argv) {
     if (e.get_exit_code() == 0) return app.exit(e);
     return BadInput(std::string(e.what()) + "; see dual-model --help");
   }
-  return run->parsed() ? Run(&run_arguments) : Work(&worker_arguments);
+  return worker->parsed() ? Work(&worker_arguments) : Run(&run_arguments, plan->parsed());
 }

@@ -81,6 +81,15 @@ std::uint32_t WorkgroupsPerCu(const ReplayKernel& kernel, const DeviceShape& sha
   return fit;
 }
 
+double KernelSpan(double fill, double spread) {
+  if (fill <= 1) return 1 + spread;
+  const double equal = std::ceil(fill);
+  if (spread == 0) return equal;
+  // Between one and two rounds the second one starts as the first ends, from 1 - v to 1 + v on.
+  if (fill <= 2) return 2 + 1.9 * spread * (fill - 1);
+  return fill + 0.5 + 0.9 * spread;
+}
+
 bool MakeReplayPlan(const TraceModel& model, const DeviceShape& shape,
                     std::optional<double> target_ms, ReplayPlan* plan, std::string* error) {
   *plan = ReplayPlan();
@@ -96,7 +105,9 @@ bool MakeReplayPlan(const TraceModel& model, const DeviceShape& shape,
       return false;
     }
     const std::uint64_t rounds = (kernel.workgroups + slots - 1) / slots;
-    const double slot_ns = double(trace.duration_ns) * plan->factor / double(rounds);
+    const double span =
+        KernelSpan(double(kernel.workgroups) / double(slots), shape.workgroup_spread);
+    const double slot_ns = double(trace.duration_ns) * plan->factor / span;
     if (slot_ns > std::numeric_limits<std::uint32_t>::max()) {
       *error = where + "a workgroup would run for more than 4.2 s; lower --scale-ms";
       return false;
