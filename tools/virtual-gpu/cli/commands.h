@@ -1,0 +1,18 @@
+// commands.h: virtual-gpu start, stop, stats and profiles.
+//
+// Errors     the exit code: 0, or 2 after one line on stderr.
+#pragma once
+
+#include <string>
+
+#include "daemon.h"
+
+namespace virtual_gpu::cli {
+
+int Start(DaemonOptions options, const std::string& device);
+int Stop(const std::string& device);
+// An empty name: the device of VIRTUAL_GPU_SOCKET.
+int Stats(const std::string& device, bool json);
+int Profiles();
+
+}  // namespace virtual_gpu::cli

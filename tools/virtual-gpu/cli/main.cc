@@ -1,0 +1,107 @@
+// main.cc: the virtual-gpu program: its command line.
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "commands.h"
+#include "device_client.h"
+#include "run.h"
+
+namespace {
+
+using namespace virtual_gpu::cli;
+
+constexpr int kBadInput = 2;
+constexpr double kTimeScaleMin = 0.01, kTimeScaleMax = 10'000;
+
+struct DeviceFlags {
+  CLI::Option* profile;
+  CLI::Option* time_scale;
+};
+
+DeviceFlags AddDeviceOptions(CLI::App* app, DaemonOptions* options) {
+  DeviceFlags flags;
+  flags.profile = app->add_option("--profile", options->profile,
+                                  "Which GPU: see virtual-gpu profiles (default mi308x)");
+  app->add_option("--isa", options->isa, "ISA name to show: auto, gfx908, gfx90a, gfx942, gfx950");
+  app->add_option("--gpus", options->gpus, "How many")
+      ->check(CLI::Range(1u, virtual_gpu::rpc::kGpusMax));
+  flags.time_scale =
+      app->add_option("--time-scale", options->time_scale, "Slow the device down by this factor")
+          ->check(CLI::Range(kTimeScaleMin, kTimeScaleMax));
+  app->add_option("--param", options->params, "KEY=NUMBER, a device parameter; may be repeated")
+      ->take_all();
+  app->add_flag("--strict", options->strict,
+                "Stop the device at the first thing that is not modelled");
+  app->add_flag("--quiet", options->quiet, "Do not say which ISA is shown");
+  return flags;
+}
+
+bool CheckName(const std::string& device) {
+  if (ValidDeviceName(device)) return true;
+  std::fprintf(stderr, "virtual-gpu: '%s' is no device name; use up to 32 letters, digits, - _ .\n",
+               device.c_str());
+  return false;
+}
+
+int Dispatch(const std::vector<std::string>& words, std::vector<std::string> command) {
+  CLI::App app{"A virtual AMD Instinct GPU under unmodified ROCr."};
+  app.require_subcommand(1);
+  RunRequest run;
+  std::string device;
+  bool json = false;
+  CLI::App* run_app = app.add_subcommand("run", "Run a command: virtual-gpu run [...] -- CMD...");
+  const DeviceFlags flags = AddDeviceOptions(run_app, &run.options);
+  run_app->add_option("--device", device, "Join, or start, the named device");
+  DaemonOptions start_options;
+  CLI::App* start_app = app.add_subcommand("start", "Start a named device that stays");
+  AddDeviceOptions(start_app, &start_options);
+  start_app->add_option("--device", device, "Its name")->required();
+  CLI::App* stop_app = app.add_subcommand("stop", "Stop a named device");
+  stop_app->add_option("--device", device, "Its name")->required();
+  CLI::App* stats_app = app.add_subcommand("stats", "Processes, queues and the device's own lag");
+  stats_app->add_option("--device", device, "Its name; default: the one this command runs under");
+  stats_app->add_flag("--json", json, "As JSON");
+  CLI::App* profiles_app = app.add_subcommand("profiles", "The GPUs that it can be");
+  try {
+    std::vector<std::string> reversed(words.rbegin(), words.rend());
+    app.parse(reversed);
+  } catch (const CLI::CallForHelp& e) {
+    return app.exit(e);
+  } catch (const CLI::CallForAllHelp& e) {
+    return app.exit(e);
+  } catch (const CLI::ParseError& e) {
+    std::fprintf(stderr, "virtual-gpu: %s; see virtual-gpu --help\n", e.what());
+    return kBadInput;
+  }
+  if (!device.empty() && !CheckName(device)) return kBadInput;
+  if (profiles_app->parsed()) return Profiles();
+  if (stats_app->parsed()) return Stats(device, json);
+  if (stop_app->parsed()) return Stop(device);
+  if (start_app->parsed()) return Start(start_options, device);
+  if (command.empty()) {
+    std::fprintf(stderr, "virtual-gpu: run what? write virtual-gpu run [...] -- CMD...\n");
+    return kBadInput;
+  }
+  run.device = device;
+  run.profile_given = flags.profile->count() > 0;
+  run.time_scale_given = flags.time_scale->count() > 0;
+  run.command = std::move(command);
+  return Run(std::move(run));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // What follows "--" is the command's own, whatever it looks like.
+  std::vector<std::string> words(argv + 1, argv + argc), command;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (words[i] != "--") continue;
+    command.assign(words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end());
+    words.resize(i);
+    break;
+  }
+  return Dispatch(words, std::move(command));
+}

@@ -1,0 +1,211 @@
+#include "gpu.h"
+
+#include <errno.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "pacer.h"
+#include "report.h"
+
+namespace virtual_gpu {
+namespace {
+
+constexpr std::uint64_t kGiB = 1ull << 30;
+constexpr std::uint64_t kArenaBytesMin = 256 * kGiB;
+constexpr std::uint64_t kHostShareBytes = 64 * kGiB;  // GTT beside VRAM in one arena
+constexpr std::uint32_t kFirstGpuId = 0x4d01;
+// A sleep takes at least this long on a virtual machine: nearer events are spun for.
+constexpr std::int64_t kSpinNs = 15'000;
+constexpr int kThreadNice = -10;
+
+int ErrnoOf(Status status) {
+  switch (status) {
+    case Status::kOk:
+      return 0;
+    case Status::kUnknownQueue:
+      return EFAULT;
+    case Status::kInvalidArgument:
+      return EINVAL;
+    case Status::kNoSpace:
+      return ENOSPC;
+    case Status::kPreemptTimeout:
+      return ETIME;
+  }
+  return EINVAL;
+}
+
+}  // namespace
+
+std::unique_ptr<Gpu> Gpu::Create(std::uint32_t index, const GpuModel& model,
+                                 const SimClock* clock) {
+  const std::uint64_t bytes = std::max(kArenaBytesMin, model.part.vram_bytes + kHostShareBytes);
+  auto arena = Arena::Create("virtual-gpu-memory", bytes);
+  if (arena == nullptr) {
+    Report("cannot make a sparse memory file of %llu GiB for GPU %u (errno %d)",
+           static_cast<unsigned long long>(bytes / kGiB), index, errno);
+    return nullptr;
+  }
+  DeviceParams params = model.part.params;
+  params.seed += index;
+  auto device = Device::Create(params);
+  if (device == nullptr) {
+    Report("the device model refuses the parameters of profile %s", model.profile.c_str());
+    return nullptr;
+  }
+  return std::unique_ptr<Gpu>(new Gpu(index, model, clock, std::move(arena), std::move(device)));
+}
+
+Gpu::Gpu(std::uint32_t index, const GpuModel& model, const SimClock* clock,
+         std::unique_ptr<Arena> arena, std::unique_ptr<Device> device)
+    : index_(index),
+      gpu_id_(kFirstGpuId + index * 0x100),
+      model_(model),
+      clock_(clock),
+      arena_(std::move(arena)),
+      device_(std::move(device)),
+      sdma_(clock) {
+  thread_ = std::thread([this] { Run(); });
+}
+
+Gpu::~Gpu() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_one();
+  thread_.join();
+}
+
+Gpu::Live* Gpu::Find(const AqlQueue* queue) {
+  const auto it =
+      std::find_if(live_.begin(), live_.end(), [&](const Live& l) { return l.queue == queue; });
+  return it == live_.end() ? nullptr : &*it;
+}
+
+TimeNs Gpu::Advance() {
+  const TimeNs due = device_->NextEvent();
+  const TimeNs now = clock_->Now();
+  if (due <= now) {
+    lag_.Add(static_cast<std::int64_t>(static_cast<double>(now - due) * clock_->scale()));
+    device_->AdvanceTo(now);
+  }
+  return now;
+}
+
+int Gpu::CreateQueue(AqlQueue* queue, const QueueConfig& config, TimeNs* returns_at) {
+  std::lock_guard lock(mutex_);
+  const Status status =
+      device_->CreateQueue(Advance(), config, queue, &queue->device_id, returns_at);
+  if (status == Status::kOk) live_.push_back({queue, config});
+  changed_.notify_one();
+  return ErrnoOf(status);
+}
+
+int Gpu::DestroyQueue(AqlQueue* queue, TimeNs* returns_at) {
+  std::lock_guard lock(mutex_);
+  if (Find(queue) == nullptr) return EINVAL;
+  const Status status = device_->DestroyQueue(Advance(), queue->device_id, returns_at);
+  std::erase_if(live_, [&](const Live& l) { return l.queue == queue; });
+  return ErrnoOf(status);
+}
+
+int Gpu::UpdateQueue(AqlQueue* queue, const QueueConfig& config, std::uint64_t ring_base,
+                     std::uint32_t ring_bytes, TimeNs* returns_at) {
+  std::lock_guard lock(mutex_);
+  Live* live = Find(queue);
+  if (live == nullptr) return EFAULT;
+  if (ring_bytes != 0 && !queue->SetRing(ring_base, ring_bytes)) return EFAULT;
+  const Status status = device_->UpdateQueue(Advance(), queue->device_id, config, returns_at);
+  if (status == Status::kOk) live->config = config;
+  changed_.notify_one();
+  return ErrnoOf(status);
+}
+
+int Gpu::SetCuMask(AqlQueue* queue, std::span<const std::uint32_t> mask, TimeNs* returns_at) {
+  std::lock_guard lock(mutex_);
+  if (Find(queue) == nullptr) return EFAULT;
+  return ErrnoOf(device_->SetCuMask(Advance(), queue->device_id, mask, returns_at));
+}
+
+// An UPDATE_QUEUE that changes nothing is a cycle all the same, in KFD as here.
+void Gpu::BareCycle(TimeNs* returns_at) {
+  std::lock_guard lock(mutex_);
+  *returns_at = Advance();
+  if (live_.empty()) return;
+  const Live& any = live_.front();
+  device_->UpdateQueue(*returns_at, any.queue->device_id, any.config, returns_at);
+}
+
+void Gpu::DropProcess(std::uint64_t process) {
+  std::lock_guard lock(mutex_);
+  device_->DropProcess(Advance(), process);
+  std::erase_if(live_, [&](const Live& l) { return l.config.process == process; });
+}
+
+bool Gpu::QueueStatsOf(const AqlQueue& queue, QueueStats* stats) const {
+  std::lock_guard lock(mutex_);
+  return device_->GetQueueStats(queue.device_id, stats) == Status::kOk;
+}
+
+GpuStats Gpu::Stats() const {
+  std::lock_guard lock(mutex_);
+  GpuStats stats;
+  stats.device = device_->GetStats();
+  stats.queues = live_.size();
+  stats.lag_events = lag_.total();
+  stats.lag_p50_ns = lag_.Quantile(0.5);
+  stats.lag_p99_ns = lag_.Quantile(0.99);
+  stats.lag_max_ns = lag_.max_ns();
+  stats.wakeups = wakeups_;
+  return stats;
+}
+
+std::int64_t Gpu::Round(bool* busy) {
+  ++wakeups_;
+  TimeNs now = Advance();
+  bool kicked = false;
+  *busy = false;
+  for (const Live& live : live_) {
+    if (live.queue->PollDoorbell()) {
+      device_->Kick(now, live.queue->device_id);
+      kicked = true;
+    }
+    *busy |= live.config.active && live.queue->HasWork();
+  }
+  if (device_->AnyBarrierBlocked()) kicked |= device_->PollBarriers(now);
+  if (kicked) {
+    *busy = true;
+    // What the kick made possible at once happens at once.
+    device_->AdvanceTo(now);
+    now = Advance();
+  }
+  const TimeNs next = device_->NextEvent();
+  if (next == kNever) return INT64_MAX;
+  return clock_->ToRaw(next) - RawNs();
+}
+
+void Gpu::Run() {
+  Pacer::PrepareThread();
+  // A late device is noise in every figure; where it is allowed the thread goes first.
+  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kThreadNice);
+  Pacer pacer;
+  for (;;) {
+    std::int64_t until_event = 0;
+    bool busy = false;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock,
+                    [&] { return stop_ || !live_.empty() || device_->NextEvent() != kNever; });
+      if (stop_) return;
+      until_event = Round(&busy);
+    }
+    const std::int64_t pace = pacer.SleepNs(RawNs(), busy || until_event != INT64_MAX);
+    if (until_event > kSpinNs) Pacer::Sleep(std::min(pace, until_event));
+  }
+}
+
+}  // namespace virtual_gpu

@@ -1,0 +1,103 @@
+// gpu.h: one GPU of the device process: its device model, its memory and the thread that runs it.
+//
+// Why        Joins simulated time (../device) with the host: polls doorbells, advances the device
+// to
+//            now, sleeps until something may happen.
+// Threads    every public method takes the GPU's lock; Next... callbacks of the queues run under
+// it.
+//            Lock order: GPU, then a process's events or memory.
+// Ownership  queues are borrowed from CreateQueue until DestroyQueue or DropProcess returns.
+// Units      TimeNs is simulated nanoseconds; lag is in host nanoseconds.
+// Errors     errno values.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "../device/device.h"
+#include "aql_queue.h"
+#include "arena.h"
+#include "gpu_model.h"
+#include "lag_histogram.h"
+#include "sdma_engine.h"
+#include "sim_clock.h"
+
+namespace virtual_gpu {
+
+struct GpuStats {
+  DeviceStats device;
+  std::uint64_t queues = 0;
+  std::uint64_t lag_events = 0;
+  std::int64_t lag_p50_ns = 0, lag_p99_ns = 0, lag_max_ns = 0;
+  std::uint64_t wakeups = 0;
+};
+
+class Gpu {
+ public:
+  // Null, with a line on stderr, when memory or the device cannot be made.
+  static std::unique_ptr<Gpu> Create(std::uint32_t index, const GpuModel& model,
+                                     const SimClock* clock);
+  ~Gpu();
+
+  // Each is one runlist cycle; *returns_at is when its ioctl returns.
+  int CreateQueue(AqlQueue* queue, const QueueConfig& config, TimeNs* returns_at);
+  int DestroyQueue(AqlQueue* queue, TimeNs* returns_at);
+  // `ring_bytes` 0 leaves the ring as it is.
+  int UpdateQueue(AqlQueue* queue, const QueueConfig& config, std::uint64_t ring_base,
+                  std::uint32_t ring_bytes, TimeNs* returns_at);
+  int SetCuMask(AqlQueue* queue, std::span<const std::uint32_t> mask, TimeNs* returns_at);
+  // The cycle that a change to an SDMA queue causes for the compute queues.
+  void BareCycle(TimeNs* returns_at);
+  void DropProcess(std::uint64_t process);
+
+  bool QueueStatsOf(const AqlQueue& queue, QueueStats* stats) const;
+  GpuStats Stats() const;
+
+  std::uint32_t index() const { return index_; }
+  std::uint32_t gpu_id() const { return gpu_id_; }
+  const GpuModel& model() const { return model_; }
+  const SimClock& clock() const { return *clock_; }
+  Arena* arena() { return arena_.get(); }
+  SdmaEngine* sdma() { return &sdma_; }
+
+  // VRAM in use, all processes; belongs to the server's thread.
+  std::uint64_t vram_used = 0;
+
+ private:
+  struct Live {
+    AqlQueue* queue;
+    QueueConfig config;
+  };
+
+  Gpu(std::uint32_t index, const GpuModel& model, const SimClock* clock,
+      std::unique_ptr<Arena> arena, std::unique_ptr<Device> device);
+  Live* Find(const AqlQueue* queue);
+  // Under the lock: brings the device to the present and returns it.
+  TimeNs Advance();
+  // One round of the thread; returns for how long it may sleep, in host ns.
+  std::int64_t Round(bool* busy);
+  void Run();
+
+  const std::uint32_t index_;
+  const std::uint32_t gpu_id_;
+  const GpuModel model_;
+  const SimClock* const clock_;
+  std::unique_ptr<Arena> arena_;
+  std::unique_ptr<Device> device_;
+  SdmaEngine sdma_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<Live> live_;
+  LagHistogram lag_;
+  std::uint64_t wakeups_ = 0;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+}  // namespace virtual_gpu

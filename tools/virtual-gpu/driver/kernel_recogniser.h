@@ -1,0 +1,62 @@
+// kernel_recogniser.h: what a kernel dispatch asks of the device, and what it does.
+//
+// Why        The device does not execute ISA. It knows three kinds of kernel by their code: the
+// load
+//            generator's work kernels (work_kernel_abi.h), ROCr's own blit kernels, which bring
+//            code objects and copies to VRAM and are carried out for real, and everything else,
+//            which takes an assumed time and leaves no effect (counted, named and reported).
+// Threads    none of its own; called on the thread that holds the device lock.
+// Units      times in simulated nanoseconds, sizes in bytes.
+// Errors     a result that is not kOk names what the hardware would have reported.
+// See        facts: LLVM AMDGPU usage guide (kernel descriptor), amd_hsa_kernel_code.h
+#pragma once
+
+#include <hsa/hsa.h>
+
+#include <cstdint>
+#include <string>
+
+#include "../device/device_params.h"
+#include "../device/packet_source.h"
+#include "address_space.h"
+#include "dual-model/work_kernel_abi.h"
+
+namespace virtual_gpu {
+
+enum class KernelKind { kWork, kBlitCopy, kBlitFill, kOpaque };
+
+struct KernelRun {
+  KernelKind kind = KernelKind::kOpaque;
+  KernelCost cost;
+  std::uint64_t kernel_object = 0;
+  dual_model::WorkKernarg work = {};
+  std::uint64_t to = 0, from = 0, bytes = 0;  // blits
+  std::uint32_t pattern = 0;                  // kBlitFill
+};
+
+struct KernelLimits {
+  std::uint32_t lds_bytes = 65536;
+  std::uint32_t vgpr_granule = 8;
+  TimeNs opaque_workgroup_ns = 20'000;
+  TimeNs blit_workgroup_ns = 2'000;
+};
+
+// The values are the error codes that the command processor puts into queue_inactive_signal.
+enum class DispatchError : std::uint32_t {
+  kOk = 0,
+  kBadDimensions = 2,
+  kBadGroupMemory = 4,
+  kBadCode = 8,
+  kBadPacket = 32,
+  kWorkgroupTooLarge = 64,
+  kBadVendorPacket = 256,
+  kMemoryFault = 0x10000,  // not an error code: *fault_address raises the memory event
+};
+
+DispatchError Recognise(const hsa_kernel_dispatch_packet_t& packet, const AddressSpace& memory,
+                        const KernelLimits& limits, KernelRun* run, std::uint64_t* fault_address);
+
+// "name" of the kernel in the loaded code object, or "kernel object 0x..." when it cannot be found.
+std::string KernelName(std::uint64_t kernel_object, const AddressSpace& memory);
+
+}  // namespace virtual_gpu

@@ -1,0 +1,47 @@
+// pacer.h: how long a polling thread may sleep.
+//
+// Why        A doorbell is a plain store into shared memory: only polling sees it. While queues
+// have
+//            work or were used a moment ago the sleeps are short; idle ones grow, so that an idle
+//            device costs next to nothing on a two-core machine.
+// Threads    one thread.
+// Units      host nanoseconds.
+#pragma once
+
+#include <sys/prctl.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace virtual_gpu {
+
+class Pacer {
+ public:
+  // The default slack of 50 us would be longer than the sleeps themselves. Once, by the thread.
+  static void PrepareThread() { prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0); }
+
+  static constexpr std::int64_t kBusySleepNs = 20'000;
+
+  // `busy`: some queue has packets or the device has work.
+  std::int64_t SleepNs(std::int64_t now_ns, bool busy) {
+    if (busy) last_busy_ns_ = now_ns;
+    const std::int64_t idle_ns = now_ns - last_busy_ns_;
+    if (idle_ns < 5'000'000) return kBusySleepNs;
+    if (idle_ns < 100'000'000) return 50'000;
+    if (idle_ns < 500'000'000) return 200'000;
+    if (idle_ns < 3'000'000'000) return 1'000'000;
+    return 5'000'000;
+  }
+
+  static void Sleep(std::int64_t ns) {
+    if (ns <= 0) return;
+    timespec t = {ns / 1'000'000'000, ns % 1'000'000'000};
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &t, nullptr);
+  }
+
+ private:
+  std::int64_t last_busy_ns_ = 0;
+};
+
+}  // namespace virtual_gpu

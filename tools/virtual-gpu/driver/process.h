@@ -1,0 +1,90 @@
+// process.h: one application under the virtual GPU: its memory, events and queues.
+//
+// Why        What the kernel keeps in struct kfd_process.
+// Threads    `queues`, `doorbell_slots` and `finished` belong to the server's thread; memory and
+//            events have locks of their own.
+// Ownership  shared by the process's connections and by pending device operations. The queues must
+// be
+//            off their GPUs before it is destroyed (Server::EndProcess).
+// Limits     1024 queues and 1024 doorbells per GPU, as KFD on gfx9.
+#pragma once
+
+#include <sys/types.h>
+
+#include <bitset>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "address_space.h"
+#include "aql_queue.h"
+#include "arena.h"
+#include "events.h"
+#include "sdma_queue.h"
+
+namespace virtual_gpu {
+
+inline constexpr std::uint32_t kQueuesMax = 1024;
+// Per process and GPU, in the file behind /dev/kfd: a page of doorbells, then the MMIO remap page.
+// The GPU number is above bit 32, for the old thunk masks the low half away (facts/feasibility.md,
+// S2).
+inline constexpr std::uint64_t kDoorbellBytes = 8192;
+inline constexpr std::uint64_t kMmioOffset = 65536;
+inline constexpr unsigned kGpuShift = 32;
+
+struct KfdQueue {
+  std::uint32_t id = 0;
+  std::uint32_t gpu_index = 0;
+  std::uint32_t type = 0;
+  std::uint32_t doorbell_slot = 0;
+  std::uint64_t ring_base = 0;
+  std::uint32_t ring_bytes = 0;
+  std::uint32_t percentage = 0;
+  std::uint32_t priority = 0;
+  std::unique_ptr<AqlQueue> aql;
+  std::unique_ptr<SdmaQueue> sdma;
+
+  bool Active() const { return ring_base != 0 && ring_bytes != 0 && percentage != 0; }
+};
+
+class Process {
+ public:
+  // Null when the doorbell memory cannot be had.
+  static std::shared_ptr<Process> Create(std::uint64_t key, pid_t pid, std::uint64_t nonce,
+                                         std::uint32_t gpus);
+
+  const std::uint64_t key;  // the device's name for it, never reused
+  const pid_t pid;
+  const std::uint64_t nonce;
+  std::string command;  // as in /proc/PID/comm
+
+  std::unique_ptr<Arena> doorbells;
+  AddressSpace memory;
+  EventTable events;
+
+  std::uint64_t* Doorbell(std::uint32_t gpu_index, std::uint32_t slot) const;
+  std::uint64_t DoorbellOffset(std::uint32_t gpu_index, std::uint32_t slot) const;
+  // False when all are taken.
+  bool TakeDoorbell(std::uint32_t gpu_index, std::uint32_t* slot);
+  void GiveDoorbell(std::uint32_t gpu_index, std::uint32_t slot);
+  bool FreeQueueId(std::uint32_t* id) const;
+  KfdQueue* FindQueue(std::uint32_t id);
+
+  std::map<std::uint32_t, std::unique_ptr<KfdQueue>> queues;
+  std::uint64_t next_handle = 1;
+  int pid_fd = -1;
+  bool runtime_enabled = false;
+  bool finished = false;
+
+  ~Process();
+
+ private:
+  Process(std::uint64_t key_in, pid_t pid_in, std::uint64_t nonce_in)
+      : key(key_in), pid(pid_in), nonce(nonce_in), memory(pid_in) {}
+
+  std::vector<std::bitset<kQueuesMax>> doorbell_slots_;
+};
+
+}  // namespace virtual_gpu

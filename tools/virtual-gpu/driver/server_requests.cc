@@ -1,0 +1,148 @@
+// server_requests.cc: receiving requests, and the answers that are not ioctls.
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "report.h"
+#include "server.h"
+#include "topology.h"
+
+namespace virtual_gpu {
+namespace {
+
+// The header's lengths must add up to what came; nothing in the message is trusted before that.
+bool Parse(std::span<const std::byte> message, Request* request) {
+  if (message.size() < sizeof(rpc::RequestHeader)) return false;
+  std::memcpy(&request->header, message.data(), sizeof(request->header));
+  const rpc::RequestHeader& h = request->header;
+  if (h.magic != rpc::kMagic || h.arg_bytes > rpc::kArgBytesMax ||
+      h.payload_bytes > rpc::kMessageBytesMax ||
+      sizeof(h) + h.arg_bytes + h.payload_bytes != message.size()) {
+    return false;
+  }
+  const auto arg = message.subspan(sizeof(h), h.arg_bytes);
+  const auto payload = message.subspan(sizeof(h) + h.arg_bytes);
+  request->arg.assign(arg.begin(), arg.end());
+  request->payload.assign(payload.begin(), payload.end());
+  return true;
+}
+
+}  // namespace
+
+bool Server::ReceiveFrom(const std::shared_ptr<Connection>& connection) {
+  static std::vector<std::byte> buffer(rpc::kMessageBytesMax);
+  const ssize_t got = recv(connection->fd(), buffer.data(), buffer.size(), MSG_TRUNC);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return true;
+  if (got <= 0 || static_cast<std::size_t>(got) > buffer.size()) return false;
+  Request request;
+  request.connection = connection;
+  if (!Parse(std::span(buffer).first(static_cast<std::size_t>(got)), &request)) {
+    Report("pid %d sent a malformed request and is disconnected", connection->pid());
+    return false;
+  }
+  return Dispatch(request);
+}
+
+bool Server::Dispatch(const Request& request) {
+  switch (request.header.kind) {
+    case rpc::Kind::kHello:
+      return Hello(request);
+    case rpc::Kind::kWatch:
+      Watch(request);
+      return true;
+    case rpc::Kind::kStats:
+      SendStats(request);
+      return true;
+    case rpc::Kind::kShutdown:
+      request.Reply(0);
+      stop_ = true;
+      return true;
+    case rpc::Kind::kKfdIoctl:
+    case rpc::Kind::kDrmInfo:
+      break;
+  }
+  if (request.connection->process == nullptr) return false;
+  if (request.connection->process->finished) return false;
+  if (request.header.kind == rpc::Kind::kKfdIoctl) {
+    driver_->Ioctl(request);
+  } else if (request.header.kind == rpc::Kind::kDrmInfo) {
+    driver_->DrmInfo(request);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+rpc::HelloReply Server::Describe() const {
+  rpc::HelloReply reply;
+  reply.gpus = static_cast<std::uint32_t>(gpus_.size());
+  reply.pid = getpid();
+  reply.first_render_minor = kFirstRenderMinor;
+  reply.time_scale = options_.time_scale;
+  std::strncpy(reply.profile, options_.model.profile.c_str(), sizeof(reply.profile) - 1);
+  return reply;
+}
+
+bool Server::Hello(const Request& request) {
+  const auto hello = request.Arg<rpc::Hello>();
+  Connection& connection = *request.connection;
+  if (hello.version != rpc::kProtocolVersion || connection.process != nullptr) return false;
+  auto& slot = processes_[{connection.pid(), hello.nonce}];
+  if (slot != nullptr) {  // a further connection: it has the descriptors already
+    connection.process = slot;
+    request.ReplyWith(0, Describe());
+    return true;
+  }
+  slot = Process::Create(next_process_key_++, connection.pid(), hello.nonce,
+                         static_cast<std::uint32_t>(gpus_.size()));
+  if (slot == nullptr) {
+    processes_.erase({connection.pid(), hello.nonce});
+    request.Reply(ENOMEM);
+    return true;
+  }
+  ++processes_seen_;
+  ++users_;
+  connection.process = slot;
+  connection.is_main = true;
+  connection.is_user = true;
+  if (slot->pid_fd >= 0) {
+    epoll_event event = {};
+    event.events = EPOLLIN;
+    event.data.fd = slot->pid_fd;
+    epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, slot->pid_fd, &event);
+  }
+  std::vector<int> fds = {slot->doorbells->fd()};
+  for (const auto& gpu : gpus_) fds.push_back(gpu->arena()->fd());
+  std::vector<std::byte> arg(request.arg.size());
+  const rpc::HelloReply reply = Describe();
+  std::memcpy(arg.data(), &reply, std::min(arg.size(), sizeof(reply)));
+  connection.Reply(0, arg, {}, fds);
+  return true;
+}
+
+void Server::Watch(const Request& request) {
+  if (!request.connection->is_user) {
+    request.connection->is_user = true;
+    ++users_;
+  }
+  request.ReplyWith(0, Describe());
+}
+
+void Server::SendStats(const Request& request) {
+  const std::string text = StatsJson();
+  const int fd = memfd_create("virtual-gpu-stats", MFD_CLOEXEC);
+  if (fd < 0 || write(fd, text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+    if (fd >= 0) close(fd);
+    return request.Reply(ENOMEM);
+  }
+  const int fds[] = {fd};
+  request.connection->Reply(0, request.arg, {}, fds);
+  close(fd);
+}
+
+}  // namespace virtual_gpu

@@ -1,0 +1,99 @@
+// server_stats.cc: the JSON text of `virtual-gpu stats`.
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "server.h"
+
+namespace virtual_gpu {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json CountersJson(const QueueCounters& c) {
+  return {{"packets", c.packets.load()},
+          {"dispatches", c.dispatches.load()},
+          {"barriers", c.barriers.load()},
+          {"vendor", c.vendor.load()},
+          {"completed", c.completed.load()},
+          {"workgroups", c.workgroups.load()},
+          {"work_kernels", c.work_kernels.load()},
+          {"blit_kernels", c.blit_kernels.load()},
+          {"opaque_kernels", c.opaque_kernels.load()},
+          {"order_errors", c.order_errors.load()}};
+}
+
+Json QueueJson(const KfdQueue& queue, const Gpu& gpu) {
+  Json json = {{"id", queue.id},
+               {"gpu", queue.gpu_index},
+               {"type", queue.aql != nullptr ? "aql" : "sdma"},
+               {"priority", queue.priority},
+               {"percentage", queue.percentage},
+               {"active", queue.Active()}};
+  if (queue.sdma != nullptr) {
+    json["packets"] = queue.sdma->packets();
+    json["copied_bytes"] = queue.sdma->copied_bytes();
+    return json;
+  }
+  json.update(CountersJson(queue.aql->counters()));
+  QueueStats stats;
+  if (gpu.QueueStatsOf(*queue.aql, &stats)) {
+    json["pipe"] = stats.pipe;
+    json["slot"] = stats.slot;
+    json["mapped"] = stats.mapped;
+    json["resident_workgroups"] = stats.resident_workgroups;
+    json["cu_ns"] = stats.cu_ns;
+  }
+  return json;
+}
+
+Json GpuJson(const Gpu& gpu) {
+  const GpuStats s = gpu.Stats();
+  const GpuModel& m = gpu.model();
+  return {{"index", gpu.index()},
+          {"gpu_id", gpu.gpu_id()},
+          {"profile", m.profile},
+          {"name", m.part.marketing_name},
+          {"shown_as", GfxName(m.gfx_target_version)},
+          {"cus", m.part.CuCount()},
+          {"xccs", m.part.params.xccs},
+          {"queues", s.queues},
+          {"runlist_cycles", s.device.runlist_cycles},
+          {"saved_waves", s.device.saved_waves},
+          {"saved_bytes", s.device.saved_bytes},
+          {"events", s.device.events},
+          {"now_ns", s.device.now},
+          {"vram_used_bytes", gpu.vram_used},
+          {"lag",
+           {{"events", s.lag_events},
+            {"p50_us", static_cast<double>(s.lag_p50_ns) / 1000},
+            {"p99_us", static_cast<double>(s.lag_p99_ns) / 1000},
+            {"max_us", static_cast<double>(s.lag_max_ns) / 1000}}},
+          {"wakeups", s.wakeups}};
+}
+
+}  // namespace
+
+std::string Server::StatsJson() const {
+  Json json = {{"simulated", true},
+               {"profile", options_.model.profile},
+               {"time_scale", options_.time_scale},
+               {"processes_seen", processes_seen_}};
+  json["gpus"] = Json::array();
+  for (const auto& gpu : gpus_) json["gpus"].push_back(GpuJson(*gpu));
+  json["processes"] = Json::array();
+  for (const auto& [name, process] : processes_) {
+    Json entry = {{"pid", process->pid},
+                  {"command", process->command},
+                  {"allocations", process->memory.Count()},
+                  {"events_raised", process->events.raised()}};
+    entry["queues"] = Json::array();
+    for (const auto& [id, queue] : process->queues) {
+      entry["queues"].push_back(QueueJson(*queue, *gpus_[queue->gpu_index]));
+    }
+    json["processes"].push_back(std::move(entry));
+  }
+  return json.dump(2) + "\n";
+}
+
+}  // namespace virtual_gpu

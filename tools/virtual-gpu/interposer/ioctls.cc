@@ -1,0 +1,150 @@
+#include "ioctls.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "drm_abi.h"
+#include "kfd_abi.h"
+
+namespace virtual_gpu::interposer {
+namespace {
+
+int Fail(int error) {
+  errno = error;
+  return -1;
+}
+
+int Result(int error) { return error == 0 ? 0 : Fail(error); }
+
+// Where a struct keeps a pointer to an array, and how long that array is.
+struct PointerField {
+  unsigned number;        // _IOC_NR
+  size_t pointer_at;      // byte offset of the u64 pointer
+  size_t count_at;        // byte offset of the u32 element count
+  unsigned element_bits;  // 8 * bytes of an element; 1 for a count of bits
+  bool in, out;
+};
+constexpr PointerField kPointerFields[] = {
+    {kfd::kWaitEvents, offsetof(kfd::WaitEventsArgs, events_ptr),
+     offsetof(kfd::WaitEventsArgs, num_events), 8 * sizeof(kfd::EventData), true, true},
+    {kfd::kGetAperturesNew, offsetof(kfd::GetAperturesNewArgs, apertures_ptr),
+     offsetof(kfd::GetAperturesNewArgs, num_of_nodes), 8 * sizeof(kfd::ProcessApertures), false,
+     true},
+    {kfd::kMapMemory, offsetof(kfd::MapMemoryArgs, device_ids_array_ptr),
+     offsetof(kfd::MapMemoryArgs, n_devices), 32, true, false},
+    {kfd::kUnmapMemory, offsetof(kfd::MapMemoryArgs, device_ids_array_ptr),
+     offsetof(kfd::MapMemoryArgs, n_devices), 32, true, false},
+    {kfd::kSetCuMask, offsetof(kfd::SetCuMaskArgs, cu_mask_ptr),
+     offsetof(kfd::SetCuMaskArgs, num_cu_mask), 1, true, false},
+};
+
+const PointerField* FindPointerField(unsigned number) {
+  for (const PointerField& field : kPointerFields) {
+    if (field.number == number) return &field;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+int KfdIoctl(unsigned long request, void* arg) {
+  Message message;
+  message.header.kind = rpc::Kind::kKfdIoctl;
+  message.header.number = _IOC_NR(request);
+  message.header.arg_bytes = _IOC_SIZE(request);
+  message.arg = arg;
+  if (message.header.arg_bytes > rpc::kArgBytesMax) return Fail(EINVAL);
+  if (arg == nullptr && message.header.arg_bytes != 0) return Fail(EFAULT);
+
+  const PointerField* field = FindPointerField(message.header.number);
+  if (field != nullptr && message.header.arg_bytes >= field->pointer_at + sizeof(std::uint64_t)) {
+    std::uint64_t pointer;
+    std::uint32_t count;
+    memcpy(&pointer, static_cast<char*>(arg) + field->pointer_at, sizeof(pointer));
+    memcpy(&count, static_cast<char*>(arg) + field->count_at, sizeof(count));
+    const std::uint64_t bytes = (std::uint64_t{count} * field->element_bits + 7) / 8;
+    if (bytes > rpc::kMessageBytesMax - 1024) return Fail(ENOMEM);
+    if (pointer == 0 && bytes != 0 && field->in) return Fail(EFAULT);
+    message.payload = reinterpret_cast<void*>(pointer);
+    if (field->in) message.header.payload_bytes = static_cast<std::uint32_t>(bytes);
+    if (field->out && pointer != 0) message.payload_out_max = static_cast<std::uint32_t>(bytes);
+  }
+  return Result(Call(&message));
+}
+
+namespace {
+
+void CopyString(std::uint64_t pointer, std::uint64_t* bytes, const char* text) {
+  const std::uint64_t full = strlen(text);
+  if (pointer != 0) memcpy(reinterpret_cast<void*>(pointer), text, full < *bytes ? full : *bytes);
+  *bytes = full;
+}
+
+int DrmVersion(void* arg) {
+  auto* version = static_cast<DrmVersionArgs*>(arg);
+  version->major = kDrmMajor;
+  version->minor = kDrmMinor;
+  version->patch = 0;
+  CopyString(version->name, &version->name_bytes, "amdgpu");
+  CopyString(version->date, &version->date_bytes, "20150101");
+  CopyString(version->description, &version->description_bytes, "AMD GPU (virtual)");
+  return 0;
+}
+
+int DrmClient(void* arg) {
+  auto* client = static_cast<DrmClientArgs*>(arg);
+  if (client->index != 0) return Fail(EINVAL);
+  client->authenticated = 1;
+  client->pid = static_cast<std::uint64_t>(getpid());
+  client->uid = static_cast<std::uint64_t>(getuid());
+  return 0;
+}
+
+int AmdgpuInfo(unsigned gpu, void* arg) {
+  const auto* info = static_cast<const AmdgpuInfoArgs*>(arg);
+  rpc::DrmInfo request;
+  request.gpu = gpu;
+  request.query = info->query;
+  request.return_bytes = info->return_bytes;
+  memcpy(&request.detail, info->detail + sizeof(std::uint32_t), sizeof(request.detail));
+  Message message;
+  message.header.kind = rpc::Kind::kDrmInfo;
+  message.header.number = info->query;
+  message.header.arg_bytes = sizeof(request);
+  message.arg = &request;
+  message.payload = reinterpret_cast<void*>(info->return_pointer);
+  message.payload_out_max = info->return_pointer == 0 ? 0 : info->return_bytes;
+  return Result(Call(&message));
+}
+
+}  // namespace
+
+int DrmIoctl(unsigned gpu, unsigned long request, void* arg) {
+  if (arg == nullptr) return Fail(EFAULT);
+  switch (_IOC_NR(request)) {
+    case kDrmVersion:
+      return DrmVersion(arg);
+    case kDrmGetClient:
+      return DrmClient(arg);
+    case kDrmGemClose:
+      return 0;
+    case kDrmAmdgpuInfo:
+      return AmdgpuInfo(gpu, arg);
+    default:
+      break;
+  }
+  static bool reported[256];
+  if (!__atomic_exchange_n(&reported[_IOC_NR(request)], true, __ATOMIC_RELAXED)) {
+    fprintf(stderr, "virtual-gpu: DRM ioctl 0x%02x is not modelled; it fails with EINVAL\n",
+            static_cast<unsigned>(_IOC_NR(request)));
+  }
+  return Fail(EINVAL);
+}
+
+}  // namespace virtual_gpu::interposer

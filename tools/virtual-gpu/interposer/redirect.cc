@@ -1,0 +1,55 @@
+#include "redirect.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+
+namespace virtual_gpu::interposer {
+namespace {
+
+struct Prefix {
+  const char* text;
+  bool whole_component;  // the prefix must end at '/' or at the path's end
+};
+constexpr Prefix kPrefixes[] = {
+    {"/sys/devices/virtual/kfd", true},
+    {"/sys/class/kfd", true},
+    {"/sys/dev/char/226:", false},
+    {"/sys/module/amdgpu", true},
+    {"/sys/class/drm", true},
+    {"/proc/modules", true},
+    {"/dev/kfd", true},
+    {"/dev/dri", true},
+    {"/usr/share/libdrm/amdgpu.ids", true},
+};
+constexpr char kRenderPrefix[] = "/dev/dri/renderD";
+
+}  // namespace
+
+const char* Redirect(const char* path, char (&buffer)[PATH_MAX]) {
+  if (path == nullptr || path[0] != '/' || !Active()) return path;
+  for (const Prefix& prefix : kPrefixes) {
+    const size_t bytes = strlen(prefix.text);
+    if (strncmp(path, prefix.text, bytes) != 0) continue;
+    if (prefix.whole_component && path[bytes] != '\0' && path[bytes] != '/') continue;
+    const int written = snprintf(buffer, sizeof(buffer), "%s%s", RootDirectory(), path);
+    return written < static_cast<int>(sizeof(buffer)) ? buffer : path;
+  }
+  return path;
+}
+
+Node DeviceNode(const char* path, unsigned* minor) {
+  if (path == nullptr || path[0] != '/' || !Active()) return Node::kNone;
+  if (strcmp(path, "/dev/kfd") == 0) return Node::kKfd;
+  constexpr size_t kBytes = sizeof(kRenderPrefix) - 1;
+  if (strncmp(path, kRenderPrefix, kBytes) != 0) return Node::kNone;
+  char* end = nullptr;
+  const unsigned long value = strtoul(path + kBytes, &end, 10);
+  if (end == path + kBytes || *end != '\0' || value > 4095) return Node::kNone;
+  *minor = static_cast<unsigned>(value);
+  return Node::kRender;
+}
+
+}  // namespace virtual_gpu::interposer

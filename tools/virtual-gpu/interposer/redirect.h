@@ -1,0 +1,19 @@
+// redirect.h: which paths belong to the virtual GPU, and where their stand-ins are.
+//
+// Why        sysfs topology, render nodes and module state are plain files in a directory that the
+//            device process generates, so readdir, read and close need no hooks.
+// Threads    any; no state.
+#pragma once
+
+#include <limits.h>
+
+namespace virtual_gpu::interposer {
+
+// `path` itself when it is not ours, else the stand-in, written to `buffer`.
+const char* Redirect(const char* path, char (&buffer)[PATH_MAX]);
+
+enum class Node { kNone, kKfd, kRender };
+// Is this path a device node? `minor` is set for kRender.
+Node DeviceNode(const char* path, unsigned* minor);
+
+}  // namespace virtual_gpu::interposer
