@@ -113,14 +113,19 @@ bool Requests::IsReady(const PendingReply& pending) const {
   return true;
 }
 
-std::string Requests::Finish(const PendingReply& pending) const {
+std::string Requests::Finish(const PendingReply& pending) {
   std::set<std::uint32_t> stale;
   for (const auto& [id, ticket] : pending.tickets) {
     // Slots that came since the last event are shown, too.
     core_->OnLayerEvent(id);
     if (!core_->IsRefreshed(id, ticket)) stale.insert(id);
   }
-  if (pending.stats) return Text(ReportStats(*core_, *info_, pending.caller));
+  ++deferred_replies_;
+  if (pending.stats) {
+    json stats = ReportStats(*core_, *info_, pending.caller);
+    stats["counters"]["deferred_replies"] = deferred_replies_;
+    return Text(stats);
+  }
   return Text(ReportList(*core_, *info_, pending.caller, pending.filter, stale));
 }
 

@@ -37,7 +37,7 @@ class Requests {
   std::optional<std::string> Handle(const std::string& text, const Caller& caller,
                                     PendingReply* pending);
   bool IsReady(const PendingReply& pending) const;
-  std::string Finish(const PendingReply& pending) const;
+  std::string Finish(const PendingReply& pending);
 
  private:
   nlohmann::json Change(const std::string& op, const nlohmann::json& request, const Caller& caller);
@@ -45,6 +45,7 @@ class Requests {
 
   Core* const core_;
   const ControllerInfo* const info_;
+  std::uint64_t deferred_replies_ = 0;
 };
 
 }  // namespace xsched_hsa
