@@ -52,6 +52,15 @@ struct FillArgs {
 };
 static_assert(sizeof(CopyAligned) == 88 && sizeof(CopyMisaligned) == 56 && sizeof(FillArgs) == 32);
 
+// ROCr assembles the blits without a code object: the code follows a 256-byte header, in which a
+// descriptor (since gfx90a) leaves all sizes 0.
+bool IsBuiltIn(const KernelHeader& header) {
+  constexpr std::int64_t kBuiltInEntry = 256;
+  const bool bare_descriptor = header.group_segment_bytes == 0 &&
+                               header.private_segment_bytes == 0 && header.kernarg_bytes == 0;
+  return header.entry_offset_bytes == kBuiltInEntry && (bare_descriptor || IsLegacyCode(header));
+}
+
 bool IsCopy(std::uint64_t from, std::uint64_t to, std::uint64_t from_end, std::uint64_t to_end) {
   return from <= from_end && to <= to_end && from_end - from == to_end - to;
 }
@@ -148,7 +157,7 @@ DispatchError Recognise(const hsa_kernel_dispatch_packet_t& packet, const Addres
 
   const std::uint64_t entry =
       packet.kernel_object + static_cast<std::uint64_t>(header.entry_offset_bytes);
-  if (legacy && RecogniseBlit(packet, memory, run)) {
+  if (IsBuiltIn(header) && RecogniseBlit(packet, memory, run)) {
     run->cost.workgroup_ns = limits.blit_workgroup_ns;
   } else if (RecogniseWork(packet, entry, memory, run)) {
     run->cost.workgroup_ns = std::max<TimeNs>(run->work.workgroup_ns, 1);
