@@ -20,10 +20,16 @@ import report
 import verdict as verdicts
 
 WORKLOAD = "resnet_h100.json"
+# time_scale and seconds (of this machine): what a virtual GPU needs on two cores, about 2 minutes in
+# all. Batch 8 has many short kernels a second, so it costs the device model more than batch 1024.
 SCENARIOS = {
-    "standard": {"high": "resnet18.b1", "rate": 10, "low": "resnet50.b8"},
-    "intensive": {"high": "resnet18.b1", "rate": 20, "low": "resnet50.b1024"},
+    "standard": {"high": "resnet18.b1", "rate": 10, "low": "resnet50.b8",
+                 "time_scale": 6, "seconds": 12},
+    "intensive": {"high": "resnet18.b1", "rate": 20, "low": "resnet50.b1024",
+                  "time_scale": 3, "seconds": 10},
 }
+TOO_SLOW = 1.15  # alone over its target: then the virtual GPU can't keep up
+TIME_SCALE_MAX = 48
 RUNS = (("alone", 0), ("native", 0), ("native", 1), ("xsched-hsa", 0))
 # gfx_target_version of the parts that the kernels are assembled for (kernels/work.s).
 MI_TARGETS = {"90008": "gfx908", "90010": "gfx90a", "90402": "gfx942"}
@@ -34,18 +40,20 @@ def parse_arguments(argv):
     parser = argparse.ArgumentParser(prog="dual-model experiment", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenario", default="all", help="standard, intensive or all [all]")
-    parser.add_argument("--seconds", type=float, help="length of a run, device time [10]",
-                        default=10)
+    parser.add_argument("--seconds", type=float,
+                        help="length of a run by this machine's clock; a virtual GPU slowed down by "
+                             "K covers a K-th of it [10 to 12]")
     parser.add_argument("--out", default="xsched-hsa-demo", help="folder for the results")
     parser.add_argument("--virtual", action="store_true", help="a virtual GPU even beside a real one")
     parser.add_argument("--profile", default="mi308x", help="of the virtual GPU [mi308x]")
     parser.add_argument("--time-scale", type=float,
-                        help="machine seconds a virtual device second takes")
+                        help="machine seconds a virtual device second takes; without it the "
+                             "experiment slows the device down until it keeps up")
     parser.error = lambda message: bad_input(message + "; see dual-model experiment --help")
     arguments = parser.parse_args(argv)
     if arguments.scenario != "all" and arguments.scenario not in SCENARIOS:
         bad_input("unknown scenario '%s'; use standard, intensive or all" % arguments.scenario)
-    if not 0 < arguments.seconds <= 1e5:
+    if arguments.seconds is not None and not 0 < arguments.seconds <= 1e5:
         bad_input("--seconds must be above 0")
     if arguments.time_scale is not None and not 0 < arguments.time_scale <= 1e4:
         bad_input("--time-scale must be above 0")
@@ -87,18 +95,18 @@ class Progress:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
-def run_command(bin_folder, arguments, scenario, mode, virtual, record_path):
+def run_command(bin_folder, arguments, scenario, mode, scale, record_path):
+    """`scale`: of the virtual GPU; None on a real one."""
     plan = SCENARIOS[scenario]
+    seconds = (arguments.seconds or plan["seconds"]) / (scale or 1)
     command = [os.path.join(bin_folder, "dual-model"), "run",
                "--high", "%s:%s@%g" % (WORKLOAD, plan["high"], plan["rate"]),
                "--low", "%s:%s" % (WORKLOAD, plan["low"]),
-               "--mode", mode, "--seconds", "%g" % arguments.seconds, "--json", record_path]
-    if not virtual:
+               "--mode", mode, "--seconds", "%g" % seconds, "--json", record_path]
+    if scale is None:
         return command
-    wrapper = [os.path.join(bin_folder, "virtual-gpu"), "run", "--profile", arguments.profile]
-    if arguments.time_scale is not None:
-        wrapper += ["--time-scale", "%g" % arguments.time_scale]
-    return wrapper + ["--"] + command
+    return [os.path.join(bin_folder, "virtual-gpu"), "run", "--profile", arguments.profile,
+            "--time-scale", "%g" % scale, "--"] + command
 
 
 def last_line(text):
@@ -142,41 +150,83 @@ def summary(record, scenario, mode, repeat):
     return run
 
 
-def perform(arguments, scenarios, bin_folder, virtual):
-    """All runs. Returns (runs for result.json, raw records, the first bad-input exit or 0)."""
-    runs, records = [], {}
-    folder = os.path.join(arguments.out, "runs")
-    os.makedirs(folder, exist_ok=True)
-    plan = [(scenario, mode, repeat) for scenario in scenarios for mode, repeat in RUNS]
-    groups = sum(2 if mode == "alone" else 1 for _, mode, _ in plan)
-    scale = arguments.time_scale or 1
-    progress = Progress(groups * (arguments.seconds * scale + RUN_OVERHEAD_S))
-    for number, (scenario, mode, repeat) in enumerate(plan):
-        path = os.path.join(folder, "%s-%s-%d.json" % (scenario, mode, repeat))
+def keeps_up(record):
+    """Do the models alone take about what they were planned to take?"""
+    for model in record["models"]:
+        samples = model["samples"]
+        if not samples:
+            return False
+        median = sorted(duration for _, duration in samples)[len(samples) // 2]
+        if median > TOO_SLOW * model["plan"]["target_ms"]:
+            return False
+    return True
+
+
+class Experiment:
+    """All runs of the chosen scenarios. After perform(): runs for result.json, and raw records."""
+
+    def __init__(self, arguments, scenarios, bin_folder, virtual):
+        self.arguments, self.scenarios = arguments, scenarios
+        self.bin_folder, self.virtual = bin_folder, virtual
+        self.folder = os.path.join(arguments.out, "runs")
+        self.runs, self.records, self.notes = [], {}, []
+        groups = sum(2 if mode == "alone" else 1 for mode, _ in RUNS)
+        self.progress = Progress(sum(groups * (self.seconds(scenario) + RUN_OVERHEAD_S)
+                                     for scenario in scenarios))
+
+    def seconds(self, scenario):
+        return self.arguments.seconds or SCENARIOS[scenario]["seconds"]
+
+    def perform(self):
+        os.makedirs(self.folder, exist_ok=True)
+        for number, scenario in enumerate(self.scenarios):
+            scale = None
+            if self.virtual:
+                scale = self.arguments.time_scale or SCENARIOS[scenario]["time_scale"]
+            for step, (mode, repeat) in enumerate(RUNS):
+                text = "run %d of %d: %s, %s" % (number * len(RUNS) + step + 1,
+                                                 len(self.scenarios) * len(RUNS), scenario, mode)
+                record = self.run(scenario, mode, repeat, scale, text)
+                while mode == "alone" and self.too_slow(record, scale):
+                    self.notes.append("%s: the virtual GPU could not keep up at a time scale of %g "
+                                      "on this machine" % (scenario, scale))
+                    scale *= 2
+                    self.progress.total_s += 2 * (self.seconds(scenario) + RUN_OVERHEAD_S)
+                    record = self.run(scenario, mode, repeat, scale, text + ", slower")
+                self.keep(scenario, mode, repeat, record)
+        self.progress.clear()
+
+    def too_slow(self, record, scale):
+        return (self.virtual and self.arguments.time_scale is None and "failed" not in record
+                and not keeps_up(record) and scale * 2 <= TIME_SCALE_MAX)
+
+    def run(self, scenario, mode, repeat, scale, text):
+        """The raw record, or {"failed": why}."""
+        path = os.path.join(self.folder, "%s-%s-%d.json" % (scenario, mode, repeat))
         if os.path.exists(path):
             os.remove(path)
-        text = "run %d of %d: %s, %s" % (number + 1, len(plan), scenario, mode)
-        code, output = execute(run_command(bin_folder, arguments, scenario, mode, virtual, path),
-                               lambda text=text: progress.show(text))
+        command = run_command(self.bin_folder, self.arguments, scenario, mode, scale, path)
+        code, output = execute(command, lambda: self.progress.show(text))
         if code == 2:
-            progress.clear()
+            self.progress.clear()
             bad_input(last_line(output))
         if code != 0 or not os.path.exists(path):
-            runs.append({"scenario": scenario, "mode": mode, "repeat": repeat,
-                         "failed": "exit code %d: %s" % (code, last_line(output))})
-            continue
-        record = load_record(path)
-        records[(scenario, mode, repeat)] = record
-        runs.append(summary(record, scenario, mode, repeat))
-    progress.clear()
-    return runs, records
+            return {"failed": "exit code %d: %s" % (code, last_line(output))}
+        return load_record(path)
+
+    def keep(self, scenario, mode, repeat, record):
+        if "failed" in record:
+            self.runs.append({"scenario": scenario, "mode": mode, "repeat": repeat,
+                              "failed": record["failed"]})
+            return
+        self.records[(scenario, mode, repeat)] = record
+        self.runs.append(summary(record, scenario, mode, repeat))
 
 
 def device_of(records, arguments, virtual):
     device = {"virtual": virtual, "profile": arguments.profile if virtual else None}
     for record in records.values():
         device.update(record.get("device") or {})
-        device["time_scale"] = record.get("time_scale", 1)
         break
     return device
 
@@ -213,9 +263,11 @@ def main(argv):
     except OSError as error:
         bad_input("can't make the folder %s: %s" % (arguments.out, error.strerror))
 
-    runs, records = perform(arguments, scenarios, bin_folder, virtual)
+    experiment = Experiment(arguments, scenarios, bin_folder, virtual)
+    experiment.perform()
+    runs, records = experiment.runs, experiment.records
     result = {"simulated": virtual, "device": device_of(records, arguments, virtual),
-              "runs": runs, "verdict": verdicts.verdict(runs)}
+              "runs": runs, "verdict": verdicts.verdict(runs), "notes": experiment.notes}
     baseline = load_record(os.path.join(here, "workloads", "mi308x_baseline.json"))
     write(os.path.join(arguments.out, "result.json"), json.dumps(result, indent=1) + "\n")
     context = report.Context(result, records, SCENARIOS, baseline, arguments)

@@ -102,12 +102,9 @@ def spread_words(entry):
 
 def device_words(context):
     device = context.result["device"]
-    words = " on %s, %s CUs" % (
+    return " on %s, %s CUs" % (
         ("a virtual GPU, profile %s" % device["profile"]) if device["virtual"]
         else device.get("name") or "this GPU", device.get("compute_units", "unknown"))
-    if device.get("time_scale", 1) != 1:
-        words += ", %g machine seconds a device second" % device["time_scale"]
-    return words
 
 
 def labels(context):
@@ -141,6 +138,23 @@ PROOF_COLUMNS = ("scenario", "mode", "layer loaded", "queues", "packets held", "
                  "held ms (machine)", "packets submitted", "completed", "seen by the layer")
 
 
+def noise_rows(context):
+    """How late the virtual GPU was against its own clock: the noise floor of every figure."""
+    lines = []
+    for run in context.result["runs"]:
+        noise = run.get("host_noise") or {}
+        scale = run.get("time_scale") or 1
+        for gpu in noise.get("gpus", []):
+            lag = gpu.get("lag", {})
+            lines.append([run["scenario"], mode_name(run), "%g" % scale] + [
+                number(lag.get(key) / scale if lag.get(key) is not None else None, "%.1f")
+                for key in ("p50_us", "p99_us", "max_us")])
+    return lines
+
+
+NOISE_COLUMNS = ("scenario", "mode", "time scale", "lag P50, µs", "lag P99, µs", "lag max, µs")
+
+
 def parameter_rows(context):
     lines = []
     for scenario in context.scenarios:
@@ -155,13 +169,17 @@ def parameter_rows(context):
     return lines
 
 
+NOISE_TEXT = ("How late the virtual GPU's events were processed, in device time (machine time over the "
+              "time scale): the noise floor of every simulated figure.")
 PARAMETER_COLUMNS = ("scenario", "role", "model", "alone", "basis", "duration factor",
                      "host gap", "kernels", "workgroups")
 
 
 def reproduce(context):
     arguments = context.arguments
-    command = "tools/demo --scenario %s --seconds %g" % (arguments.scenario, arguments.seconds)
+    command = "tools/demo --scenario %s" % arguments.scenario
+    if arguments.seconds is not None:
+        command += " --seconds %g" % arguments.seconds
     return command + (" --virtual" if arguments.virtual else "")
 
 
@@ -193,6 +211,10 @@ def markdown(context):
               "", "## Published for a real MI308X, native", "",
               markdown_table(PUBLISHED_COLUMNS, published_rows(context)), "", "## Labels", ""]
     parts += ["- " + label for label in labels(context)]
+    if noise_rows(context):
+        parts += ["", "## Noise of this machine", "", NOISE_TEXT, "",
+                  markdown_table(NOISE_COLUMNS, noise_rows(context))]
+    parts += ["- " + escape(note) for note in context.result.get("notes", [])]
     parts += ["", "## Parameters", "", markdown_table(PARAMETER_COLUMNS, parameter_rows(context)),
               "", "Percentiles are nearest-rank. Reproduce: `%s`" % reproduce(context), ""]
     return "\n".join(parts)
@@ -267,6 +289,14 @@ def bold(text):
     return "".join("<b>%s</b>" % piece if i % 2 else piece for i, piece in enumerate(pieces))
 
 
+def html_noise(context):
+    if not noise_rows(context):
+        return ""
+    notes = "".join("<p>%s.</p>" % escape(note) for note in context.result.get("notes", []))
+    return ("<h2>Noise of this machine</h2><p>%s</p>" % NOISE_TEXT + notes
+            + html_table(NOISE_COLUMNS, noise_rows(context)))
+
+
 def html(context):
     judged = context.result["verdict"]["scenarios"]
     body = ["<h1>Two models on one GPU (%s)</h1>" % context.label]
@@ -281,7 +311,7 @@ def html(context):
              "<p>Measured by the project's user on hardware, not by this experiment.</p>",
              html_table(PUBLISHED_COLUMNS, published_rows(context)), "<h2>Labels</h2>",
              "<ul>%s</ul>" % "".join("<li>%s</li>" % bold(label) for label in labels(context)),
-             "<h2>Parameters</h2>", html_table(PARAMETER_COLUMNS, parameter_rows(context)),
+             html_noise(context), "<h2>Parameters</h2>", html_table(PARAMETER_COLUMNS, parameter_rows(context)),
              '<p class="note">Percentiles are nearest-rank: with few requests P99 is the largest. '
              "Raw samples: runs/. Reproduce: <code>%s</code></p>" % escape(reproduce(context))]
     return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'

@@ -79,10 +79,11 @@ class VerdictTest(unittest.TestCase):
 
 
 RECORD = {
-    "simulated": True, "mode": "", "seconds": 1, "time_scale": 2.0, "host_noise": None,
+    "simulated": True, "mode": "", "seconds": 1, "time_scale": 2.0,
+    "host_noise": {"gpus": [{"lag": {"p50_us": 1.0, "p99_us": 60.0, "max_us": 900.0}}]},
     "device": {"name": "MI308X", "isa": "gfx90a", "compute_units": 80},
     "models": [
-        {"role": role, "model": model, "samples": [[0.0, 2.2], [50.0, 2.5], [100.0, 9.0]],
+        {"role": role, "model": model, "samples": [[0.0, 2.1], [50.0, 2.2], [100.0, 9.0]],
          "plan": {"target_ms": 2.2, "basis": "ASSUMED <&>", "factor": 1.8, "host_gap_us": 18.7,
                   "host_bound": role == "high", "kernels": 117, "workgroups": 1000}}
         for role, model in (("high", "resnet18.b1"), ("low", "resnet50.b1024"))],
@@ -160,6 +161,7 @@ class ExperimentTest(unittest.TestCase):
         self.assertIn("simulated", page)
         self.assertIn("prefers-color-scheme", page)
         self.assertIn("ASSUMED &lt;&amp;&gt;", page)
+        self.assertIn("<td>30.0</td>", page)  # lag P99 in device time
         for outside in ("http://", "https://", "<script", "<link"):
             self.assertNotIn(outside, page)
         with open(os.path.join(self.out, "report.md"), encoding="utf-8") as file:
@@ -178,6 +180,30 @@ class ExperimentTest(unittest.TestCase):
         self.assertIn("intensive, xsched-hsa: exit code 1: dual-model run: no such luck", text)
         with open(os.path.join(self.out, "result.json")) as file:
             self.assertIn("failed", json.load(file)["runs"][3])
+
+    def test_device_that_lags_is_slowed_down(self):
+        self.dual_model(four(2.2, 1.95))
+        with mock.patch.object(experiment, "keeps_up", side_effect=[False, True]):
+            code, _ = self.main()
+        self.assertEqual(code, 0)
+        with open(os.path.join(self.out, "result.json")) as file:
+            notes = json.load(file)["notes"]
+        self.assertEqual(len(notes), 1)
+        self.assertIn("time scale of 3", notes[0])
+        record = {"models": [{"samples": [[0, 2.3], [1, 2.4], [2, 9.0]],
+                              "plan": {"target_ms": 2.2}}]}
+        self.assertTrue(experiment.keeps_up(record))
+        record["models"][0]["plan"]["target_ms"] = 2.0
+        self.assertFalse(experiment.keeps_up(record))
+
+    def test_seconds_are_of_this_machine(self):
+        arguments = experiment.parse_arguments(["--seconds", "12"])
+        command = experiment.run_command("/bin", arguments, "standard", "native", 6, "r.json")
+        self.assertEqual(command[command.index("--seconds") + 1], "2")
+        self.assertEqual(command[command.index("--time-scale") + 1], "6")
+        command = experiment.run_command("/bin", arguments, "standard", "native", None, "r.json")
+        self.assertEqual(command[0], "/bin/dual-model")
+        self.assertEqual(command[command.index("--seconds") + 1], "12")
 
     def test_bad_input_exits_2(self):
         self.dual_model(four())
