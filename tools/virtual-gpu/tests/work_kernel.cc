@@ -1,0 +1,78 @@
+// work_kernel.cc: loads the load generator's code object, when the build has it.
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "hsa_harness.h"
+
+#ifdef VIRTUAL_GPU_HAS_WORK_KERNELS
+#include "dual-model/work_code_objects.h"
+#endif
+
+namespace virtual_gpu::test {
+
+#ifdef VIRTUAL_GPU_HAS_WORK_KERNELS
+
+namespace {
+
+std::string IsaName(hsa_agent_t gpu) {
+  hsa_isa_t isa;
+  char name[64] = {};
+  HSA_CHECK(hsa_agent_get_info(gpu, HSA_AGENT_INFO_ISA, &isa));
+  HSA_CHECK(hsa_isa_get_info_alt(isa, HSA_ISA_INFO_NAME, name));
+  return name;
+}
+
+}  // namespace
+
+WorkKernel::WorkKernel(const Runtime& runtime, std::uint32_t vgprs) : runtime_(runtime) {
+  const auto object = dual_model::GetWorkCodeObject(IsaName(runtime.gpu));
+  hsa_code_object_reader_t reader;
+  HSA_CHECK(hsa_code_object_reader_create_from_memory(object.data(), object.size(), &reader));
+  hsa_executable_t executable;
+  HSA_CHECK(hsa_executable_create_alt(HSA_PROFILE_FULL, HSA_DEFAULT_FLOAT_ROUNDING_MODE_DEFAULT,
+                                      nullptr, &executable));
+  HSA_CHECK(
+      hsa_executable_load_agent_code_object(executable, runtime.gpu, reader, nullptr, nullptr));
+  HSA_CHECK(hsa_executable_freeze(executable, nullptr));
+  hsa_executable_symbol_t symbol;
+  const std::string name = "xsched_work_v" + std::to_string(vgprs) + ".kd";
+  HSA_CHECK(hsa_executable_get_symbol_by_name(executable, name.c_str(), &runtime.gpu, &symbol));
+  HSA_CHECK(hsa_executable_symbol_get_info(symbol, HSA_EXECUTABLE_SYMBOL_INFO_KERNEL_OBJECT,
+                                           &kernel_object_));
+}
+
+#else
+
+WorkKernel::WorkKernel(const Runtime& runtime, std::uint32_t) : runtime_(runtime) {
+  std::fprintf(stderr, "skipped: built without tools/dual-model, which has the work kernels\n");
+  std::_Exit(kSkipped);
+}
+
+#endif
+
+void WorkKernel::Dispatch(Queue* queue, Counters* counters, std::uint64_t expected_sequence,
+                          std::uint32_t workgroups, std::uint32_t workgroup_ns,
+                          hsa_signal_t completion, std::uint32_t lds_bytes, bool barrier) {
+  auto* kernarg = static_cast<dual_model::WorkKernarg*>(runtime_.Host(sizeof(*counters)));
+  kernarg->workgroups_done = reinterpret_cast<std::uint64_t>(&counters->done);
+  kernarg->sequence = reinterpret_cast<std::uint64_t>(&counters->sequence);
+  kernarg->order_errors = reinterpret_cast<std::uint64_t>(&counters->order_errors);
+  kernarg->expected_sequence = expected_sequence;
+  kernarg->workgroup_ticks = workgroup_ns / 10;
+  kernarg->workgroup_ns = workgroup_ns;
+  hsa_kernel_dispatch_packet_t packet = {};
+  packet.setup = 1;
+  packet.workgroup_size_x = 64;
+  packet.workgroup_size_y = packet.workgroup_size_z = 1;
+  packet.grid_size_x = workgroups * 64;
+  packet.grid_size_y = packet.grid_size_z = 1;
+  packet.group_segment_size = lds_bytes;
+  packet.kernel_object = kernel_object_;
+  packet.kernarg_address = kernarg;
+  packet.completion_signal = completion;
+  queue->Submit(&packet, HSA_PACKET_TYPE_KERNEL_DISPATCH, barrier);
+}
+
+}  // namespace virtual_gpu::test
