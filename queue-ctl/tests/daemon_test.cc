@@ -221,7 +221,8 @@ TEST_F(DaemonTest, RandomMessagesDoNotDisturbOthers) {
   EXPECT_TRUE(HasMode(*high, kModeRaise));
   // Some of the random messages were greetings; their hang-ups may still be on the way.
   int with_queues = 0;
-  for (const json& process : Ask({{"op", "list"}}).at("processes")) {
+  const json reply = Ask({{"op", "list"}});
+  for (const json& process : reply.at("processes")) {
     with_queues += !process.at("queues").empty();
   }
   EXPECT_EQ(with_queues, 2);
