@@ -14,23 +14,28 @@ Bundler::Bundler(const DeviceParams& params)
     : spread_(std::clamp(params.workgroup_spread, 0.0, 0.95)),
       grain_ns_(static_cast<double>(std::max<TimeNs>(0, params.grain_ns))) {}
 
-double Bundler::ContendedRounds(double workgroup_ns, std::uint32_t occupancy) const {
-  return std::max(1.0, std::ceil(grain_ns_ / kContendedEnds * occupancy / workgroup_ns));
+ShapePlan Bundler::Plan(double workgroup_ns, std::uint32_t occupancy) const {
+  ShapePlan plan;
+  plan.exact = grain_ns_ == 0 || workgroup_ns >= kExactIntervalNs * occupancy;
+  if (plan.exact) return plan;
+  plan.contended_rounds =
+      std::max(1.0, std::ceil(grain_ns_ / kContendedEnds * occupancy / workgroup_ns));
+  plan.bundle_rounds = std::max(plan.contended_rounds, kBundleNs / workgroup_ns);
+  return plan;
 }
 
-Shape Bundler::Choose(const ShapeQuestion& q) const {
+Shape Bundler::Choose(const ShapePlan& plan, const ShapeQuestion& q) const {
   Shape shape;
-  const std::uint64_t slots = std::uint64_t{q.cus} * q.occupancy;
-  shape.last_round = q.pool <= slots;
-  if (grain_ns_ == 0 || q.workgroup_ns >= kExactIntervalNs * q.occupancy) return shape;
-  double rounds = ContendedRounds(q.workgroup_ns, q.occupancy);
+  const double fair_rounds = static_cast<double>(q.pool) * q.per_slot;
+  shape.last_round = fair_rounds <= 1;
+  if (plan.exact) return shape;
   if (!q.contended) {
-    rounds = std::max(rounds, kBundleNs / q.workgroup_ns);
-    shape.slots = static_cast<std::uint32_t>(
-        std::clamp<std::uint64_t>(q.pool / std::max(1u, q.cus), 1, q.free_slots));
+    const double fair_slots = static_cast<double>(q.pool) * q.per_cu;
+    shape.slots =
+        static_cast<std::uint32_t>(std::clamp(fair_slots, 1.0, static_cast<double>(q.free_slots)));
   }
-  const double fair = static_cast<double>(q.pool / std::max<std::uint64_t>(1, slots));
-  shape.rounds = static_cast<std::uint32_t>(std::max(1.0, std::min(rounds, fair)));
+  const double rounds = q.contended ? plan.contended_rounds * q.strain : plan.bundle_rounds;
+  shape.rounds = static_cast<std::uint32_t>(std::max(1.0, std::min(rounds, fair_rounds)));
   return shape;
 }
 
@@ -47,11 +52,6 @@ double Bundler::DrawDuration(const Shape& shape, double workgroup_ns, Random* ra
     }
   }
   return rounds * workgroup_ns;
-}
-
-bool Bundler::IsBundle(std::uint32_t slots, std::uint32_t rounds, double workgroup_ns,
-                       std::uint32_t occupancy) const {
-  return slots > 1 || rounds > 2 * ContendedRounds(workgroup_ns, occupancy);
 }
 
 std::uint32_t Bundler::RoundsOver(const Resident& resident, double v, double finish_v) {

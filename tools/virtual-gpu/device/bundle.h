@@ -14,6 +14,10 @@
 //            contended  one slot x as many rounds as keep a CU's ends kContendedEnds per grain
 //            apart
 //
+// Strain     two programs that never stop contending would need more events than a host has time
+//            for: above kEventsPerUs on average contended residents get more rounds in proportion
+//            (EventBudget; it counts simulated time only, so results stay reproducible).
+//
 // Splitting  Rounds that are over are reported; the workgroups that run become residents of their
 //            own, with a phase drawn as the sum of as many +-spread variations as rounds went by,
 //            modulo the workgroup's time; rounds that did not start return to the dispatch.
@@ -32,7 +36,31 @@ inline constexpr double kBundleNs = 300'000;
 inline constexpr double kExactIntervalNs = 100'000;
 inline constexpr double kContendedEnds = 8;
 // Bundles form again when nobody waited in the XCC for this long; splitting costs host time.
-inline constexpr TimeNs kCalmNs = 100'000;
+inline constexpr TimeNs kCalmNs = 20'000;
+
+inline constexpr double kEventsPerUs = 2.0;
+inline constexpr double kEventBurst = 500'000;
+
+// A leaky bucket of events: how much coarser than wished the contended residents must be.
+class EventBudget {
+ public:
+  explicit EventBudget(bool enabled) : enabled_(enabled) {}
+  void Count(TimeNs now) {
+    if (++counted_ < 1024 || !enabled_) return;
+    level_ += counted_ - static_cast<double>(now - since_) * (kEventsPerUs / 1000);
+    level_ = level_ > 0 ? level_ : 0;
+    strain_ = level_ > kEventBurst ? level_ / kEventBurst : 1;
+    counted_ = 0;
+    since_ = now;
+  }
+  double strain() const { return strain_; }
+
+ private:
+  bool enabled_;
+  std::uint32_t counted_ = 0;
+  TimeNs since_ = 0;
+  double level_ = 0, strain_ = 1;
+};
 
 // What a split leaves of a resident.
 struct SplitCounts {
@@ -47,33 +75,40 @@ struct Shape {
   bool last_round = false;  // nothing will follow in these slots: ends when its slowest does
 };
 
+// What of the choice depends on the kernel only.
+struct ShapePlan {
+  bool exact = true;
+  double contended_rounds = 1, bundle_rounds = 1;
+};
+
 struct ShapeQuestion {
   std::uint64_t pool = 0;        // workgroups left for this XCC
   std::uint32_t free_slots = 0;  // on the CU in question
-  std::uint32_t cus = 0;         // that the queue may use in this XCC
-  std::uint32_t occupancy = 1;
-  double workgroup_ns = 1;
+  double per_cu = 0;             // 1 / CUs that the queue may use in this XCC
+  double per_slot = 0;           // 1 / (those CUs x occupancy)
   bool contended = false;
+  double strain = 1;
 };
 
 class Bundler {
  public:
   explicit Bundler(const DeviceParams& params);
 
-  Shape Choose(const ShapeQuestion& question) const;
+  ShapePlan Plan(double workgroup_ns, std::uint32_t occupancy) const;
+  Shape Choose(const ShapePlan& plan, const ShapeQuestion& question) const;
   // Virtual time that a resident of this shape takes.
   double DrawDuration(const Shape& shape, double workgroup_ns, Random* random) const;
   // Is such a resident worth splitting when somebody waits for its CU?
-  bool IsBundle(std::uint32_t slots, std::uint32_t rounds, double workgroup_ns,
-                std::uint32_t occupancy) const;
+  static bool IsBundle(const ShapePlan& plan, std::uint32_t slots, std::uint32_t rounds,
+                       double strain) {
+    return slots > 1 || rounds > 2 * plan.contended_rounds * strain;
+  }
   // `rounds_before`: how long, in rounds, the dispatch has been running when the split comes.
   SplitCounts Split(const Resident& resident, double v, double finish_v, double workgroup_ns,
                     double rounds_before, Random* random, double* left) const;
   static std::uint32_t RoundsOver(const Resident& resident, double v, double finish_v);
 
  private:
-  double ContendedRounds(double workgroup_ns, std::uint32_t occupancy) const;
-
   double spread_;
   double grain_ns_;
 };

@@ -27,52 +27,6 @@ CuArray::CuArray(const Geometry& geometry)
   for (std::uint32_t i = leaves_ - 1; i > 0; --i) tree_[i] = tree_[2 * i];
 }
 
-bool CuArray::FitsBeside(std::uint32_t cu, const Footprint& beside, std::int32_t count,
-                         const Footprint& fp) const {
-  const Cu& c = cus_[cu];
-  const auto n = static_cast<std::uint32_t>(count);  // modular: a negative count subtracts
-  return c.waves + n * beside.waves + fp.waves <= waves_max_ &&
-         c.vgpr_units + n * beside.vgpr_units + fp.vgpr_units <= vgpr_units_max_ &&
-         c.lds_bytes + n * beside.lds_bytes + fp.lds_bytes <= lds_bytes_max_ &&
-         c.workgroups + n + 1 <= workgroups_max_;
-}
-
-std::uint32_t CuArray::FreeSlots(std::uint32_t cu, const Footprint& fp) const {
-  const Cu& c = cus_[cu];
-  std::uint32_t slots = std::min((waves_max_ - c.waves) / fp.waves, workgroups_max_ - c.workgroups);
-  if (fp.vgpr_units) slots = std::min(slots, (vgpr_units_max_ - c.vgpr_units) / fp.vgpr_units);
-  if (fp.lds_bytes) slots = std::min(slots, (lds_bytes_max_ - c.lds_bytes) / fp.lds_bytes);
-  return slots;
-}
-
-void CuArray::Sync(std::uint32_t cu, TimeNs now) {
-  Cu& c = cus_[cu];
-  c.v += static_cast<double>(now - c.at) * c.rate;
-  c.at = now;
-  if (c.residents == 0) c.v = 0;  // keeps the clock's precision over long runs
-}
-
-void CuArray::Add(std::uint32_t cu, const Resident& resident, double finish_v,
-                  const Footprint& fp) {
-  Cu& c = cus_[cu];
-  const std::uint32_t i = c.residents++;
-  residents_[cu * stride_ + i] = resident;
-  finish_v_[cu * stride_ + i] = finish_v;
-  c.bundles = static_cast<std::uint16_t>(c.bundles + resident.bundle);
-  c.waves += fp.waves * resident.slots;
-  c.vgpr_units += fp.vgpr_units * resident.slots;
-  c.lds_bytes += fp.lds_bytes * resident.slots;
-  c.workgroups += resident.slots;
-  c.demand += fp.demand * resident.slots;
-  if (i == 0 || finish_v < c.next_v) {
-    c.next_v = finish_v;
-    c.next = static_cast<std::uint16_t>(i);
-  } else if (c.demand <= kDemandOne) {
-    return;  // neither the rate nor the next end changed
-  }
-  Schedule(cu);
-}
-
 void CuArray::Remove(std::uint32_t cu, std::uint32_t i, const Footprint& fp) {
   Cu& c = cus_[cu];
   Resident& gone = residents_[cu * stride_ + i];
@@ -82,6 +36,7 @@ void CuArray::Remove(std::uint32_t cu, std::uint32_t i, const Footprint& fp) {
   c.lds_bytes -= fp.lds_bytes * gone.slots;
   c.workgroups -= gone.slots;
   c.demand -= fp.demand * gone.slots;
+  c.stale = true;
   const std::uint32_t last = --c.residents;
   gone = residents_[cu * stride_ + last];
   finish_v_[cu * stride_ + i] = finish_v_[cu * stride_ + last];
@@ -94,6 +49,7 @@ void CuArray::Refresh(std::uint32_t cu) {
   for (std::uint32_t i = 1; i < c.residents; ++i) {
     if (finish[i] < finish[next]) next = i;
   }
+  c.stale = false;
   c.next = static_cast<std::uint16_t>(next);
   c.next_v = c.residents ? finish[next] : 0;
   Schedule(cu);

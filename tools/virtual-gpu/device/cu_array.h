@@ -9,6 +9,7 @@
 // them
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -35,6 +36,7 @@ struct Cu {
   std::uint32_t demand = 0, waves = 0, vgpr_units = 0, lds_bytes = 0, workgroups = 0;
   std::uint16_t residents = 0, bundles = 0;
   std::uint16_t next = 0;  // index of the resident that ends first
+  bool stale = false;      // something was removed: next and next_v are to be found again
   std::uint16_t xcc = 0, se = 0;
   std::uint32_t bit = 0;  // in its SE's word of a CuMask
 };
@@ -65,8 +67,11 @@ class CuArray {
   void SetFinish(std::uint32_t cu, std::uint32_t i, double finish_v) {
     finish_v_[cu * stride_ + i] = finish_v;
   }
-  // After Remove and SetFinish: finds the next end again. Add does so by itself.
+  // After Remove and SetFinish: finds the next end again. Add alone does so by itself.
   void Refresh(std::uint32_t cu);
+  void RefreshIfStale(std::uint32_t cu) {
+    if (cus_[cu].stale) Refresh(cu);
+  }
 
   TimeNs next_time() const { return tree_[1].time; }
   std::uint32_t next_cu() const { return tree_[1].cu; }
@@ -85,5 +90,52 @@ class CuArray {
   std::vector<double> finish_v_;     // the same index
   std::vector<Node> tree_;           // winner tree over the CUs' next ends; [1] is the earliest
 };
+
+inline bool CuArray::FitsBeside(std::uint32_t cu, const Footprint& beside, std::int32_t count,
+                                const Footprint& fp) const {
+  const Cu& c = cus_[cu];
+  const auto n = static_cast<std::uint32_t>(count);  // modular: a negative count subtracts
+  return c.waves + n * beside.waves + fp.waves <= waves_max_ &&
+         c.vgpr_units + n * beside.vgpr_units + fp.vgpr_units <= vgpr_units_max_ &&
+         c.lds_bytes + n * beside.lds_bytes + fp.lds_bytes <= lds_bytes_max_ &&
+         c.workgroups + n + 1 <= workgroups_max_;
+}
+
+inline std::uint32_t CuArray::FreeSlots(std::uint32_t cu, const Footprint& fp) const {
+  const Cu& c = cus_[cu];
+  std::uint32_t slots = std::min((waves_max_ - c.waves) / fp.waves, workgroups_max_ - c.workgroups);
+  if (fp.vgpr_units) slots = std::min(slots, (vgpr_units_max_ - c.vgpr_units) / fp.vgpr_units);
+  if (fp.lds_bytes) slots = std::min(slots, (lds_bytes_max_ - c.lds_bytes) / fp.lds_bytes);
+  return slots;
+}
+
+inline void CuArray::Sync(std::uint32_t cu, TimeNs now) {
+  Cu& c = cus_[cu];
+  c.v += static_cast<double>(now - c.at) * c.rate;
+  c.at = now;
+  if (c.residents == 0) c.v = 0;  // keeps the clock's precision over long runs
+}
+
+inline void CuArray::Add(std::uint32_t cu, const Resident& resident, double finish_v,
+                         const Footprint& fp) {
+  Cu& c = cus_[cu];
+  const std::uint32_t i = c.residents++;
+  residents_[cu * stride_ + i] = resident;
+  finish_v_[cu * stride_ + i] = finish_v;
+  c.bundles = static_cast<std::uint16_t>(c.bundles + resident.bundle);
+  c.waves += fp.waves * resident.slots;
+  c.vgpr_units += fp.vgpr_units * resident.slots;
+  c.lds_bytes += fp.lds_bytes * resident.slots;
+  c.workgroups += resident.slots;
+  c.demand += fp.demand * resident.slots;
+  if (c.stale) return;
+  if (i == 0 || finish_v < c.next_v) {
+    c.next_v = finish_v;
+    c.next = static_cast<std::uint16_t>(i);
+  } else if (c.demand <= kDemandOne) {
+    return;  // neither the rate nor the next end changed
+  }
+  Schedule(cu);
+}
 
 }  // namespace virtual_gpu

@@ -8,6 +8,7 @@ Dispatcher::Dispatcher(const DeviceParams& params, const Geometry& geometry)
     : geometry_(geometry),
       bundler_(params),
       random_(params.seed),
+      budget_(params.grain_ns > 0),
       cus_(geometry),
       streams_(std::max(1u, params.pipes)),
       last_pipe_(geometry.xccs(), 0),
@@ -29,6 +30,7 @@ std::uint32_t Dispatcher::AddDispatch(Queue* queue, const Packet& packet, TimeNs
   d.packet = packet;
   d.fp = geometry_.MakeFootprint(packet.cost);
   d.workgroup_ns = static_cast<double>(std::max<TimeNs>(1, packet.cost.workgroup_ns));
+  d.plan = bundler_.Plan(d.workgroup_ns, std::max(1u, d.fp.occupancy));
   d.start = now;
   d.pool = packet.cost.workgroups;
   const std::uint32_t xccs = geometry_.xccs();
@@ -47,8 +49,13 @@ void Dispatcher::StartStream(std::uint32_t pipe, std::uint32_t dispatch, std::ui
                              TimeNs now) {
   now_ = now;
   streams_[pipe] = {dispatch, priority};
-  dispatches_[dispatch].pipe = pipe;
+  active_ |= 1u << pipe;
+  Dispatch& d = dispatches_[dispatch];
+  d.pipe = pipe;
   for (std::uint32_t xcc = 0; xcc < geometry_.xccs(); ++xcc) {
+    const double cus = std::max(1u, d.queue->mask.cus_per_xcc[xcc]);
+    d.share[xcc].per_cu = 1 / cus;
+    d.share[xcc].per_slot = 1 / (cus * std::max(1u, d.fp.occupancy));
     while (TryHead(pipe, xcc)) {
     }
   }
@@ -60,17 +67,18 @@ void Dispatcher::StopStream(std::uint32_t pipe) {
   if (streams_[pipe].dispatch == kNone) return;
   dispatches_[streams_[pipe].dispatch].pipe = kNone;
   streams_[pipe].dispatch = kNone;
+  active_ &= ~(1u << pipe);
 }
 
 void Dispatcher::ProcessNext() {
   now_ = std::max(now_, cus_.next_time());
+  budget_.Count(now_);
   const std::uint32_t cu = cus_.next_cu();
   cus_.Sync(cu, now_);
   const std::uint32_t i = cus_.at(cu).next;
   const Resident ended = cus_.resident(cu, i);
   const std::uint32_t xcc = cus_.at(cu).xcc;
   RemoveResident(cu, i);
-  cus_.Refresh(cu);
   Dispatch& d = dispatches_[ended.dispatch];
   if (ended.rounds > 1) {
     --d.share[xcc].rounds_held;
@@ -78,6 +86,7 @@ void Dispatcher::ProcessNext() {
   }
   Finished(ended.dispatch, std::uint64_t{ended.slots} * ended.rounds, ended.has_first);
   FillCu(cu);
+  cus_.RefreshIfStale(cu);
   if (ended.rounds > 1) CheckLaunched(ended.dispatch);
   RetryReturned();
 }
@@ -125,6 +134,7 @@ std::uint32_t Dispatcher::PickPipe(std::uint32_t cu) const {
   std::uint32_t best = kNone;
   for (std::uint32_t k = 1, pipe = last_pipe_[c.xcc]; k <= pipes; ++k) {
     pipe = pipe + 1 < pipes ? pipe + 1 : 0;
+    if (!(active_ >> pipe & 1)) continue;
     const Stream& stream = streams_[pipe];
     if (best != kNone && stream.priority <= streams_[best].priority) continue;
     if (!HeadReady(stream, c.xcc)) continue;
@@ -215,8 +225,9 @@ bool Dispatcher::Contended(std::uint32_t pipe, std::uint32_t cu, std::uint32_t f
     if (!queue->saved[xcc].empty()) return true;
   }
   const Dispatch& own = dispatches_[streams_[pipe].dispatch];
-  for (std::uint32_t other = 0; other < streams_.size(); ++other) {
-    if (other == pipe || !HeadReady(streams_[other], xcc)) continue;
+  const std::uint32_t others = active_ & ~(1u << pipe);
+  for (std::uint32_t other = 0; others >> other; ++other) {
+    if (!(others >> other & 1) || !HeadReady(streams_[other], xcc)) continue;
     const Dispatch& d = dispatches_[streams_[other].dispatch];
     if (Allowed(*d.queue, cu) && cus_.FitsBeside(cu, own.fp, free_slots > 1 ? 1 : 0, d.fp)) {
       return true;
@@ -232,11 +243,15 @@ void Dispatcher::Place(std::uint32_t pipe, std::uint32_t xcc, std::uint32_t cu) 
   const std::uint32_t se = cus_.at(cu).se;
   queue.next_se[xcc] = static_cast<std::uint8_t>(se + 1 < geometry_.ses() ? se + 1 : 0);
   cus_.Sync(cu, now_);
-  ShapeQuestion question{d.share[xcc].pool, cus_.FreeSlots(cu, d.fp), queue.mask.cus_per_xcc[xcc],
-                         d.fp.occupancy,    d.workgroup_ns,           false};
+  ShapeQuestion question;
+  question.pool = d.share[xcc].pool;
+  question.free_slots = d.plan.exact ? 1 : cus_.FreeSlots(cu, d.fp);
+  question.strain = budget_.strain();
+  question.per_cu = d.share[xcc].per_cu;
+  question.per_slot = d.share[xcc].per_slot;
   if (Contended(pipe, cu, question.free_slots)) contended_at_[xcc] = now_;
   question.contended = now_ - contended_at_[xcc] < kCalmNs;
-  const Shape shape = bundler_.Choose(question);
+  const Shape shape = bundler_.Choose(d.plan, question);
   const bool many = shape.slots > 1 || shape.rounds > 1;
   if (many && !question.contended && cus_.at(cu).residents > 0) {
     Merge(id, cu, shape);

@@ -14,7 +14,6 @@
 
 #include <vector>
 
-#include "bundle.h"
 #include "queue_state.h"
 
 namespace virtual_gpu {
@@ -95,11 +94,13 @@ class Dispatcher {
   const Geometry& geometry_;
   Bundler bundler_;
   Random random_;
+  EventBudget budget_;
   CuArray cus_;
   TimeNs now_ = 0;
   std::vector<Dispatch> dispatches_;
   std::vector<std::uint32_t> free_, dirty_, launched_, completed_;
   std::vector<Stream> streams_;
+  std::uint32_t active_ = 0;              // bit per pipe that streams
   std::vector<std::uint32_t> last_pipe_;  // per XCC: served last, for round-robin
   std::vector<TimeNs> contended_at_;      // per XCC: when somebody last had to wait
   std::vector<Queue*> restoring_;         // mapped queues with saved workgroups that did not fit

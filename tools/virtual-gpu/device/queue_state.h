@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "geometry.h"
+#include "bundle.h"
 
 namespace virtual_gpu {
 
@@ -50,10 +50,12 @@ struct Dispatch {
   Packet packet;
   Footprint fp;
   double workgroup_ns = 1;
+  ShapePlan plan;
   TimeNs start = 0;
-  struct Share {                    // of one XCC
-    std::uint64_t pool = 0;         // workgroups not yet given to a CU
-    std::uint32_t rounds_held = 0;  // residents with more than one round, whose rounds may return
+  struct Share {                      // of one XCC
+    std::uint64_t pool = 0;           // workgroups not yet given to a CU
+    double per_cu = 0, per_slot = 0;  // see ShapeQuestion; set when streaming starts
+    std::uint32_t rounds_held = 0;    // residents with more than one round, whose rounds may return
   };
   std::array<Share, kXccsMax> share;
   std::uint64_t pool = 0;

@@ -9,7 +9,14 @@ namespace {
 // The host program of one queue and its ring, without memory.
 class Program final : public PacketSource {
  public:
-  explicit Program(const ReplayQueue& queue) : queue_(queue), due_(queue.start_ns) {}
+  Program(const ReplayQueue& queue, const Device& device) : queue_(queue), due_(queue.start_ns) {
+    for (const KernelCost& cost : queue.kernels) {
+      const auto slots = static_cast<double>(std::max(1u, device.Occupancy(cost)));
+      const double rounds = std::ceil(static_cast<double>(cost.workgroups) / slots);
+      work_.push_back(rounds * static_cast<double>(cost.workgroup_ns) +
+                      (work_.empty() ? 0 : work_.back()));
+    }
+  }
 
   // When the host does something next: starts a repeat, or submits a packet of the running one.
   TimeNs NextAction() const {
@@ -48,8 +55,8 @@ class Program final : public PacketSource {
 
   const std::vector<TimeNs>& latencies() const { return latencies_; }
   double Repeats() const {
-    return static_cast<double>(latencies_.size()) +
-           static_cast<double>(completed_) / static_cast<double>(queue_.kernels.size());
+    const double part = completed_ == 0 ? 0 : work_[completed_ - 1] / std::max(1.0, work_.back());
+    return static_cast<double>(latencies_.size()) + part;
   }
 
  private:
@@ -63,6 +70,7 @@ class Program final : public PacketSource {
   std::size_t visible_ = 0, consumed_ = 0, completed_ = 0;
   std::uint64_t total_ = 0;
   std::vector<TimeNs> latencies_;
+  std::vector<double> work_;  // up to and with each kernel, in nanoseconds of one CU
 };
 
 }  // namespace
@@ -81,7 +89,7 @@ ReplayResult Replay(const ReplayInput& input) {
   std::vector<QueueId> ids;
   TimeNs now = 0;
   for (const ReplayQueue& queue : input.queues) {
-    programs.push_back(std::make_unique<Program>(queue));
+    programs.push_back(std::make_unique<Program>(queue, *device));
     QueueId id = 0;
     device->CreateQueue(now, queue.config, programs.back().get(), &id, &now);
     if (!queue.cu_mask.empty()) device->SetCuMask(now, id, queue.cu_mask, &now);
@@ -109,7 +117,7 @@ ReplayResult Replay(const ReplayInput& input) {
       programs[who]->Act(now);
       device->Kick(now, ids[who]);
     } else {
-      // Up to the next host action, one event at a time: a completion may move that action ahead.
+      // One event at a time: a completion may bring the host's next action forward.
       device->AdvanceTo(now);
     }
   }

@@ -71,7 +71,8 @@ ReplayQueue ParseQueue(const json& j, std::size_t index) {
   queue.config.process = j.value("process", index);
   queue.config.priority = j.value("priority", 7u);
   if (queue.config.priority > 15) Fail(queue.name + ": priority must be 0..15");
-  for (const json& word : j.value("cu_mask", json::array())) {
+  const json mask = j.value("cu_mask", json::array());
+  for (const json& word : mask) {
     queue.cu_mask.push_back(word.is_string() ? static_cast<std::uint32_t>(
                                                    std::stoul(word.get<std::string>(), nullptr, 0))
                                              : word.get<std::uint32_t>());
@@ -103,7 +104,8 @@ ReplayInput ParseReplay(const json& j) {
       Fail("unknown profile '" + name + "'; known are" + known);
     }
     input.params = profile->params;
-    for (const auto& [key, value] : j.value("params", json::object()).items()) {
+    const json params = j.value("params", json::object());
+    for (const auto& [key, value] : params.items()) {
       SetParam(&input.params, key, value);
     }
     for (const json& queue : j.at("queues")) {

@@ -17,8 +17,7 @@ void Dispatcher::AddResident(std::uint32_t cu, Resident resident, double finish_
   const std::uint32_t xcc = cus_.at(cu).xcc;
   const std::uint64_t count = std::uint64_t{resident.slots} * resident.rounds;
   resident.start_v = cus_.at(cu).v;
-  resident.bundle =
-      bundler_.IsBundle(resident.slots, resident.rounds, d.workgroup_ns, d.fp.occupancy);
+  resident.bundle = Bundler::IsBundle(d.plan, resident.slots, resident.rounds, budget_.strain());
   if (xcc == 0 && !d.first_placed) d.first_placed = resident.has_first = true;
   if (resident.rounds > 1) {
     ++d.share[xcc].rounds_held;
