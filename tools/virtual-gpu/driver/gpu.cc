@@ -91,9 +91,16 @@ TimeNs Gpu::Advance() {
   const TimeNs now = clock_->Now();
   if (due <= now) {
     lag_.Add(static_cast<std::int64_t>(static_cast<double>(now - due) * clock_->scale()));
-    device_->AdvanceTo(now);
+    AdvanceTo(now);
   }
   return now;
+}
+
+void Gpu::AdvanceTo(TimeNs now) {
+  const std::int64_t before = ClockNs(CLOCK_THREAD_CPUTIME_ID);
+  device_->AdvanceTo(now);
+  const std::int64_t spent = ClockNs(CLOCK_THREAD_CPUTIME_ID) - before;
+  longest_step_cpu_ns_ = std::max(longest_step_cpu_ns_, spent);
 }
 
 int Gpu::CreateQueue(AqlQueue* queue, const QueueConfig& config, TimeNs* returns_at) {
@@ -161,11 +168,14 @@ GpuStats Gpu::Stats() const {
   stats.lag_p99_ns = lag_.Quantile(0.99);
   stats.lag_max_ns = lag_.max_ns();
   stats.wakeups = wakeups_;
+  stats.cpu_ns = cpu_ns_;
+  stats.longest_step_cpu_ns = longest_step_cpu_ns_;
   return stats;
 }
 
 std::int64_t Gpu::Round(bool* busy) {
   ++wakeups_;
+  cpu_ns_ = ClockNs(CLOCK_THREAD_CPUTIME_ID);
   TimeNs now = Advance();
   bool kicked = false;
   *busy = false;
@@ -180,7 +190,7 @@ std::int64_t Gpu::Round(bool* busy) {
   if (kicked) {
     *busy = true;
     // What the kick made possible at once happens at once.
-    device_->AdvanceTo(now);
+    AdvanceTo(now);
     now = Advance();
   }
   const TimeNs next = device_->NextEvent();

@@ -57,6 +57,7 @@ struct HelloReply {
   std::uint32_t first_render_minor = 128;
   double time_scale = 1.0;
   char profile[32] = {};
+  std::uint32_t gpu_ids[kGpusMax] = {};
 };
 struct DrmInfo {
   std::uint32_t gpu = 0;

@@ -84,6 +84,7 @@ rpc::HelloReply Server::Describe() const {
   reply.pid = getpid();
   reply.first_render_minor = kFirstRenderMinor;
   reply.time_scale = options_.time_scale;
+  for (std::size_t i = 0; i < gpus_.size(); ++i) reply.gpu_ids[i] = gpus_[i]->gpu_id();
   std::strncpy(reply.profile, options_.model.profile.c_str(), sizeof(reply.profile) - 1);
   return reply;
 }

@@ -69,7 +69,9 @@ Json GpuJson(const Gpu& gpu) {
             {"p50_us", static_cast<double>(s.lag_p50_ns) / 1000},
             {"p99_us", static_cast<double>(s.lag_p99_ns) / 1000},
             {"max_us", static_cast<double>(s.lag_max_ns) / 1000}}},
-          {"wakeups", s.wakeups}};
+          {"wakeups", s.wakeups},
+          {"cpu_ms", static_cast<double>(s.cpu_ns) / 1e6},
+          {"longest_step_cpu_us", static_cast<double>(s.longest_step_cpu_ns) / 1000}};
 }
 
 }  // namespace

@@ -311,4 +311,6 @@ unsigned GpuCount() { return g_hello.gpus; }
 
 unsigned FirstRenderMinor() { return g_hello.first_render_minor; }
 
+unsigned FirstGpuId() { return g_hello.gpu_ids[0]; }
+
 }  // namespace virtual_gpu::interposer

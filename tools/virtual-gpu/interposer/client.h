@@ -44,5 +44,6 @@ int Call(Message* message);
 bool DeviceLost();
 unsigned GpuCount();
 unsigned FirstRenderMinor();
+unsigned FirstGpuId();
 
 }  // namespace virtual_gpu::interposer

@@ -51,6 +51,35 @@ const PointerField* FindPointerField(unsigned number) {
   return nullptr;
 }
 
+// Which events are memory-exception events: what remains to be known when the device has gone.
+bool g_memory_event[kfd::kEventsMax];
+
+void NoteEvent(const void* arg) {
+  const auto* event = static_cast<const kfd::CreateEventArgs*>(arg);
+  if (event->event_id >= kfd::kEventsMax) return;
+  __atomic_store_n(&g_memory_event[event->event_id], event->event_type == kfd::kEventMemory,
+                   __ATOMIC_RELAXED);
+}
+
+// The device process has died. The runtime ignores a failed wait and would wait for ever; a memory
+// exception is what it acts on: the thread that waits for one then ends the program with a message.
+int ReportLossAsFault(kfd::WaitEventsArgs* args) {
+  auto* events = reinterpret_cast<kfd::EventData*>(args->events_ptr);
+  for (std::uint32_t i = 0; i < args->num_events; ++i) {
+    if (events[i].event_id >= kfd::kEventsMax ||
+        !__atomic_load_n(&g_memory_event[events[i].event_id], __ATOMIC_RELAXED)) {
+      continue;
+    }
+    events[i].memory = {};
+    events[i].memory.not_present = 1;
+    events[i].memory.gpu_id = FirstGpuId();
+    args->wait_result = kfd::kWaitComplete;
+    return 0;
+  }
+  usleep(1000);  // the caller may try again at once
+  return Fail(EIO);
+}
+
 }  // namespace
 
 int KfdIoctl(unsigned long request, void* arg) {
@@ -75,7 +104,12 @@ int KfdIoctl(unsigned long request, void* arg) {
     if (field->in) message.header.payload_bytes = static_cast<std::uint32_t>(bytes);
     if (field->out && pointer != 0) message.payload_out_max = static_cast<std::uint32_t>(bytes);
   }
-  return Result(Call(&message));
+  const int error = Call(&message);
+  if (error == 0 && message.header.number == kfd::kCreateEvent) NoteEvent(arg);
+  if (error == EIO && message.header.number == kfd::kWaitEvents && DeviceLost()) {
+    return ReportLossAsFault(static_cast<kfd::WaitEventsArgs*>(arg));
+  }
+  return Result(error);
 }
 
 namespace {

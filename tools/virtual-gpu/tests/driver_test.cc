@@ -1,0 +1,289 @@
+// driver_test.cc: the driver model's parts without a device: memory, events, models, paths.
+
+#include <errno.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "address_space.h"
+#include "events.h"
+#include "gpu_model.h"
+#include "lag_histogram.h"
+#include "topology.h"
+
+namespace virtual_gpu {
+namespace {
+
+TEST(ArenaTest, FreedRangesJoinAndReadAsZero) {
+  const auto arena = Arena::Create("test", 16 * kPageBytes);
+  ASSERT_NE(arena, nullptr);
+  std::uint64_t a = 0, b = 0, c = 0;
+  ASSERT_TRUE(arena->Allocate(8 * kPageBytes, kPageBytes, &a));
+  ASSERT_TRUE(arena->Allocate(8 * kPageBytes, kPageBytes, &b));
+  EXPECT_FALSE(arena->Allocate(1, kPageBytes, &c));
+  std::memset(arena->At(a), 0xff, kPageBytes);
+  arena->Free(a, 8 * kPageBytes);
+  arena->Free(b, 8 * kPageBytes);
+  ASSERT_TRUE(arena->Allocate(16 * kPageBytes, kPageBytes, &c));
+  EXPECT_EQ(*arena->At(c), std::byte{0});
+}
+
+TEST(ArenaTest, ItsFileCannotBeShrunk) {
+  const auto arena = Arena::Create("test", kPageBytes);
+  EXPECT_NE(ftruncate(arena->fd(), 0), 0);
+}
+
+class AddressSpaceTest : public ::testing::Test {
+ protected:
+  Allocation Add(std::uint64_t va, std::uint64_t bytes, bool mapped = true) {
+    Allocation a;
+    a.kind = Allocation::Kind::kGtt;
+    a.handle = next_++;
+    a.va = va;
+    a.bytes = bytes;
+    a.arena = arena_.get();
+    EXPECT_TRUE(arena_->Allocate(bytes, kPageBytes, &a.offset));
+    EXPECT_TRUE(space_.Add(a));
+    if (mapped) space_.SetMapped(a.handle, 1, true);
+    return a;
+  }
+
+  std::unique_ptr<Arena> arena_ = Arena::Create("test", 1 << 20);
+  AddressSpace space_{getpid()};
+  std::uint64_t next_ = 1;
+};
+
+TEST_F(AddressSpaceTest, PointersStayInsideTheirAllocation) {
+  Add(0x10000, kPageBytes);
+  EXPECT_NE(space_.HostPointer(0x10000, kPageBytes), nullptr);
+  EXPECT_EQ(space_.HostPointer(0x10000, kPageBytes + 1), nullptr);
+  EXPECT_EQ(space_.HostPointer(0x10000 + kPageBytes - 4, 8), nullptr);
+  EXPECT_EQ(space_.HostPointer(0xffff, 1), nullptr);
+  EXPECT_EQ(space_.HostPointer(~0ull, 8), nullptr);
+  EXPECT_EQ(space_.HostPointer(0x10000, ~0ull), nullptr);
+}
+
+TEST_F(AddressSpaceTest, UnmappedMemoryIsNotReachable) {
+  const Allocation a = Add(0x10000, kPageBytes, false);
+  EXPECT_EQ(space_.HostPointer(0x10000, 8), nullptr);
+  space_.SetMapped(a.handle, 1, true);
+  EXPECT_NE(space_.HostPointer(0x10000, 8), nullptr);
+  space_.SetMapped(a.handle, 1, false);
+  std::uint64_t value;
+  EXPECT_FALSE(space_.ReadValue(0x10000, &value));
+}
+
+TEST_F(AddressSpaceTest, CopiesCrossAllocationBorders) {
+  Add(0x10000, kPageBytes);
+  Add(0x10000 + kPageBytes, kPageBytes);
+  Add(0x40000, 2 * kPageBytes);
+  std::vector<std::uint8_t> in(2 * kPageBytes), out(2 * kPageBytes);
+  for (std::size_t i = 0; i < in.size(); ++i) in[i] = static_cast<std::uint8_t>(i * 3);
+  ASSERT_TRUE(space_.Write(0x10000, in.data(), in.size()));
+  ASSERT_TRUE(space_.Copy(0x40000, 0x10000, in.size()));
+  ASSERT_TRUE(space_.Read(0x40000, out.data(), out.size()));
+  EXPECT_EQ(in, out);
+  EXPECT_FALSE(space_.Copy(0x40000, 0x10001, in.size()));
+}
+
+TEST_F(AddressSpaceTest, UserMemoryIsReadAndWrittenThroughTheProcess) {
+  std::vector<std::uint64_t> pages(1024, 5);
+  Allocation a;
+  a.kind = Allocation::Kind::kUserptr;
+  a.handle = 99;
+  a.va = 0x700000;
+  a.bytes = pages.size() * 8;
+  a.offset = reinterpret_cast<std::uint64_t>(pages.data());
+  ASSERT_TRUE(space_.Add(a));
+  space_.SetMapped(a.handle, 1, true);
+  std::uint64_t old = 0;
+  ASSERT_TRUE(space_.AtomicAdd64(0x700008, 2, &old));
+  EXPECT_EQ(old, 5u);
+  EXPECT_EQ(pages[1], 7u);
+  EXPECT_FALSE(space_.AtomicAdd64(0x700001, 1, &old));  // misaligned
+}
+
+TEST_F(AddressSpaceTest, OverlappingRangesAreRefused) {
+  Add(0x10000, 2 * kPageBytes);
+  Allocation a;
+  a.va = 0x10000 + kPageBytes;
+  a.bytes = kPageBytes;
+  a.handle = 50;
+  EXPECT_FALSE(space_.Add(a));
+  a.va = 0xf000;
+  a.bytes = 2 * kPageBytes;
+  EXPECT_FALSE(space_.Add(a));
+}
+
+// WAIT_EVENTS as a process makes it: a connection, and what came back on it.
+class EventsTest : public ::testing::Test {
+ protected:
+  struct Client {
+    int fd = -1;
+    std::shared_ptr<Connection> connection;
+    ~Client() { close(fd); }
+  };
+  static Client MakeClient() {
+    int fds[2];
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds), 0);
+    Client client;
+    client.fd = fds[0];
+    client.connection = std::make_shared<Connection>(fds[1], getpid(), getuid());
+    return client;
+  }
+  EventTable::WaiterId Wait(const Client& client, std::uint32_t id, std::uint64_t age = 0,
+                            std::uint32_t timeout = ~0u) {
+    EventData data = {};
+    data.event_id = id;
+    data.last_event_age = age;
+    kfd::WaitEventsArgs args = {0, 1, 0, timeout, 99};
+    Request request;
+    request.connection = client.connection;
+    const auto arg = std::as_bytes(std::span(&args, 1));
+    const auto payload = std::as_bytes(std::span(&data, 1));
+    request.arg.assign(arg.begin(), arg.end());
+    request.payload.assign(payload.begin(), payload.end());
+    return events_.Wait(request);
+  }
+  // The wait_result of the answer, or -1 when there is none.
+  static int Answer(const Client& client) {
+    std::byte buffer[256];
+    const ssize_t got = recv(client.fd, buffer, sizeof(buffer), MSG_DONTWAIT);
+    if (got < static_cast<ssize_t>(sizeof(rpc::ReplyHeader) + sizeof(kfd::WaitEventsArgs))) {
+      return -1;
+    }
+    kfd::WaitEventsArgs args;
+    std::memcpy(&args, buffer + sizeof(rpc::ReplyHeader), sizeof(args));
+    return static_cast<int>(args.wait_result);
+  }
+  std::uint32_t Make(bool auto_reset, std::uint32_t type = kfd::kEventSignal) {
+    std::uint32_t id = 0;
+    EXPECT_EQ(events_.Create(type, auto_reset, 0, &id), 0);
+    return id;
+  }
+
+  EventTable events_;
+};
+
+TEST_F(EventsTest, SetWakesEveryWaiterOfAnAutoResetEvent) {
+  const Client first = MakeClient(), second = MakeClient();
+  const std::uint32_t id = Make(true);
+  EXPECT_NE(Wait(first, id), 0u);
+  EXPECT_NE(Wait(second, id), 0u);
+  EXPECT_EQ(Answer(first), -1);
+  events_.Set(id);
+  EXPECT_EQ(Answer(first), kfd::kWaitComplete);
+  EXPECT_EQ(Answer(second), kfd::kWaitComplete);
+  // Nothing was latched: somebody waited.
+  EXPECT_NE(Wait(first, id), 0u);
+  EXPECT_EQ(Answer(first), -1);
+}
+
+TEST_F(EventsTest, SetWithoutAWaiterLatchesOnce) {
+  const Client client = MakeClient();
+  const std::uint32_t id = Make(true);
+  events_.Set(id);
+  events_.Set(id);
+  EXPECT_EQ(Wait(client, id), 0u);
+  EXPECT_EQ(Answer(client), kfd::kWaitComplete);
+  EXPECT_NE(Wait(client, id), 0u);
+}
+
+TEST_F(EventsTest, AStaleAgeReturnsAtOnce) {
+  const Client first = MakeClient(), second = MakeClient();
+  const std::uint32_t id = Make(true);
+  Wait(first, id, 1);
+  events_.Set(id);  // wakes the first; the second has not waited yet
+  EXPECT_EQ(Wait(second, id, 1), 0u);
+  EXPECT_EQ(Answer(second), kfd::kWaitComplete);
+  EXPECT_NE(Wait(second, id, 2), 0u);
+}
+
+TEST_F(EventsTest, TimeoutAndDestructionAnswerTheWaiter) {
+  const Client client = MakeClient();
+  const std::uint32_t id = Make(true);
+  EXPECT_EQ(Wait(client, id, 0, 0), 0u);
+  EXPECT_EQ(Answer(client), kfd::kWaitTimeout);
+  events_.Expire(Wait(client, id));
+  EXPECT_EQ(Answer(client), kfd::kWaitTimeout);
+  Wait(client, id);
+  events_.Destroy(id);
+  EXPECT_EQ(Answer(client), kfd::kWaitFail);
+  EXPECT_EQ(Wait(client, id), 0u);  // EINVAL
+}
+
+TEST_F(EventsTest, AnInterruptWithAnUnknownIdScansThePage) {
+  std::vector<std::uint64_t> page(kfd::kEventsMax, 0);
+  events_.SetPage(page.data());
+  const Client client = MakeClient();
+  const std::uint32_t id = Make(true);
+  Wait(client, id);
+  page[id] = id;
+  events_.Interrupt(4000);
+  EXPECT_EQ(Answer(client), kfd::kWaitComplete);
+  EXPECT_EQ(page[id], ~0ull);
+}
+
+TEST_F(EventsTest, AForgottenConnectionIsNotAnswered) {
+  const std::uint32_t id = Make(false);
+  {
+    const Client gone = MakeClient();
+    Wait(gone, id);
+    events_.Forget(gone.connection.get());
+  }
+  EXPECT_EQ(events_.Set(id), 0);
+}
+
+TEST_F(EventsTest, IdsAreNeverZeroAndEnd) {
+  std::uint32_t id = 0;
+  for (std::uint32_t i = 1; i < kfd::kEventsMax; ++i) EXPECT_NE(Make(true), 0u);
+  EXPECT_EQ(events_.Create(kfd::kEventSignal, true, 0, &id), ENOSPC);
+}
+
+TEST(GpuModelTest, ParametersAndIsaAreChecked) {
+  GpuModel model;
+  std::string note, error;
+  EXPECT_TRUE(
+      MakeModel({"mi308x", "gfx942", {"runlist_cycle_ns=5e5", "seed=7"}}, &model, &note, &error))
+      << error;
+  EXPECT_EQ(model.part.params.runlist_cycle_ns, 500'000);
+  EXPECT_EQ(model.gfx_target_version, 90402u);
+  EXPECT_FALSE(MakeModel({"mi308x", "auto", {"seed=x"}}, &model, &note, &error));
+  EXPECT_FALSE(MakeModel({"mi308x", "auto", {"nothing=1"}}, &model, &note, &error));
+  EXPECT_FALSE(MakeModel({"mi999", "auto", {}}, &model, &note, &error));
+  EXPECT_EQ(GfxName(90010), "gfx90a");
+  EXPECT_EQ(GfxName(90402), "gfx942");
+}
+
+TEST(LagHistogramTest, QuantilesAreWithinAQuarter) {
+  LagHistogram lag;
+  for (int i = 1; i <= 1000; ++i) lag.Add(i * 1000);
+  EXPECT_NEAR(static_cast<double>(lag.Quantile(0.5)), 500e3, 130e3);
+  EXPECT_NEAR(static_cast<double>(lag.Quantile(0.99)), 990e3, 250e3);
+  EXPECT_EQ(lag.max_ns(), 1'000'000);
+}
+
+TEST(TopologyTest, ThePropertiesFitOnePage) {
+  GpuModel model;
+  std::string note, error;
+  ASSERT_TRUE(MakeModel({}, &model, &note, &error));
+  const auto root = std::filesystem::temp_directory_path() /
+                    ("virtual-gpu-topology-test-" + std::to_string(getpid()));
+  GenerateTopology(root, {{0x4d01, model}, {0x4e01, model}});
+  const auto nodes = root / "sys/devices/virtual/kfd/kfd/topology/nodes";
+  // The thunk reads each file with one fread of a page.
+  EXPECT_LT(std::filesystem::file_size(nodes / "2/properties"), kPageBytes);
+  std::ifstream in(nodes / "1/properties");
+  const std::string text((std::istreambuf_iterator<char>(in)), {});
+  EXPECT_NE(text.find("simd_count 320\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("num_xcc 4\n"), std::string::npos);
+  EXPECT_TRUE(std::filesystem::exists(root / "sys/class/kfd/kfd/topology/generation_id"));
+  std::filesystem::remove_all(root);
+}
+
+}  // namespace
+}  // namespace virtual_gpu

@@ -1,0 +1,206 @@
+// virtual_gpu_test.cc: whole programs under the virtual GPU, with Debian's unmodified runtime.
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "shell.h"
+
+namespace virtual_gpu::test {
+namespace {
+
+using ::testing::Test;
+using Json = nlohmann::json;
+
+constexpr int kSkippedCode = 77;
+
+bool Has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+int Count(const std::string& text, const std::string& part) {
+  int count = 0;
+  for (std::size_t at = 0; (at = text.find(part, at)) != std::string::npos; at += part.size()) {
+    ++count;
+  }
+  return count;
+}
+
+#define RUN_EXERCISE(name)                                                           \
+  const Outcome outcome = Shell(VirtualGpu() + " run --quiet -- " + Exercise(name)); \
+  if (outcome.code == kSkippedCode) GTEST_SKIP() << outcome.output;                  \
+  EXPECT_EQ(outcome.code, 0) << outcome.output
+
+TEST(VirtualGpuTest, RocminfoShowsOneAgentWithTheProfilesCus) {
+  const Outcome outcome = Shell(VirtualGpu() + " run --profile mi308x -- rocminfo");
+  ASSERT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_EQ(Count(outcome.output, "Device Type:             GPU"), 1);
+  EXPECT_TRUE(Has(outcome.output, "Compute Unit:            80")) << outcome.output;
+  EXPECT_TRUE(Has(outcome.output, "AMD Instinct MI308X"));
+  EXPECT_TRUE(Has(outcome.output, "shown to the runtime as gfx9"));
+}
+
+TEST(VirtualGpuTest, RocminfoShowsTwoGpusOfAnotherProfile) {
+  const Outcome outcome = Shell(VirtualGpu() + " run --quiet --profile mi210 --gpus 2 -- rocminfo");
+  ASSERT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_EQ(Count(outcome.output, "Device Type:             GPU"), 2);
+  EXPECT_EQ(Count(outcome.output, "Compute Unit:            104"), 2);
+}
+
+TEST(VirtualGpuTest, BarrierPacketsWaitForTheirDependencies) { RUN_EXERCISE("barriers"); }
+TEST(VirtualGpuTest, CopiesAndFillsMoveTheData) { RUN_EXERCISE("copies"); }
+TEST(VirtualGpuTest, BothWaitersOfASignalWake) { RUN_EXERCISE("two-waiters"); }
+TEST(VirtualGpuTest, WorkKernelsRunOnceAndInOrder) { RUN_EXERCISE("dispatch"); }
+TEST(VirtualGpuTest, SuspendedQueueStopsAndResumesWithoutADoorbell) { RUN_EXERCISE("suspend"); }
+TEST(VirtualGpuTest, QueueWithoutARingStopsAndResumes) { RUN_EXERCISE("suspend-null-ring"); }
+TEST(VirtualGpuTest, HalfTheCusTakeTwiceAsLong) { RUN_EXERCISE("cu-mask"); }
+TEST(VirtualGpuTest, AgentDispatchStopsItsQueueOnly) { RUN_EXERCISE("bad-packet"); }
+
+TEST(VirtualGpuTest, BadPointerRaisesTheRuntimesMemoryFault) {
+  const Outcome outcome = Shell(VirtualGpu() + " run --quiet -- " + Exercise("fault"));
+  EXPECT_EQ(outcome.code, 128 + SIGABRT) << outcome.output;
+  EXPECT_TRUE(Has(outcome.output, "Memory access fault by GPU node-1")) << outcome.output;
+  EXPECT_TRUE(Has(outcome.output, "0x123456789000"));
+}
+
+double KernelMs(const std::string& output, std::size_t from = 0) {
+  const std::size_t at = output.find("kernel_ms ", from);
+  return at == std::string::npos ? -1 : std::atof(output.c_str() + at + 10);
+}
+
+TEST(VirtualGpuTest, TwoProcessesShareOneDevice) {
+  const std::string run = VirtualGpu() + " run --quiet -- ";
+  const Outcome alone = Shell(run + Exercise("contend"));
+  if (alone.code == kSkippedCode) GTEST_SKIP() << alone.output;
+  ASSERT_EQ(alone.code, 0) << alone.output;
+  const Outcome both =
+      Shell(run + "sh -c \"" + Exercise("contend") + " & " + Exercise("contend") + "; wait\"");
+  ASSERT_EQ(both.code, 0) << both.output;
+  ASSERT_EQ(Count(both.output, "kernel_ms "), 2) << both.output;
+  const double alone_ms = KernelMs(alone.output);
+  const double shared_ms = KernelMs(both.output);
+  EXPECT_GT(shared_ms, 1.4 * alone_ms) << both.output;
+  EXPECT_LT(shared_ms, 3.0 * alone_ms) << both.output;
+}
+
+TEST(VirtualGpuTest, TimeScaleSlowsTheDevice) {
+  const Outcome plain = Shell(VirtualGpu() + " run --quiet -- " + Exercise("contend"));
+  if (plain.code == kSkippedCode) GTEST_SKIP() << plain.output;
+  const Outcome slow =
+      Shell(VirtualGpu() + " run --quiet --time-scale 4 -- " + Exercise("contend"));
+  ASSERT_EQ(slow.code, 0) << slow.output;
+  const double ratio = KernelMs(slow.output) / KernelMs(plain.output);
+  EXPECT_GT(ratio, 3.3);
+  EXPECT_LT(ratio, 4.7);
+}
+
+// A named device, so that its state can be looked at between the processes' lives.
+class NamedDeviceTest : public Test {
+ protected:
+  void SetUp() override {
+    const Outcome started = Shell(VirtualGpu() + " start --quiet --device " + name_);
+    ASSERT_EQ(started.code, 0) << started.output;
+  }
+  void TearDown() override {
+    EXPECT_EQ(Shell(VirtualGpu() + " stop --device " + name_).code, 0);
+    EXPECT_EQ(Shell(VirtualGpu() + " stats --device " + name_).code, 2);
+  }
+  Json Stats() const {
+    return Json::parse(Shell(VirtualGpu() + " stats --json --device " + name_).output);
+  }
+  std::string Run(const std::string& command) const {
+    return VirtualGpu() + " run --device " + name_ + " -- " + command;
+  }
+
+  const std::string name_ = FreshDeviceName();
+};
+
+TEST_F(NamedDeviceTest, ASecondStartIsRefused) {
+  const Outcome again = Shell(VirtualGpu() + " start --device " + name_);
+  EXPECT_EQ(again.code, 2);
+  EXPECT_TRUE(Has(again.output, "runs already")) << again.output;
+}
+
+TEST_F(NamedDeviceTest, AnotherProfileIsRefused) {
+  const Outcome other = Shell(VirtualGpu() + " run --profile mi210 --device " + name_ + " -- true");
+  EXPECT_EQ(other.code, 2);
+  EXPECT_TRUE(Has(other.output, "is a mi308x, not a mi210")) << other.output;
+}
+
+TEST_F(NamedDeviceTest, KilledProcessGivesTheDeviceBack) {
+  // The endless kernel fills the device; kill -9 must free it in its middle.
+  const Outcome killed =
+      Shell(Run("sh -c \"" + Exercise("endless") +
+                " > /dev/null 2>&1 & p=\\$!; sleep 2; kill -9 \\$p; wait \\$p; echo code \\$?\""));
+  ASSERT_EQ(killed.code, 0) << killed.output;
+  if (Has(killed.output, "code 77")) GTEST_SKIP() << "no work kernels";
+  EXPECT_TRUE(Has(killed.output, "code 137")) << killed.output;
+  const Outcome next = Shell(Run(Exercise("dispatch")));
+  EXPECT_EQ(next.code, 0) << next.output;
+  const Json stats = Stats();
+  EXPECT_EQ(stats["gpus"][0]["queues"], 0);
+  EXPECT_EQ(stats["gpus"][0]["vram_used_bytes"], 0);
+  EXPECT_TRUE(stats["processes"].empty());
+  EXPECT_GE(stats["processes_seen"].get<int>(), 2);
+}
+
+TEST_F(NamedDeviceTest, OneProcessesDeathDoesNotDisturbAnother) {
+  const Outcome both =
+      Shell(Run("sh -c \"" + Exercise("endless") + " > /dev/null 2>&1 & p=\\$!; " +
+                Exercise("barriers") + "; code=\\$?; kill -9 \\$p; wait \\$p; exit \\$code\""));
+  EXPECT_EQ(both.code, 0) << both.output;
+}
+
+TEST(VirtualGpuFailureTest, ProgramEndsWhenTheDeviceProcessDies) {
+  const Outcome outcome =
+      Shell(VirtualGpu() + " run --quiet -- sh -c \"" + Exercise("endless") +
+            " & p=\\$!; sleep 2; kill -9 \\$(pgrep -f \\\"virtual-gpud --dir \\$(dirname "
+            "\\$VIRTUAL_GPU_SOCKET)\\\"); wait \\$p; echo code \\$?\"");
+  if (Has(outcome.output, "code 77")) GTEST_SKIP() << "no work kernels";
+  EXPECT_TRUE(Has(outcome.output, "code 134")) << outcome.output;
+  EXPECT_EQ(Count(outcome.output, "the device process (virtual-gpud) has gone"), 1)
+      << outcome.output;
+}
+
+TEST(VirtualGpuFailureTest, ExitCodesAndSignalsPassThrough) {
+  const std::string run = VirtualGpu() + " run --quiet -- ";
+  EXPECT_EQ(Shell(run + "sh -c 'exit 7'").code, 7);
+  EXPECT_EQ(Shell(run + "sh -c 'kill -9 $$'").code, 128 + SIGKILL);
+  EXPECT_EQ(Shell(run + "/no/such/program").code, 127);
+  // A signal to the launcher reaches the command.
+  const Outcome passed =
+      Shell("sh -c '" + VirtualGpu() +
+            " run --quiet -- sh -c \"trap \\\"exit 9\\\" TERM; "
+            "sleep 30 > /dev/null 2>&1 & wait\" & p=$!; sleep 1; kill $p; wait $p; echo code $?'");
+  EXPECT_TRUE(Has(passed.output, "code 9")) << passed.output;
+}
+
+TEST(VirtualGpuFailureTest, BadInputIsOneLineAndExitTwo) {
+  const char* const kBad[] = {
+      "run --profile mi1 -- true",
+      "run --isa gfx1 -- true",
+      "run --param nonsense=1 -- true",
+      "run --param seed -- true",
+      "run --gpus 0 -- true",
+      "run --time-scale 0 -- true",
+      "run",
+      "run --frobnicate -- true",
+      "stats --device no-such-device",
+      "stop --device no-such-device",
+      "start --device ../../etc/passwd",
+  };
+  for (const char* arguments : kBad) {
+    const Outcome outcome = Shell(VirtualGpu() + " " + arguments);
+    EXPECT_EQ(outcome.code, 2) << arguments << "\n" << outcome.output;
+    EXPECT_EQ(Count(outcome.output, "\n"), 1) << arguments << "\n" << outcome.output;
+  }
+}
+
+TEST(VirtualGpuFailureTest, AForkChildHasNoDevice) {
+  const Outcome outcome = Shell(VirtualGpu() + " run --quiet -- " + Exercise("fork"));
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+}
+
+}  // namespace
+}  // namespace virtual_gpu::test
