@@ -95,10 +95,18 @@ class Progress:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
+def machine_seconds(arguments, scenario, scale):
+    """Of one run. A device slowed down beyond the plan gets more time, not fewer requests."""
+    if arguments.seconds is not None:
+        return arguments.seconds
+    plan = SCENARIOS[scenario]
+    return plan["seconds"] * max(1, (scale or 1) / plan["time_scale"])
+
+
 def run_command(bin_folder, arguments, scenario, mode, scale, record_path):
     """`scale`: of the virtual GPU; None on a real one."""
     plan = SCENARIOS[scenario]
-    seconds = (arguments.seconds or plan["seconds"]) / (scale or 1)
+    seconds = machine_seconds(arguments, scenario, scale) / (scale or 1)
     command = [os.path.join(bin_folder, "dual-model"), "run",
                "--high", "%s:%s@%g" % (WORKLOAD, plan["high"], plan["rate"]),
                "--low", "%s:%s" % (WORKLOAD, plan["low"]),
@@ -171,11 +179,10 @@ class Experiment:
         self.folder = os.path.join(arguments.out, "runs")
         self.runs, self.records, self.notes = [], {}, []
         groups = sum(2 if mode == "alone" else 1 for mode, _ in RUNS)
-        self.progress = Progress(sum(groups * (self.seconds(scenario) + RUN_OVERHEAD_S)
-                                     for scenario in scenarios))
+        self.progress = Progress(sum(groups * self.estimate_s(scenario) for scenario in scenarios))
 
-    def seconds(self, scenario):
-        return self.arguments.seconds or SCENARIOS[scenario]["seconds"]
+    def estimate_s(self, scenario, scale=None):
+        return machine_seconds(self.arguments, scenario, scale) + RUN_OVERHEAD_S
 
     def perform(self):
         os.makedirs(self.folder, exist_ok=True)
@@ -190,8 +197,9 @@ class Experiment:
                 while mode == "alone" and self.too_slow(record, scale):
                     self.notes.append("%s: the virtual GPU could not keep up at a time scale of %g "
                                       "on this machine" % (scenario, scale))
+                    self.progress.total_s += 2 * self.estimate_s(scenario, scale) + 5 * (
+                        self.estimate_s(scenario, 2 * scale) - self.estimate_s(scenario, scale))
                     scale *= 2
-                    self.progress.total_s += 2 * (self.seconds(scenario) + RUN_OVERHEAD_S)
                     record = self.run(scenario, mode, repeat, scale, text + ", slower")
                 self.keep(scenario, mode, repeat, record)
         self.progress.clear()

@@ -144,15 +144,27 @@ def noise_rows(context):
     for run in context.result["runs"]:
         noise = run.get("host_noise") or {}
         scale = run.get("time_scale") or 1
+        record = context.records.get((run["scenario"], run["mode"], run.get("repeat", 0)), {})
+        launches = late_launches(record)
         for gpu in noise.get("gpus", []):
             lag = gpu.get("lag", {})
             lines.append([run["scenario"], mode_name(run), "%g" % scale] + [
                 number(lag.get(key) / scale if lag.get(key) is not None else None, "%.1f")
-                for key in ("p50_us", "p99_us", "max_us")])
+                for key in ("p50_us", "p99_us", "max_us")] + launches)
     return lines
 
 
-NOISE_COLUMNS = ("scenario", "mode", "time scale", "lag P50, µs", "lag P99, µs", "lag max, µs")
+def late_launches(record):
+    """Of the host-bound model: the share of launches that came late, and the latest one."""
+    for model in record.get("models", []):
+        lag = model.get("launch_lag") or {}
+        if lag.get("launches"):
+            return ["%.2f %%" % (100 * lag["late"] / lag["launches"]), "%.0f" % lag["max_us"]]
+    return ["–", "–"]
+
+
+NOISE_COLUMNS = ("scenario", "mode", "time scale", "device lag P50, µs", "P99", "max",
+                 "launches late", "latest, µs")
 
 
 def parameter_rows(context):
@@ -169,8 +181,9 @@ def parameter_rows(context):
     return lines
 
 
-NOISE_TEXT = ("How late the virtual GPU's events were processed, in device time (machine time over the "
-              "time scale): the noise floor of every simulated figure.")
+NOISE_TEXT = ("How late the virtual GPU's events and the high model's launches were (a launch is late by "
+              "20 µs or more), in device time, which is machine time over the time scale: the noise "
+              "floor of every simulated figure.")
 PARAMETER_COLUMNS = ("scenario", "role", "model", "alone", "basis", "duration factor",
                      "host gap", "kernels", "workgroups")
 

@@ -14,6 +14,9 @@ CRITERIA = (
 )
 
 
+NOISY_ABOVE = 1.25  # P99 over P50 of the high model alone, simulated
+
+
 def find(runs, scenario, mode, repeat=0):
     for run in runs:
         if (run["scenario"], run["mode"], run.get("repeat", 0)) == (scenario, mode, repeat):
@@ -77,6 +80,20 @@ def minimum_problem(runs, scenario):
     return None
 
 
+def noise_problem(alone):
+    """A simulated model alone is nearly constant: what is not so is this machine's doing.
+
+    A late baseline would make every ratio over it look good, so that nothing may pass on it.
+    """
+    if not alone or not alone.get("simulated") or not alone.get("high"):
+        return None
+    high = alone["high"]
+    if high["p99_ms"] <= NOISY_ABOVE * high["p50_ms"]:
+        return None
+    return ("this machine was too busy to judge: the high model alone has P99 %.2f ms at P50 %.2f ms"
+            % (high["p99_ms"], high["p50_ms"]))
+
+
 def criterion(name, text, met, reason=None):
     return {"name": name, "text": text, "met": met, "why_not": None if met else reason}
 
@@ -93,7 +110,7 @@ def judge(runs, scenario):
     criteria = [criterion("published minimum", "no crash, both results, a report",
                           problem is None, problem)]
     for name, text, high_max, kept_min in CRITERIA:
-        reason = unproven or problem
+        reason = unproven or problem or noise_problem(alone)
         met = reason is None and high <= high_max and kept >= kept_min
         if reason is None:
             reason = "P99 is %.2f x alone, low keeps %.2f" % (high, kept)
@@ -103,6 +120,7 @@ def judge(runs, scenario):
         "why_unproven": unproven,
         "p99_over_alone": {"native": ratio(p99(native), p99(alone)), "xsched-hsa": high},
         "low_kept": {"native": ratio(low_rate(native), low_rate(alone)), "xsched-hsa": kept},
+        "noise": noise_problem(alone),
         "aa_spread": {
             "p50": spread(*(run["high"]["p50_ms"] if complete(run) else None
                             for run in (native, again))),
@@ -123,6 +141,8 @@ def headline(scenario, alone, native, ours, high, kept, unproven):
     text = "%s: high P99 %.2f ms with xsched-hsa, %.2f x alone" % (scenario, p99(ours), high)
     if before is not None:
         text += " (native: %.2f x)" % before
+    if noise_problem(alone):
+        text += "; no verdict, the machine was too busy"
     if kept is not None:
         text += "; the low model keeps %.0f %% of its rate alone" % (100 * kept)
     return text

@@ -35,6 +35,14 @@ struct ReplayCheck {
   std::string Text() const;  // all figures, one line
 };
 
+// How late this machine was with the launches of a host-bound model: the load generator's own
+// noise.
+struct LaunchLag {
+  std::uint64_t launches = 0, late = 0;  // late: by more than kLateNs of device time
+  std::int64_t max_ns = 0;               // machine time
+};
+inline constexpr double kLateNs = 20'000;  // about one host gap
+
 class ReplayQueue {
  public:
   // `ring_packets`: a power of two. `timeout_ns`: machine time one iteration may take.
@@ -50,6 +58,7 @@ class ReplayQueue {
 
   // Only between iterations: nothing of ours is in flight.
   ReplayCheck Check() const;
+  const LaunchLag& launch_lag() const { return launch_lag_; }
 
  private:
   struct Counters {
@@ -69,6 +78,7 @@ class ReplayQueue {
   bool Allocate(std::uint32_t ring_packets, std::string* error);
   bool WaitForRoom(std::uint64_t packet_index, std::string* error);
   bool Launch(const ReplayKernel& kernel, bool first, bool last, std::string* error);
+  void WaitForTurn(std::int64_t due_ns);
   bool WaitForCompletion(std::string* error);
 
   HsaDevice* device_;
@@ -79,6 +89,7 @@ class ReplayQueue {
   hsa_signal_t completion_{};
   Counters* counters_ = nullptr;
   KernargSlot* kernargs_ = nullptr;  // twice the ring: see Launch
+  LaunchLag launch_lag_;
   std::uint64_t timestamp_hz_ = 1;
   std::uint64_t packets_ = 0, workgroups_ = 0, signal_errors_ = 0;
 };
