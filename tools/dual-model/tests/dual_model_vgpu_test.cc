@@ -64,9 +64,11 @@ TEST_F(DualModelTest, AloneRunsEachModelByItself) {
       << output_;
   ExpectAllPacketsRanOnce(record);
   EXPECT_EQ(record["simulated"], true);
-  EXPECT_NEAR(record["high"]["requests"].get<double>(), 20, 2);
-  EXPECT_NEAR(record["high"]["p50_ms"].get<double>(), 2.2, 0.6);
-  EXPECT_NEAR(record["low"]["iter_per_s"].get<double>(), 166, 40);
+  // No upper bounds: a busy machine makes everything late. But nothing may come early.
+  EXPECT_GT(record["high"]["requests"], 0);
+  EXPECT_GT(record["high"]["p50_ms"], 2.1);
+  EXPECT_GT(record["low"]["iterations"], 0);
+  EXPECT_LT(record["low"]["iter_per_s"], 175);
   EXPECT_EQ(record["proof"]["layer_loaded"], false);
 }
 
