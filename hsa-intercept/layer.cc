@@ -218,6 +218,7 @@ hsa_status_t Layer::InactivateQueue(hsa_queue_t* queue) {
 }
 
 void Layer::OpenAll() {
+  if (is_fork_child_.load(std::memory_order_relaxed)) return;
   inert_.store(true, std::memory_order_seq_cst);
   MutexScope scope(&registration_mutex_);
   for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
@@ -227,6 +228,7 @@ void Layer::OpenAll() {
 }
 
 void Layer::AfterForkInChild() {
+  is_fork_child_.store(true);
   inert_.store(true);
   registry_.Clear();
   pump_.Forget();

@@ -91,7 +91,8 @@ void Core::ApplyIntent(Session& session, std::uint32_t index, const QueueIntent&
   slot.hold_lease_until_us.store(intent.hold ? clock_->NowUs() + kLeaseUs : 0,
                                  std::memory_order_relaxed);
   slot.hold.store(intent.hold ? 1 : 0, std::memory_order_release);
-  slot.mode.store((intent.armed ? kModeArmed : 0u) | (intent.raise ? kModeRaise : 0u),
+  // Only an armed queue looks at its hold; window 0 leaves it unbounded otherwise.
+  slot.mode.store((intent.armed || intent.hold ? kModeArmed : 0u) | (intent.raise ? kModeRaise : 0u),
                   std::memory_order_seq_cst);
   queue.intent = intent;
   wakes_.insert(session.id);

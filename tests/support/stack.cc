@@ -11,9 +11,14 @@ namespace {
 constexpr int kTries = 400;         // of 25 ms
 constexpr useconds_t kTryUs = 25'000;
 
+std::string NewDeviceName() {
+  static int count = 0;
+  return "test-" + std::to_string(getpid()) + "-" + std::to_string(++count);
+}
+
 }  // namespace
 
-Stack::Stack() : device_("test-" + std::to_string(getpid())), socket_(directory_.path() + "/control.sock") {
+Stack::Stack() : device_(NewDeviceName()), socket_(directory_.path() + "/control.sock") {
   const Result started = Run({Bin("virtual-gpu"), "start", "--device", device_});
   EXPECT_EQ(started.exit_code, 0) << started.err;
 }
