@@ -20,10 +20,24 @@ void Say(char* why, std::uint32_t why_bytes, const char* what) {
   std::snprintf(why, why_bytes, "%s: %s", what, strerrordesc_np(errno));
 }
 
+// In a folder that anybody may write to, another user could have been there first.
+bool IsTrustedPeer(int fd) {
+  ucred peer{};
+  socklen_t bytes = sizeof(peer);
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) != 0) return false;
+  return peer.uid == 0 || peer.uid == geteuid();
+}
+
 int Dial(const char* path, char* why, std::uint32_t why_bytes) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  std::snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+  if (std::strlen(path) >= sizeof(address.sun_path) || *path == '\0') {
+    std::snprintf(why, why_bytes,
+                  "the controller's socket path is too long for a socket; set a shorter "
+                  "XSCHED_HSA_SOCKET");
+    return -1;
+  }
+  std::strcpy(address.sun_path, path);
   const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) {
     Say(why, why_bytes, "socket");
@@ -32,6 +46,11 @@ int Dial(const char* path, char* why, std::uint32_t why_bytes) {
   // Non-blocking: a controller that has stopped accepting must not stop the program.
   if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
     std::snprintf(why, why_bytes, "no controller answers at %s (%s)", path, strerrordesc_np(errno));
+    close(fd);
+    return -1;
+  }
+  if (!IsTrustedPeer(fd)) {
+    std::snprintf(why, why_bytes, "the program that answers at %s belongs to another user", path);
     close(fd);
     return -1;
   }

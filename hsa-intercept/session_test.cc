@@ -124,6 +124,13 @@ TEST_F(SessionTest, SaysWhereNobodyAnswered) {
   EXPECT_NE(std::string(why_).find(config_.socket_path), std::string::npos) << why_;
 }
 
+TEST_F(SessionTest, SaysWhenThePathDoesNotFitASocket) {
+  std::memset(config_.socket_path, 'x', 200);
+  config_.socket_path[200] = '\0';
+  EXPECT_FALSE(TryConnect());
+  EXPECT_NE(std::string(why_).find("too long"), std::string::npos) << why_;
+}
+
 TEST_F(SessionTest, GivesUpOnAControllerThatAcceptsNobody) {
   Listen();  // connects by the backlog, never answered
   const std::uint64_t began_us = NowUs();
