@@ -116,7 +116,7 @@ void HwsDevice::Parsed(std::uint32_t index) {
 
 void HwsDevice::Disconnect(std::uint32_t index) {
   Pipe& pipe = pipes_[index];
-  if (pipe.phase == Pipe::Phase::kStreaming) dispatcher_.StopStream(index);
+  if (pipe.phase == Pipe::Phase::kStreaming) dispatcher_.StopStream(index, now_);
   pipe.phase = Pipe::Phase::kIdle;
   pipe.queue = nullptr;
   pipe.parsed_at = pipe.rotates_at = kNever;

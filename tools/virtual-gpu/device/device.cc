@@ -231,7 +231,9 @@ DeviceStats HwsDevice::GetStats() const {
   return stats;
 }
 
-std::vector<CuLocation> HwsDevice::ResidentCus(QueueId id) const {
+std::vector<CuLocation> HwsDevice::ResidentCus(QueueId id) {
+  dispatcher_.LayOutBulk(now_);
+  Settle();
   std::vector<CuLocation> where;
   const Queue* queue = Find(id);
   const CuArray& cus = dispatcher_.cus();

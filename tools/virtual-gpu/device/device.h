@@ -89,7 +89,7 @@ class Device {
   virtual Status GetQueueStats(QueueId id, QueueStats* stats) const = 0;
   virtual DeviceStats GetStats() const = 0;
   // The CUs that hold workgroups of the queue now; empty when unknown or none.
-  virtual std::vector<CuLocation> ResidentCus(QueueId id) const = 0;
+  virtual std::vector<CuLocation> ResidentCus(QueueId id) = 0;
   // How many workgroups of such a kernel one CU holds. 0: none; the dispatch would never start, as
   // on hardware, where ROCr refuses it (HSA_STATUS_ERROR_INVALID_ALLOCATION in the queue's
   // handler).

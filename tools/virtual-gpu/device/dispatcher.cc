@@ -48,6 +48,7 @@ void Dispatcher::RemoveDispatch(std::uint32_t id) {
 void Dispatcher::StartStream(std::uint32_t pipe, std::uint32_t dispatch, std::uint32_t priority,
                              TimeNs now) {
   now_ = now;
+  Disturb();
   streams_[pipe] = {dispatch, priority};
   active_ |= 1u << pipe;
   Dispatch& d = dispatches_[dispatch];
@@ -56,6 +57,9 @@ void Dispatcher::StartStream(std::uint32_t pipe, std::uint32_t dispatch, std::ui
     const double cus = std::max(1u, d.queue->mask.cus_per_xcc[xcc]);
     d.share[xcc].per_cu = 1 / cus;
     d.share[xcc].per_slot = 1 / (cus * std::max(1u, d.fp.occupancy));
+  }
+  if (StartAlone(dispatch)) return;
+  for (std::uint32_t xcc = 0; xcc < geometry_.xccs(); ++xcc) {
     while (TryHead(pipe, xcc)) {
     }
   }
@@ -63,14 +67,17 @@ void Dispatcher::StartStream(std::uint32_t pipe, std::uint32_t dispatch, std::ui
   RetryReturned();
 }
 
-void Dispatcher::StopStream(std::uint32_t pipe) {
+void Dispatcher::StopStream(std::uint32_t pipe, TimeNs now) {
+  now_ = now;
   if (streams_[pipe].dispatch == kNone) return;
+  if (!dispatches_[streams_[pipe].dispatch].launched) Disturb();
   dispatches_[streams_[pipe].dispatch].pipe = kNone;
   streams_[pipe].dispatch = kNone;
   active_ &= ~(1u << pipe);
 }
 
 void Dispatcher::ProcessNext() {
+  if (bulk_next_ <= cus_.next_time()) return ProcessBulk();
   now_ = std::max(now_, cus_.next_time());
   budget_.Count(now_);
   const std::uint32_t cu = cus_.next_cu();
@@ -189,6 +196,7 @@ void Dispatcher::FillCu(std::uint32_t cu) {
 
 void Dispatcher::FillAll(TimeNs now) {
   now_ = now;
+  Disturb();
   const auto pipes = static_cast<std::uint32_t>(streams_.size());
   for (Queue* queue : std::vector<Queue*>(restoring_)) {
     for (std::uint32_t xcc = 0; xcc < geometry_.xccs(); ++xcc) RestoreInto(queue, xcc, kNone);

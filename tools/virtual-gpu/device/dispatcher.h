@@ -12,8 +12,10 @@
 // See        bundle.h for what a resident stands for
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
+#include "lone_runs.h"
 #include "queue_state.h"
 
 namespace virtual_gpu {
@@ -27,9 +29,9 @@ class Dispatcher {
   const Dispatch& dispatch(std::uint32_t id) const { return dispatches_[id]; }
   void RemoveDispatch(std::uint32_t id);
   void StartStream(std::uint32_t pipe, std::uint32_t dispatch, std::uint32_t priority, TimeNs now);
-  void StopStream(std::uint32_t pipe);
+  void StopStream(std::uint32_t pipe, TimeNs now);
 
-  TimeNs next_time() const { return cus_.next_time(); }
+  TimeNs next_time() const { return std::min(cus_.next_time(), bulk_next_); }
   void ProcessNext();  // the event at next_time()
 
   // Dispatches whose last workgroup was launched, or finished, since the caller last looked.
@@ -47,6 +49,11 @@ class Dispatcher {
   TimeNs Drain(TimeNs now);
   // Kills what the queue has anywhere, without reporting.
   void DropQueue(Queue* queue, TimeNs now);
+  // Lays a dispatch that runs in bulk out on the CUs; before anybody looks at them.
+  void LayOutBulk(TimeNs now) {
+    now_ = now;
+    Disturb();
+  }
   // CUs have become free outside an event: tries all waiting heads.
   void FillAll(TimeNs now);
 
@@ -91,6 +98,18 @@ class Dispatcher {
   std::uint32_t CuForSaved(const Queue& queue, const SavedWorkgroup& saved, std::uint32_t xcc,
                            std::uint32_t only_cu) const;
 
+  // one dispatch alone on the device (bulk.cc)
+  bool IsAlone(std::uint32_t dispatch) const;
+  bool StartAlone(std::uint32_t dispatch);
+  double BulkRounds(const Dispatch& dispatch, std::uint32_t xcc) const;
+  void BulkLaunched();
+  void ProcessBulk();
+  void EndBulk();
+  void Disturb();
+  void LayOut(std::uint32_t dispatch, std::uint32_t xcc, double elapsed, double whole);
+  void LayOutOn(std::uint32_t cu, std::uint32_t dispatch, std::uint64_t slots, std::uint64_t rounds,
+                double round_ns, double phase);
+
   const Geometry& geometry_;
   Bundler bundler_;
   Random random_;
@@ -107,6 +126,15 @@ class Dispatcher {
   std::vector<double> left_;              // scratch for splits
   std::vector<std::uint64_t> returned_;   // dispatch << 8 | xcc: rounds came back to its pool
   std::uint64_t saved_waves_ = 0, saved_bytes_ = 0;
+  std::uint32_t resident_slots_ = 0;  // workgroups on all CUs
+
+  LoneRuns lone_runs_;
+  std::uint32_t lone_ = kNone;  // has had the device to itself since it started
+  TimeNs lone_since_ = 0;
+  std::uint32_t bulk_ = kNone;  // lone_, and not laid out on the CUs
+  std::uint32_t bulk_slots_ = 0;
+  TimeNs bulk_end_ = 0;
+  TimeNs bulk_next_ = kNever;  // its last launch, then its end
 };
 
 }  // namespace virtual_gpu

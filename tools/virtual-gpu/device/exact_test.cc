@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "replay.h"
+#include "test_source.h"
 
 namespace virtual_gpu {
 namespace {
@@ -48,6 +49,39 @@ TEST(ExactTest, BundledRunTakesAsLongAsTheExactOneAlone) {
               static_cast<double>(exact.device.events) / 1e6,
               static_cast<double>(bundled.device.events) / 1e6);
   EXPECT_NEAR(b / e, 1.0, 0.03);
+}
+
+// A kernel that repeats alone runs in bulk after a few simulated runs; disturbed in the middle, it
+// has to go on as if it had been simulated all the time.
+TEST(ExactTest, BulkRunGoesOnAsIfItHadBeenSimulated) {
+  const auto end_when_suspended_at = [](TimeNs at, int repeats) {
+    TestRig rig(DeviceParams{});
+    TestSource source, other;
+    const QueueId id = rig.AddQueue(&source);
+    const QueueId disturber = rig.AddQueue(&other);
+    for (int i = 0; i < repeats; ++i) {
+      source.Submit({200'000, 1, 24, 0, 8'000});
+      rig.Kick(id);
+      rig.Idle();
+    }
+    const std::uint64_t events = rig.device->GetStats().events;
+    source.Submit({200'000, 1, 24, 0, 8'000});
+    rig.Kick(id);
+    const TimeNs begin = rig.now;
+    rig.Run(at);
+    if (repeats > 6) {
+      EXPECT_LT(rig.device->GetStats().events - events, 4u);
+    }
+    other.Submit({4'000, 1, 24, 0, 4'000});
+    rig.Kick(disturber);
+    rig.Idle();
+    EXPECT_EQ(source.workgroups, 200'000u * (repeats + 1));
+    return static_cast<double>(source.done.back().end - begin);
+  };
+  for (const TimeNs at : {1'100, 5'000, 100'000, 300'000, 500'000, 600'000}) {
+    const double simulated = end_when_suspended_at(at, 1), bulk = end_when_suspended_at(at, 10);
+    EXPECT_NEAR(bulk / simulated, 1.0, 0.03) << "disturbed after " << at << " ns";
+  }
 }
 
 // Tolerance: 3 % for the long program, 25 % for the mean latency of the short one, whose waits are

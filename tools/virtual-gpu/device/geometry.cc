@@ -35,7 +35,9 @@ CuLocation Geometry::Locate(std::uint32_t cu) const {
 
 void Geometry::CountCus(CuMask* mask) const {
   mask->cus_per_xcc.assign(xccs_, 0);
+  mask->hash = 0xcbf29ce484222325u;
   for (std::uint32_t i = 0; i < xccs_ * ses_; ++i) {
+    mask->hash = (mask->hash ^ mask->se_bits[i]) * 0x100000001b3u;
     mask->cus_per_xcc[i / ses_] += static_cast<std::uint32_t>(std::popcount(mask->se_bits[i]));
   }
 }

@@ -21,6 +21,7 @@ inline constexpr std::uint32_t kXccsMax = 16;
 struct CuMask {
   std::vector<std::uint32_t> se_bits;      // [xcc * ses_per_xcc + se]
   std::vector<std::uint32_t> cus_per_xcc;  // how many are allowed
+  std::uint64_t hash = 0;                  // of se_bits
 };
 
 // What one workgroup takes of its CU. Registers are counted in fractions of the CU's files so that

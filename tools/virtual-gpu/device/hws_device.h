@@ -35,7 +35,7 @@ class HwsDevice final : public Device {
   TimeNs NextEvent() const override;
   Status GetQueueStats(QueueId id, QueueStats* stats) const override;
   DeviceStats GetStats() const override;
-  std::vector<CuLocation> ResidentCus(QueueId id) const override;
+  std::vector<CuLocation> ResidentCus(QueueId id) override;
   std::uint32_t Occupancy(const KernelCost& cost) const override;
 
  private:

@@ -26,6 +26,7 @@ void Dispatcher::AddResident(std::uint32_t cu, Resident resident, double finish_
   d.share[xcc].pool -= count;
   d.pool -= count;
   d.queue->resident_workgroups += resident.slots;
+  resident_slots_ += resident.slots;
   cus_.Add(cu, resident, finish_v, d.fp);
   if (d.pool == 0) CheckLaunched(resident.dispatch);
 }
@@ -37,6 +38,7 @@ void Dispatcher::RemoveResident(std::uint32_t cu, std::uint32_t i) {
   const double served_v = cus_.at(cu).v - resident.start_v;
   d.queue->cu_ns += served_v * resident.slots * d.fp.demand / double{kDemandOne};
   d.queue->resident_workgroups -= resident.slots;
+  resident_slots_ -= resident.slots;
   cus_.Remove(cu, i, d.fp);
 }
 
@@ -48,7 +50,12 @@ void Dispatcher::Finished(std::uint32_t id, std::uint64_t count, bool first) {
   d.first_unreported |= first;
   d.done += count;
   d.queue->workgroups += count;
-  if (d.done == d.packet.cost.workgroups) completed_.push_back(id);
+  if (d.done < d.packet.cost.workgroups) return;
+  completed_.push_back(id);
+  if (id == lone_) {
+    lone_runs_.Record(d.packet.cost, d.queue->mask, now_ - lone_since_);
+    lone_ = kNone;
+  }
 }
 
 void Dispatcher::ReportDone(std::uint32_t id) {
@@ -101,6 +108,7 @@ void Dispatcher::SplitInPlace(std::uint32_t cu, std::uint32_t i) {
   one.dispatch = whole.dispatch;
   one.start_v = v;
   d.queue->resident_workgroups += counts.running;
+  resident_slots_ += counts.running;
   for (std::uint32_t slot = 0; slot < counts.running; ++slot) {
     one.has_first = slot == 0 && whole.has_first && !counts.first_finished;
     cus_.Add(cu, one, v + left_[slot], d.fp);

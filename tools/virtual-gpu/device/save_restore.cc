@@ -35,6 +35,7 @@ void Dispatcher::Save(std::uint32_t cu, std::uint32_t i) {
 
 void Dispatcher::Freeze(const Queue* queue, TimeNs now) {
   now_ = now;
+  Disturb();
   for (std::uint32_t cu = 0; cu < cus_.size(); ++cu) {
     if (cus_.at(cu).residents == 0) continue;
     cus_.Sync(cu, now);
@@ -86,6 +87,7 @@ void Dispatcher::RestoreInto(Queue* queue, std::uint32_t xcc, std::uint32_t only
     resident.has_first = one.has_first;
     cus_.Add(cu, resident, resident.start_v + one.left_v, d.fp);
     ++queue->resident_workgroups;
+    ++resident_slots_;
     --queue->saved_count;
     queue->saved_waves -= d.fp.waves;
     queue->saved_bytes -= d.fp.save_bytes;
@@ -111,12 +113,14 @@ void Dispatcher::RestoreOn(std::uint32_t cu) {
 void Dispatcher::Restore(Queue* queue, TimeNs now) {
   now_ = now;
   if (queue->saved_count == 0) return;
+  Disturb();
   for (std::uint32_t xcc = 0; xcc < geometry_.xccs(); ++xcc) RestoreInto(queue, xcc, kNone);
   if (queue->saved_count > 0) restoring_.push_back(queue);
 }
 
 TimeNs Dispatcher::Drain(TimeNs now) {
   now_ = now;
+  Disturb();
   TimeNs end = now;
   std::vector<std::pair<double, std::uint32_t>> ends;  // finish_v, demand
   for (std::uint32_t cu = 0; cu < cus_.size(); ++cu) {
@@ -145,6 +149,7 @@ TimeNs Dispatcher::Drain(TimeNs now) {
 
 void Dispatcher::DropQueue(Queue* queue, TimeNs now) {
   now_ = now;
+  Disturb();
   for (std::uint32_t cu = 0; cu < cus_.size(); ++cu) {
     if (cus_.at(cu).residents == 0) continue;
     cus_.Sync(cu, now);
@@ -159,7 +164,7 @@ void Dispatcher::DropQueue(Queue* queue, TimeNs now) {
     std::erase(launched_, id);
     std::erase(completed_, id);
     std::erase(dirty_, id);
-    if (dispatches_[id].pipe != kNone) StopStream(dispatches_[id].pipe);
+    if (dispatches_[id].pipe != kNone) StopStream(dispatches_[id].pipe, now);
     RemoveDispatch(id);
   }
 }

@@ -16,7 +16,12 @@ namespace {
 
 class Stress {
  public:
-  Stress(std::uint64_t seed, const DeviceParams& params) : random_(seed), rig_(params) {}
+  // `kernels` > 0: only so many different ones and at most two queues, so that kernels repeat and
+  // are often alone (bulk.cc).
+  Stress(std::uint64_t seed, const DeviceParams& params, std::uint64_t kernels)
+      : random_(seed), rig_(params) {
+    for (std::uint64_t i = 0; i < kernels; ++i) menu_.push_back(RandomKernel());
+  }
 
   void Run(int steps) {
     for (int i = 0; i < steps; ++i) Step();
@@ -39,7 +44,8 @@ class Stress {
   std::uint64_t Below(std::uint64_t n) { return random_.Bits() % n; }
 
   void Step() {
-    if (queues_.size() < 2 || (queues_.size() < 30 && Below(60) == 0)) return Create();
+    if (queues_.size() < 2 || (menu_.empty() && queues_.size() < 30 && Below(60) == 0))
+      return Create();
     Entry& entry = queues_[Below(queues_.size())];
     switch (Below(16)) {
       case 0:
@@ -85,30 +91,35 @@ class Stress {
   }
   void Submit(Entry* entry) {
     if (Below(8) == 0) entry->source->SubmitKind(Packet::Kind::kBarrierAnd, Below(2));
+    const KernelCost cost = menu_.empty() ? RandomKernel() : menu_[Below(menu_.size())];
+    if (rig_.device->Occupancy(cost) == 0) return;  // would rightly wait for ever
+    entry->source->Submit(cost, Below(4) != 0);
+    rig_.Kick(entry->id);
+  }
+  KernelCost RandomKernel() {
     KernelCost cost;
     cost.workgroups = 1 + Below(Below(4) ? 200 : 40'000);
     cost.waves = static_cast<std::uint32_t>(1 + Below(8));
     cost.vgprs = static_cast<std::uint32_t>(8 + Below(200));
     cost.lds_bytes = Below(3) ? 0 : static_cast<std::uint32_t>(Below(65'000));
     cost.workgroup_ns = static_cast<TimeNs>(Below(Below(5) ? 8'000 : 400'000));
-    if (rig_.device->Occupancy(cost) == 0) return;  // would rightly wait for ever
-    entry->source->Submit(cost, Below(4) != 0);
-    rig_.Kick(entry->id);
+    return cost;
   }
 
   Random random_;
   TestRig rig_;
   std::vector<Entry> queues_;
+  std::vector<KernelCost> menu_;
 };
 
-void RunSeeds(const DeviceParams& params, int steps) {
+void RunSeeds(const DeviceParams& params, int steps, std::uint64_t kernels = 0) {
   const char* only = std::getenv("XSCHED_HSA_SEED");
   const std::uint64_t first = only ? std::strtoull(only, nullptr, 0) : 1;
   for (std::uint64_t seed = first; seed < first + (only ? 1 : 4); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     DeviceParams seeded = params;
     seeded.seed = seed;
-    Stress(seed, seeded).Run(steps);
+    Stress(seed, seeded, kernels).Run(steps);
   }
 }
 
@@ -140,6 +151,20 @@ TEST(StressTest, CountsEveryWorkgroupOnceWithoutCwsr) {
   DeviceParams params = FindProfile("mi308x")->params;
   params.cwsr = false;
   RunSeeds(params, 1'000);
+}
+
+TEST(StressTest, CountsEveryWorkgroupOnceWhenKernelsRepeat) {
+  RunSeeds(FindProfile("mi308x")->params, 10'000, 3);
+}
+TEST(StressTest, CountsEveryWorkgroupOnceWhenKernelsRepeatWithoutHardwareScheduler) {
+  DeviceParams params = FindProfile("mi308x")->params;
+  params.hardware_scheduler = false;
+  RunSeeds(params, 10'000, 3);
+}
+TEST(StressTest, CountsEveryWorkgroupOnceWhenKernelsRepeatWithoutCwsr) {
+  DeviceParams params = FindProfile("mi308x")->params;
+  params.cwsr = false;
+  RunSeeds(params, 5'000, 3);
 }
 
 TEST(StressTest, IsDeterministic) {
