@@ -17,7 +17,7 @@ struct Config {
   bool disabled = false;                 // XSCHED_HSA_DISABLE=1, or a setuid program
   LogLevel log_level = LogLevel::kWarn;  // XSCHED_HSA_LOG
   std::int32_t priority = 7;             // XSCHED_HSA_PRIORITY, KFD 0..15
-  char socket_path[108] = {};  // XSCHED_HSA_SOCKET, or the first default that exists; "" when none
+  char socket_path[256] = {};  // XSCHED_HSA_SOCKET, or the first default that exists
   char run_token[40] = {};     // XSCHED_HSA_RUN_TOKEN
 };
 
