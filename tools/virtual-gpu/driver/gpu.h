@@ -35,8 +35,8 @@ struct GpuStats {
   std::uint64_t lag_events = 0;
   std::int64_t lag_p50_ns = 0, lag_p99_ns = 0, lag_max_ns = 0;
   std::uint64_t wakeups = 0;
-  // The device thread's own processor time: in all, and the longest single step of the model.
-  std::int64_t cpu_ns = 0, longest_step_cpu_ns = 0;
+  std::int64_t cpu_ns = 0;           // the device thread's processor time
+  std::int64_t longest_step_ns = 0;  // of the model, host time
 };
 
 class Gpu {
@@ -99,7 +99,7 @@ class Gpu {
   std::vector<Live> live_;
   LagHistogram lag_;
   std::uint64_t wakeups_ = 0;
-  std::int64_t cpu_ns_ = 0, longest_step_cpu_ns_ = 0;
+  std::int64_t cpu_ns_ = 0, longest_step_ns_ = 0;
   bool stop_ = false;
   std::thread thread_;
 };

@@ -21,15 +21,20 @@ class Pacer {
   // The default slack of 50 us would be longer than the sleeps themselves. Once, by the thread.
   static void PrepareThread() { prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0); }
 
-  static constexpr std::int64_t kBusySleepNs = 20'000;
+  // A slow device needs no more looks per simulated time than a fast one. On a virtual machine each
+  // sleep costs about 20 us of processor time, whatever its length.
+  explicit Pacer(double time_scale)
+      : busy_sleep_ns_(
+            static_cast<std::int64_t>(std::clamp(time_scale, 1.0, kScaleMax) * kBusySleepNs)) {}
+
+  std::int64_t busy_sleep_ns() const { return busy_sleep_ns_; }
 
   // `busy`: some queue has packets or the device has work.
   std::int64_t SleepNs(std::int64_t now_ns, bool busy) {
     if (busy) last_busy_ns_ = now_ns;
     const std::int64_t idle_ns = now_ns - last_busy_ns_;
-    if (idle_ns < 5'000'000) return kBusySleepNs;
-    if (idle_ns < 100'000'000) return 50'000;
-    if (idle_ns < 500'000'000) return 200'000;
+    if (idle_ns < 100'000'000) return busy_sleep_ns_;
+    if (idle_ns < 500'000'000) return 4 * busy_sleep_ns_;
     if (idle_ns < 3'000'000'000) return 1'000'000;
     return 5'000'000;
   }
@@ -41,6 +46,10 @@ class Pacer {
   }
 
  private:
+  static constexpr double kBusySleepNs = 30'000;
+  static constexpr double kScaleMax = 8;
+
+  const std::int64_t busy_sleep_ns_;
   std::int64_t last_busy_ns_ = 0;
 };
 

@@ -31,7 +31,7 @@ void SdmaEngine::Remove(SdmaQueue* queue) {
 
 void SdmaEngine::Run() {
   Pacer::PrepareThread();
-  Pacer pacer;
+  Pacer pacer(clock_->scale());
   for (;;) {
     bool stepped = false, work = false;
     {

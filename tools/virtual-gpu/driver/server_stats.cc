@@ -71,7 +71,7 @@ Json GpuJson(const Gpu& gpu) {
             {"max_us", static_cast<double>(s.lag_max_ns) / 1000}}},
           {"wakeups", s.wakeups},
           {"cpu_ms", static_cast<double>(s.cpu_ns) / 1e6},
-          {"longest_step_cpu_us", static_cast<double>(s.longest_step_cpu_ns) / 1000}};
+          {"longest_step_us", static_cast<double>(s.longest_step_ns) / 1000}};
 }
 
 }  // namespace
