@@ -17,8 +17,8 @@ struct Config {
   bool disabled = false;                 // XSCHED_HSA_DISABLE=1, or a setuid program
   LogLevel log_level = LogLevel::kWarn;  // XSCHED_HSA_LOG
   std::int32_t priority = 7;             // XSCHED_HSA_PRIORITY, KFD 0..15
-  char socket_path[256] = {};  // XSCHED_HSA_SOCKET, or the first default that exists
-  char run_token[40] = {};     // XSCHED_HSA_RUN_TOKEN
+  char socket_path[256] = {};            // XSCHED_HSA_SOCKET, or the first default that exists
+  char run_token[40] = {};               // XSCHED_HSA_RUN_TOKEN
 };
 
 // Reads XSCHED_HSA_*. `config` is complete whatever the environment holds.

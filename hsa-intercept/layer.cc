@@ -172,6 +172,7 @@ void Layer::Manage(hsa_agent_t agent, hsa_queue_t* queue) {
   managed->again.store(0);
   managed->lock.store(0);
   managed->reserved_index.store(real_.load_write_index_scacquire(queue));
+  managed->published_hint.store(managed->reserved_index.load());
   managed->slot.store(&detached_slots_[managed->index], std::memory_order_release);
   managed->urgency.store(nullptr, std::memory_order_release);
   if (!registry_.Insert(managed)) {

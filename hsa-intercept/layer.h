@@ -74,8 +74,8 @@ class Layer {
   WindowGate gate_;
   Pump pump_;
   Mutex registration_mutex_{};
-  SessionLink link_{};                // under registration_mutex_
-  std::uint32_t passed_through_ = 0;  // under registration_mutex_
+  SessionLink link_{};                      // under registration_mutex_
+  std::uint32_t passed_through_ = 0;        // under registration_mutex_
   std::atomic<bool> inert_{false};          // exiting, or a fork child
   std::atomic<bool> is_fork_child_{false};  // locks and queues are the parent's
   std::atomic<bool> session_started_{false};

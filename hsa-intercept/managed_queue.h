@@ -55,6 +55,9 @@ struct alignas(64) ManagedQueue {
   std::atomic<GpuUrgency*> urgency{nullptr};  // null while detached
 
   alignas(64) std::atomic<std::uint64_t> reserved_index{0};
+  // The real index as last seen, never above it: saves the packet path one read of a line that the
+  // device reads too.
+  std::atomic<std::uint64_t> published_hint{0};
 
   alignas(64) std::atomic<std::uint64_t> announced_index{0};
   std::atomic<std::uint32_t> lock{0};

@@ -79,8 +79,8 @@ class TestRing {
           a.load_write_index_scacquire = [](const hsa_queue_t* q) -> std::uint64_t {
         return Of(q).write.load(std::memory_order_acquire);
       };
-      a.cas_write_index_screlease = [](const hsa_queue_t* q, std::uint64_t expected,
-                                       std::uint64_t value) -> std::uint64_t {
+      a.cas_write_index_scacq_screl = [](const hsa_queue_t* q, std::uint64_t expected,
+                                         std::uint64_t value) -> std::uint64_t {
         Of(q).write.compare_exchange_strong(expected, value);
         return expected;
       };

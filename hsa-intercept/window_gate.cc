@@ -12,31 +12,45 @@ namespace xsched_hsa {
 
 // Not armed: the program's doorbell goes through, raised to the highest index that was rung, so
 // that the packet processor sees doorbells that never fall behind the write index it may re-read.
-void WindowGate::PublishOpen(ManagedQueue* queue, std::uint64_t end) {
-  Advance(queue, end);
+//
+// No barrier may follow the doorbell's store: it would wait for a write to device memory (or, on
+// the virtual GPU, to a line that the device polls). What has to be looked at after publishing is
+// therefore looked at between the index, whose compare-and-swap is the barrier, and the doorbell.
+bool WindowGate::PublishOpen(ManagedQueue* queue, std::uint64_t end, QueueSlot* raise) {
+  const std::uint64_t real = RaiseIndex(queue, end);
+  const bool raised = raise != nullptr && RaiseIfInactive(queue, raise);
   // Another producer may have rung for later packets while the queue was armed, and the look that
-  // served it may have stopped at our slot, which was still INVALID then. The compare-and-swap
-  // above (or the fence, where there was nothing to swap) orders our header before this load.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (queue->announced_index.load(std::memory_order_seq_cst) > end) {
+  // served it may have stopped at our slot, which was still INVALID then.
+  const bool behind = queue->announced_index.load(std::memory_order_seq_cst) > end;
+  Ring(*queue, real);
+  if (behind) {
     GateLook ignored;
     Look(queue, &ignored);
   }
+  return raised;
 }
 
-// Raises the real write index to `end`, never lowers it, and rings. Index before doorbell: hardware
-// re-reads the index when a queue is mapped again.
-void WindowGate::Advance(ManagedQueue* queue, std::uint64_t end) {
-  std::uint64_t real = api_.load_write_index_relaxed(queue->queue);
+// Raises the real write index to `end`, never lowers it; returns it as it now is. A full barrier.
+std::uint64_t WindowGate::RaiseIndex(ManagedQueue* queue, std::uint64_t end) {
+  std::uint64_t real = queue->published_hint.load(std::memory_order_relaxed);
+  bool barrier = false;
   while (real < end) {
-    const std::uint64_t seen = api_.cas_write_index_screlease(queue->queue, real, end);
-    if (seen == real) {
-      real = end;
-      break;
-    }
-    real = seen;
+    const std::uint64_t seen = api_.cas_write_index_scacq_screl(queue->queue, real, end);
+    barrier = true;
+    real = seen == real ? end : seen;
   }
-  api_.signal_store_screlease(queue->doorbell, static_cast<hsa_signal_value_t>(real - 1));
+  // Racing stores may leave a smaller value: it only costs the next caller a second try.
+  if (barrier) queue->published_hint.store(real, std::memory_order_relaxed);
+#if defined(__x86_64__)
+  if (barrier) return real;  // a locked instruction was one, whether it swapped or not
+#endif
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return real;
+}
+
+// After the index: hardware re-reads that when a queue is mapped again.
+void WindowGate::Ring(const ManagedQueue& queue, std::uint64_t real) {
+  api_.signal_store_screlease(queue.doorbell, static_cast<hsa_signal_value_t>(real - 1));
 }
 
 void WindowGate::Announce(ManagedQueue* queue, std::uint64_t end) {
@@ -52,24 +66,20 @@ void WindowGate::Announce(ManagedQueue* queue, std::uint64_t end) {
 bool WindowGate::DoorbellManaged(ManagedQueue* queue, std::uint64_t end) {
   QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
   const std::uint32_t mode = slot->mode.load(std::memory_order_acquire);
-  bool wake_pump = false;
+  const bool raise = (mode & kModeRaise) != 0;
   // Before publishing: others shall stop as early as possible. Once more after, because the pump
   // clears `active` before it looks at the indexes a last time.
-  if ((mode & kModeRaise) != 0) wake_pump = RaiseIfInactive(queue, slot);
+  bool wake_pump = raise && RaiseIfInactive(queue, slot);
   if ((mode & kModeArmed) != 0 && queue->foreign.load(std::memory_order_relaxed) == 0) {
     Announce(queue, end);
     GateLook look;
     if (Look(queue, &look) && look.backlog) {
       wake_pump |= queue->pump_watches.load(std::memory_order_seq_cst) == 0;
     }
-  } else {
-    PublishOpen(queue, end);
+    if (raise) wake_pump |= RaiseIfInactive(queue, slot);
+    return wake_pump;
   }
-  if ((mode & kModeRaise) != 0) {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    wake_pump |= RaiseIfInactive(queue, slot);
-  }
-  return wake_pump;
+  return PublishOpen(queue, end, raise ? slot : nullptr) || wake_pump;
 }
 
 bool WindowGate::Look(ManagedQueue* queue, GateLook* look) {
@@ -110,7 +120,7 @@ void WindowGate::LookLocked(ManagedQueue* queue, GateLook* look) {
   // A slot that is still INVALID is not a backlog: its own producer's doorbell comes yet.
   look->backlog = armed && end < announced;
   CountHeld(queue, slot, real, announced, look->closed, now_ns / 1000);
-  if (end > real) Advance(queue, end);
+  if (end > real) Ring(*queue, RaiseIndex(queue, end));
 }
 
 // Packets from `from` up to the first whose header is not written yet. Safe without the ring's
@@ -176,7 +186,7 @@ void WindowGate::Retire(ManagedQueue* queue) {
       std::max(queue->announced_index.load(std::memory_order_seq_cst), real);
   const std::uint64_t end = ScanValid(*queue, real, announced);
   CountHeld(queue, queue->slot.load(std::memory_order_acquire), real, real, false, 0);
-  if (end > real) Advance(queue, end);
+  if (end > real) Ring(*queue, RaiseIndex(queue, end));
 }
 
 std::uint64_t WindowGate::Published(const ManagedQueue& queue) const {

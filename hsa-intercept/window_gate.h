@@ -42,7 +42,7 @@ class WindowGate {
   bool Doorbell(ManagedQueue* queue, std::uint64_t end) {
     const QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
     if (slot->mode.load(std::memory_order_acquire) == 0) [[likely]] {
-      PublishOpen(queue, end);
+      PublishOpen(queue, end, nullptr);
       return false;
     }
     return DoorbellManaged(queue, end);
@@ -63,10 +63,11 @@ class WindowGate {
   std::uint64_t Taken(const ManagedQueue& queue) const;
 
  private:
-  void PublishOpen(ManagedQueue* queue, std::uint64_t end);
+  bool PublishOpen(ManagedQueue* queue, std::uint64_t end, QueueSlot* raise);
   bool DoorbellManaged(ManagedQueue* queue, std::uint64_t end);
   void Announce(ManagedQueue* queue, std::uint64_t end);
-  void Advance(ManagedQueue* queue, std::uint64_t end);
+  std::uint64_t RaiseIndex(ManagedQueue* queue, std::uint64_t end);
+  void Ring(const ManagedQueue& queue, std::uint64_t real);
   void LookLocked(ManagedQueue* queue, GateLook* look);
   std::uint64_t ScanValid(const ManagedQueue& queue, std::uint64_t from, std::uint64_t end) const;
   bool CheckForeign(ManagedQueue* queue, std::uint64_t real);
