@@ -137,12 +137,13 @@ def headline(scenario, alone, native, ours, high, kept, unproven):
         return "%s: no verdict, %s" % (scenario, unproven)
     if alone is None or high is None:
         return "%s: no verdict, the models alone were not measured" % scenario
+    noise = noise_problem(alone)
+    if noise:
+        return "%s: no verdict, %s; run it again on a quieter machine" % (scenario, noise)
     before = ratio(p99(native), p99(alone))
     text = "%s: high P99 %.2f ms with xsched-hsa, %.2f x alone" % (scenario, p99(ours), high)
     if before is not None:
         text += " (native: %.2f x)" % before
-    if noise_problem(alone):
-        text += "; no verdict, the machine was too busy"
     if kept is not None:
         text += "; the low model keeps %.0f %% of its rate alone" % (100 * kept)
     return text
