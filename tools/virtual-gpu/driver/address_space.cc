@@ -167,11 +167,18 @@ bool AddressSpace::Copy(std::uint64_t to, std::uint64_t from, std::uint64_t byte
 
 bool AddressSpace::Fill(std::uint64_t to, std::uint32_t pattern, std::uint64_t bytes) {
   if (bytes == 0) return true;
-  std::vector<std::uint32_t> block(std::min(bytes + 3, kBounceBytes) / 4, pattern);
+  std::vector<std::uint32_t> block((std::min(bytes, kBounceBytes) + 3) / 4, pattern);
   for (std::uint64_t done = 0; done < bytes; done += block.size() * 4) {
     const std::uint64_t piece = std::min<std::uint64_t>(block.size() * 4, bytes - done);
     if (!Write(to + done, block.data(), piece)) return false;
   }
+  return true;
+}
+
+bool AddressSpace::Store64(std::uint64_t va, std::uint64_t value) {
+  std::byte* host = va % alignof(std::uint64_t) == 0 ? HostPointer(va, sizeof(value)) : nullptr;
+  if (host == nullptr) return WriteValue(va, value);
+  std::atomic_ref(*reinterpret_cast<std::uint64_t*>(host)).store(value, std::memory_order_release);
   return true;
 }
 

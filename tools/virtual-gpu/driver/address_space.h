@@ -55,7 +55,8 @@ class AddressSpace {
   bool Write(std::uint64_t va, const void* from, std::uint64_t bytes);
   bool Copy(std::uint64_t to, std::uint64_t from, std::uint64_t bytes);
   bool Fill(std::uint64_t to, std::uint32_t pattern, std::uint64_t bytes);
-  // Atomic where the memory is shared; a read and a write for USERPTR memory.
+  // Both atomic where the memory is shared (USERPTR: a plain write, or a read and a write).
+  bool Store64(std::uint64_t va, std::uint64_t value);
   bool AtomicAdd64(std::uint64_t va, std::uint64_t add, std::uint64_t* old);
 
   template <typename T>

@@ -32,6 +32,7 @@ AqlQueue::AqlQueue(Context context, const AqlRing& ring, std::uint64_t* doorbell
   std::byte* write = context_.memory->HostPointer(ring.write_index, sizeof(std::uint64_t));
   std::byte* read = context_.memory->HostPointer(ring.read_index, sizeof(std::uint64_t));
   if (write == nullptr || read == nullptr) return;
+  if (ring.write_index % 8 != 0 || ring.read_index % 8 != 0) return;
   write_word_ = Words(write);
   read_word_ = Words(read);
   read_index_ = std::atomic_ref(*read_word_).load(std::memory_order_acquire);
@@ -41,7 +42,7 @@ AqlQueue::AqlQueue(Context context, const AqlRing& ring, std::uint64_t* doorbell
 
 bool AqlQueue::SetRing(std::uint64_t base, std::uint32_t bytes) {
   std::byte* packets = context_.memory->HostPointer(base, bytes);
-  if (packets == nullptr) return false;
+  if (packets == nullptr || base % kPacketBytes != 0 || bytes < kPacketBytes) return false;
   ring_.base = base;
   ring_.bytes = bytes;
   packets_ = packets;
@@ -286,13 +287,13 @@ void AqlQueue::CompleteSignal(std::uint64_t signal, TimeNs start, TimeNs end) {
   // Read whole before the decrement: the waiter may destroy the signal the moment it sees the
   // value.
   if (!memory.ReadValue(signal, &copy)) return Fault(signal);
-  memory.WriteValue(signal + offsetof(amd_signal_t, start_ts), context_.clock->GpuTicks(start));
-  memory.WriteValue(signal + offsetof(amd_signal_t, end_ts), context_.clock->GpuTicks(end));
+  memory.Store64(signal + offsetof(amd_signal_t, start_ts), context_.clock->GpuTicks(start));
+  memory.Store64(signal + offsetof(amd_signal_t, end_ts), context_.clock->GpuTicks(end));
   std::uint64_t old = 0;
   Add(signal + offsetof(amd_signal_t, value), ~0ull, &old);
   if (copy.event_mailbox_ptr == 0) return;
   const std::uint64_t event_id = copy.event_id;
-  if (!memory.WriteValue(copy.event_mailbox_ptr, event_id)) return Fault(copy.event_mailbox_ptr);
+  if (!memory.Store64(copy.event_mailbox_ptr, event_id)) return Fault(copy.event_mailbox_ptr);
   context_.events->Interrupt(copy.event_id);
 }
 
@@ -314,11 +315,11 @@ void AqlQueue::StopWithError(DispatchError error, const std::string& why) {
   context_.memory->ReadValue(queue + offsetof(amd_queue_t, queue_inactive_signal), &signal);
   amd_signal_t copy;
   if (signal != 0 && context_.memory->ReadValue(signal, &copy)) {
-    context_.memory->WriteValue(signal + offsetof(amd_signal_t, value),
-                                static_cast<std::int64_t>(error));
+    context_.memory->Store64(signal + offsetof(amd_signal_t, value),
+                             static_cast<std::uint64_t>(error));
     if (copy.event_mailbox_ptr != 0) {
       const std::uint64_t event_id = copy.event_id;
-      context_.memory->WriteValue(copy.event_mailbox_ptr, event_id);
+      context_.memory->Store64(copy.event_mailbox_ptr, event_id);
       context_.events->Interrupt(copy.event_id);
     }
   }

@@ -40,6 +40,7 @@ SdmaQueue::SdmaQueue(Context context, const Ring& ring, std::uint64_t* doorbell)
   std::byte* write = context_.memory->HostPointer(ring.write_pointer, sizeof(std::uint64_t));
   std::byte* read = context_.memory->HostPointer(ring.read_pointer, sizeof(std::uint64_t));
   if (write == nullptr || read == nullptr) return;
+  if (ring.write_pointer % 8 != 0 || ring.read_pointer % 8 != 0) return;
   write_word_ = reinterpret_cast<std::uint64_t*>(write);
   read_word_ = reinterpret_cast<std::uint64_t*>(read);
   read_ = write_ = std::atomic_ref(*read_word_).load(std::memory_order_acquire);
@@ -48,7 +49,7 @@ SdmaQueue::SdmaQueue(Context context, const Ring& ring, std::uint64_t* doorbell)
 
 bool SdmaQueue::SetRing(std::uint64_t base, std::uint32_t bytes) {
   std::byte* host = context_.memory->HostPointer(base, bytes);
-  if (host == nullptr) return false;
+  if (host == nullptr || bytes < kWordBytes) return false;
   ring_.base = base;
   ring_.bytes = bytes;
   bytes_ = host;
@@ -63,7 +64,7 @@ void SdmaQueue::SetActive(bool active) {
 
 std::uint32_t SdmaQueue::Word(std::uint64_t position) const {
   std::uint32_t word;
-  std::memcpy(&word, bytes_ + position % ring_.bytes, sizeof(word));
+  std::memcpy(&word, bytes_ + position % ring_.bytes / kWordBytes * kWordBytes, sizeof(word));
   return word;
 }
 

@@ -1,5 +1,7 @@
 // server_stats.cc: the JSON text of `virtual-gpu stats`.
 
+#include <unistd.h>
+
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -78,6 +80,7 @@ Json GpuJson(const Gpu& gpu) {
 
 std::string Server::StatsJson() const {
   Json json = {{"simulated", true},
+               {"daemon_pid", getpid()},
                {"profile", options_.model.profile},
                {"time_scale", options_.time_scale},
                {"processes_seen", processes_seen_}};

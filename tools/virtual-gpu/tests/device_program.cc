@@ -122,6 +122,20 @@ void Dispatch() {
   EXPECT_THAT(counters->order_errors == 1);
 }
 
+// A kernel that is not modelled takes the assumed time, does nothing, and completes.
+void Opaque() {
+  const Runtime runtime;
+  Queue queue(runtime);
+  WorkKernel kernel(runtime, 64);
+  kernel.Spoil();
+  auto* counters = static_cast<WorkKernel::Counters*>(runtime.Host(sizeof(WorkKernel::Counters)));
+  const hsa_signal_t done = runtime.Signal(1);
+  kernel.Dispatch(&queue, counters, 0, 1, 1000, done);
+  EXPECT_THAT(WaitZero(done));
+  EXPECT_THAT(counters->done == 0);
+  EXPECT_THAT(KernelNs(runtime, done) > 200'000);
+}
+
 // A kernel of about 100 ms is stopped in its middle, and goes on without a new doorbell.
 void Suspend(bool by_null_ring) {
   const Runtime runtime;
@@ -274,6 +288,7 @@ const std::map<std::string, void (*)()> kPrograms = {
     {"fault", Fault},
     {"bad-packet", BadPacket},
     {"fork", Fork},
+    {"opaque", Opaque},
 };
 
 }  // namespace

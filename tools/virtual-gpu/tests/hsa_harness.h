@@ -79,6 +79,9 @@ class WorkKernel {
                 std::uint32_t workgroups, std::uint32_t workgroup_ns, hsa_signal_t completion,
                 std::uint32_t lds_bytes = 0, bool barrier = true);
 
+  // Overwrites the signature in the loaded code: now nobody knows this kernel.
+  void Spoil();
+
  private:
   const Runtime& runtime_;
   std::uint64_t kernel_object_ = 0;

@@ -64,6 +64,14 @@ TEST(VirtualGpuTest, BadPointerRaisesTheRuntimesMemoryFault) {
   EXPECT_TRUE(Has(outcome.output, "0x123456789000"));
 }
 
+TEST(VirtualGpuTest, AnUnknownKernelIsNamedAndTakesTheAssumedTime) {
+  const Outcome outcome = Shell(
+      VirtualGpu() + " run --quiet --param opaque_workgroup_ns=300000 -- " + Exercise("opaque"));
+  if (outcome.code == kSkippedCode) GTEST_SKIP() << outcome.output;
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_TRUE(Has(outcome.output, "kernel xsched_work_v64.kd is not modelled")) << outcome.output;
+}
+
 double KernelMs(const std::string& output, std::size_t from = 0) {
   const std::size_t at = output.find("kernel_ms ", from);
   return at == std::string::npos ? -1 : std::atof(output.c_str() + at + 10);
@@ -153,10 +161,14 @@ TEST_F(NamedDeviceTest, OneProcessesDeathDoesNotDisturbAnother) {
 }
 
 TEST(VirtualGpuFailureTest, ProgramEndsWhenTheDeviceProcessDies) {
+  // Only the device process of this very run is killed: it says its own pid.
+  const std::string daemon_pid =
+      VirtualGpu() + R"( stats --json | sed -n 's/.*"daemon_pid": \([0-9]*\).*/\1/p')";
+  const std::string script = Exercise("endless") + " & p=$!; sleep 2; kill -9 $(" + daemon_pid +
+                             "); wait $p; echo code $?";
+  setenv("VIRTUAL_GPU_TEST_SCRIPT", script.c_str(), 1);
   const Outcome outcome =
-      Shell(VirtualGpu() + " run --quiet -- sh -c \"" + Exercise("endless") +
-            " & p=\\$!; sleep 2; kill -9 \\$(pgrep -f \\\"virtual-gpud --dir \\$(dirname "
-            "\\$VIRTUAL_GPU_SOCKET)\\\"); wait \\$p; echo code \\$?\"");
+      Shell(VirtualGpu() + " run --quiet -- sh -c 'eval \"$VIRTUAL_GPU_TEST_SCRIPT\"'");
   if (Has(outcome.output, "code 77")) GTEST_SKIP() << "no work kernels";
   EXPECT_TRUE(Has(outcome.output, "code 134")) << outcome.output;
   EXPECT_EQ(Count(outcome.output, "the device process (virtual-gpud) has gone"), 1)

@@ -52,6 +52,15 @@ WorkKernel::WorkKernel(const Runtime& runtime, std::uint32_t) : runtime_(runtime
 
 #endif
 
+void WorkKernel::Spoil() {
+  constexpr std::size_t kEntryOffsetAt = 16;  // in the kernel descriptor
+  std::int64_t entry_offset;
+  std::memcpy(&entry_offset, reinterpret_cast<const char*>(kernel_object_) + kEntryOffsetAt,
+              sizeof(entry_offset));
+  auto* code = reinterpret_cast<char*>(kernel_object_) + entry_offset;
+  code[dual_model::kSignatureOffsetBytes] = '?';
+}
+
 void WorkKernel::Dispatch(Queue* queue, Counters* counters, std::uint64_t expected_sequence,
                           std::uint32_t workgroups, std::uint32_t workgroup_ns,
                           hsa_signal_t completion, std::uint32_t lds_bytes, bool barrier) {
