@@ -82,8 +82,13 @@ class Gpu {
   // Under the lock: brings the device to the present and returns it.
   TimeNs Advance();
   void AdvanceTo(TimeNs now);
-  // One round of the thread; returns for how long it may sleep, in host ns.
-  std::int64_t Round(bool* busy);
+  // One round of the thread.
+  struct RoundResult {
+    std::int64_t until_event_ns = INT64_MAX;  // host time to the next event
+    bool busy = false;                        // some queue has packets
+    bool kicked = false;                      // a doorbell or a barrier made progress
+  };
+  RoundResult Round();
   void Run();
 
   const std::uint32_t index_;
