@@ -1,8 +1,8 @@
 // The layer in real processes on the real runtime, on the virtual GPU, beside a real controller.
-#include <csignal>
-
 #include <gtest/gtest.h>
 #include <unistd.h>
+
+#include <csignal>
 
 #include "support/stack.h"
 
@@ -30,7 +30,8 @@ class LayerTest : public testing::Test {
     EXPECT_TRUE(stack_.WaitForQueue(kHigh, "active", true));
     return high;
   }
-  std::unique_ptr<Process> StartLow(const std::string& verb = "paused", const std::string& count = "10") {
+  std::unique_ptr<Process> StartLow(const std::string& verb = "paused",
+                                    const std::string& count = "10") {
     auto low = stack_.Start("low", Exercise(verb, count));
     EXPECT_TRUE(low->WaitForOutput("ready"));
     EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "idle"));
@@ -206,7 +207,8 @@ TEST_F(LayerTest, ForkedChildTouchesNothing) {
 
 TEST_F(LayerTest, SlotsAreReusedThroughQueueChurn) {
   stack_.StartController();
-  const Result result = stack_.Start("low", Exercise("churn", "400"))->Wait(std::chrono::seconds(120));
+  const Result result =
+      stack_.Start("low", Exercise("churn", "400"))->Wait(std::chrono::seconds(120));
   EXPECT_NE(result.out.find("completed 4000"), std::string::npos) << result.out << result.err;
   EXPECT_EQ(result.exit_code, 0);
 }

@@ -1,9 +1,14 @@
 // packet-path-bench: what one dispatch costs its producer, in the process that it runs in.
 //
-// Why        The same binary runs bare and with the layer loaded; tests/bench/run alternates the two and
-//            compares. Bursts of barrier packets on one queue, each burst timed as a whole: reserve,
-//            write, ring. The ring has room for a burst, so no producer waits for the device.
+// Why        The same binary runs bare and with the layer loaded; tests/bench/run alternates the
+// two and
+//            compares. Bursts of barrier packets on one queue, each burst timed as a whole:
+//            reserve, write, ring. The ring has room for a burst, so no producer waits for the
+//            device.
 // Output     one JSON line: nanoseconds per packet of each burst, as percentiles. Host time, real.
+#include <hsa/hsa.h>
+#include <sched.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -11,9 +16,6 @@
 #include <cstring>
 #include <ctime>
 #include <vector>
-
-#include <hsa/hsa.h>
-#include <sched.h>
 
 namespace {
 
@@ -29,7 +31,8 @@ void Check(hsa_status_t status, const char* what) {
 std::uint64_t NowNs() {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u + static_cast<std::uint64_t>(now.tv_nsec);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u +
+         static_cast<std::uint64_t>(now.tv_nsec);
 }
 
 hsa_status_t TakeGpu(hsa_agent_t agent, void* data) {
@@ -42,7 +45,8 @@ hsa_status_t TakeGpu(hsa_agent_t agent, void* data) {
 
 void SubmitOne(hsa_queue_t* queue) {
   const std::uint64_t index = hsa_queue_add_write_index_screlease(queue, 1);
-  auto* packet = static_cast<hsa_barrier_and_packet_t*>(queue->base_address) + (index & (kRing - 1));
+  auto* packet =
+      static_cast<hsa_barrier_and_packet_t*>(queue->base_address) + (index & (kRing - 1));
   std::memset(reinterpret_cast<char*>(packet) + 2, 0, sizeof(*packet) - 2);
   const std::uint16_t header = HSA_PACKET_TYPE_BARRIER_AND | 1 << HSA_PACKET_HEADER_BARRIER;
   __atomic_store_n(&packet->header, header, __ATOMIC_RELEASE);
@@ -53,7 +57,8 @@ double Burst(hsa_queue_t* queue) {
   const std::uint64_t began = NowNs();
   for (std::uint64_t i = 0; i < kBurst; ++i) SubmitOne(queue);
   const double ns = static_cast<double>(NowNs() - began) / static_cast<double>(kBurst);
-  while (hsa_queue_load_read_index_scacquire(queue) < hsa_queue_load_write_index_relaxed(queue)) sched_yield();
+  while (hsa_queue_load_read_index_scacquire(queue) < hsa_queue_load_write_index_relaxed(queue))
+    sched_yield();
   return ns;
 }
 
@@ -65,14 +70,17 @@ int main(int argc, char** argv) {
   Check(hsa_init(), "hsa_init");
   hsa_iterate_agents(TakeGpu, &gpu);
   hsa_queue_t* queue = nullptr;
-  Check(hsa_queue_create(gpu, kRing, HSA_QUEUE_TYPE_MULTI, nullptr, nullptr, UINT32_MAX, UINT32_MAX, &queue),
+  Check(hsa_queue_create(gpu, kRing, HSA_QUEUE_TYPE_MULTI, nullptr, nullptr, UINT32_MAX, UINT32_MAX,
+                         &queue),
         "hsa_queue_create");
   std::vector<double> ns;
   for (int i = 0; i < bursts; ++i) ns.push_back(Burst(queue));
   std::sort(ns.begin(), ns.end());
-  const auto at = [&](double q) { return ns[static_cast<std::size_t>(q * static_cast<double>(ns.size() - 1))]; };
-  std::printf("{\"bursts\": %d, \"p10\": %.2f, \"p25\": %.2f, \"p50\": %.2f, \"p75\": %.2f}\n", bursts, at(0.1),
-              at(0.25), at(0.5), at(0.75));
+  const auto at = [&](double q) {
+    return ns[static_cast<std::size_t>(q * static_cast<double>(ns.size() - 1))];
+  };
+  std::printf("{\"bursts\": %d, \"p10\": %.2f, \"p25\": %.2f, \"p50\": %.2f, \"p75\": %.2f}\n",
+              bursts, at(0.1), at(0.25), at(0.5), at(0.75));
   hsa_queue_destroy(queue);
   hsa_shut_down();
   return 0;

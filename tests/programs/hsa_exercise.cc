@@ -1,11 +1,19 @@
 // hsa-exercise: an ordinary HSA program that a test drives, one behaviour a verb.
 //
-// Why        Cross-process tests need programs that submit, wait, fork, destroy and exit at a chosen
+// Why        Cross-process tests need programs that submit, wait, fork, destroy and exit at a
+// chosen
 //            point. It knows nothing of xsched-hsa. Packets are barrier-AND packets with completion
 //            signals, so it needs no kernel; `serial` proves their order.
-// Output     "ready", "submitted", "completed N" … on standard output, one a line, flushed. A verb that
+// Output     "ready", "submitted", "completed N" … on standard output, one a line, flushed. A verb
+// that
 //            pauses waits for a line on standard input.
 // Errors     one line on stderr, exit 1; no GPU agent: exit 77.
+#include <hsa/amd_hsa_queue.h>
+#include <hsa/hsa.h>
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -13,12 +21,6 @@
 #include <string>
 #include <thread>
 #include <vector>
-
-#include <hsa/amd_hsa_queue.h>
-#include <hsa/hsa.h>
-#include <sched.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 namespace {
 
@@ -58,7 +60,8 @@ hsa_agent_t FindGpu() {
 
 hsa_queue_t* MakeQueue(hsa_agent_t gpu, std::uint32_t size = 256) {
   hsa_queue_t* queue = nullptr;
-  Check(hsa_queue_create(gpu, size, HSA_QUEUE_TYPE_MULTI, nullptr, nullptr, UINT32_MAX, UINT32_MAX, &queue),
+  Check(hsa_queue_create(gpu, size, HSA_QUEUE_TYPE_MULTI, nullptr, nullptr, UINT32_MAX, UINT32_MAX,
+                         &queue),
         "hsa_queue_create");
   return queue;
 }
@@ -69,8 +72,10 @@ hsa_signal_t MakeSignal(hsa_signal_value_t value) {
   return signal;
 }
 
-void WriteBarrier(hsa_queue_t* queue, std::uint64_t index, hsa_signal_t done, hsa_signal_t dependency) {
-  auto* packet = static_cast<hsa_barrier_and_packet_t*>(queue->base_address) + (index & (queue->size - 1));
+void WriteBarrier(hsa_queue_t* queue, std::uint64_t index, hsa_signal_t done,
+                  hsa_signal_t dependency) {
+  auto* packet =
+      static_cast<hsa_barrier_and_packet_t*>(queue->base_address) + (index & (queue->size - 1));
   std::memset(reinterpret_cast<char*>(packet) + 2, 0, sizeof(*packet) - 2);
   packet->dep_signal[0] = dependency;
   packet->completion_signal = done;
@@ -88,7 +93,8 @@ std::uint64_t Reserve(hsa_queue_t* queue, std::uint64_t count) {
 }
 
 // Submits `count` packets that decrement `done`.
-void Submit(hsa_queue_t* queue, std::uint64_t count, hsa_signal_t done, hsa_signal_t dependency = {0}) {
+void Submit(hsa_queue_t* queue, std::uint64_t count, hsa_signal_t done,
+            hsa_signal_t dependency = {0}) {
   for (std::uint64_t i = 0; i < count; ++i) {
     const std::uint64_t index = Reserve(queue, 1);
     WriteBarrier(queue, index, done, dependency);
@@ -148,7 +154,8 @@ void RunBlocked(hsa_agent_t gpu, std::uint64_t count) {
   Check(hsa_queue_destroy(queue), "hsa_queue_destroy");
 }
 
-// Submits N, says so, and at a line destroys the queue and ends (verb destroy) or just returns (exit).
+// Submits N, says so, and at a line destroys the queue and ends (verb destroy) or just returns
+// (exit).
 void RunAbandon(hsa_agent_t gpu, std::uint64_t count, bool destroy) {
   hsa_queue_t* queue = MakeQueue(gpu, 1024);
   const hsa_signal_t done = MakeSignal(static_cast<hsa_signal_value_t>(count));
@@ -167,7 +174,8 @@ void RunThreads(hsa_agent_t gpu, std::uint64_t threads, std::uint64_t each) {
   const hsa_signal_t done = MakeSignal(static_cast<hsa_signal_value_t>(threads * each));
   Say("ready");
   std::vector<std::thread> workers;
-  for (std::uint64_t t = 0; t < threads; ++t) workers.emplace_back([=] { Submit(queue, each, done); });
+  for (std::uint64_t t = 0; t < threads; ++t)
+    workers.emplace_back([=] { Submit(queue, each, done); });
   for (std::thread& worker : workers) worker.join();
   WaitAndReport(done, threads * each);
   Check(hsa_queue_destroy(queue), "hsa_queue_destroy");
@@ -182,7 +190,8 @@ void RunForeign(hsa_agent_t gpu, std::uint64_t count) {
   Pause();
   for (std::uint64_t i = 0; i < count; ++i) {
     const std::uint64_t index = __atomic_fetch_add(&raw->write_dispatch_id, 1, __ATOMIC_ACQ_REL);
-    while (index - __atomic_load_n(&raw->read_dispatch_id, __ATOMIC_ACQUIRE) >= queue->size) sched_yield();
+    while (index - __atomic_load_n(&raw->read_dispatch_id, __ATOMIC_ACQUIRE) >= queue->size)
+      sched_yield();
     WriteBarrier(queue, index, done, {0});
     hsa_signal_store_screlease(queue->doorbell_signal, static_cast<hsa_signal_value_t>(index));
   }

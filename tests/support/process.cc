@@ -1,14 +1,14 @@
 #include "process.h"
 
-#include <cerrno>
-#include <csignal>
-#include <cstdlib>
-#include <filesystem>
-
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
 
 namespace xsched_hsa_tests {
 namespace {
@@ -16,7 +16,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 int RemainingMs(Clock::time_point end) {
-  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
+  const auto left =
+      std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
   return left > 0 ? static_cast<int>(std::min<long long>(left, 1000)) : 0;
 }
 
@@ -46,7 +47,8 @@ bool Drain(int* fd, std::string* text) {
 
 Process::Process(const std::vector<std::string>& command, const Environment& environment) {
   int in[2], out[2], err[2];
-  if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) std::abort();
+  if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0)
+    std::abort();
   pid_ = fork();
   if (pid_ == 0) {
     setpgid(0, 0);
@@ -117,7 +119,8 @@ Result Process::Wait(std::chrono::seconds timeout) {
     if (poll(left, 2, 200) == 0) break;
   }
   result.timed_out = !reaped_;
-  if (reaped_) result.exit_code = WIFSIGNALED(status_) ? 128 + WTERMSIG(status_) : WEXITSTATUS(status_);
+  if (reaped_)
+    result.exit_code = WIFSIGNALED(status_) ? 128 + WTERMSIG(status_) : WEXITSTATUS(status_);
   result.out = out_text_;
   result.err = err_text_;
   return result;

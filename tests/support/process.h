@@ -13,7 +13,7 @@
 namespace xsched_hsa_tests {
 
 struct Result {
-  int exit_code = -1;   // 128 + signal when killed, -1 on timeout
+  int exit_code = -1;  // 128 + signal when killed, -1 on timeout
   bool timed_out = false;
   std::string out, err;
 };
@@ -29,10 +29,11 @@ class Process {
   Process& operator=(const Process&) = delete;
 
   int pid() const { return pid_; }
-  void Write(const std::string& text);            // to its standard input
+  void Write(const std::string& text);  // to its standard input
   void CloseInput();
   // Waits until its standard output holds `text`. False on timeout or end.
-  bool WaitForOutput(const std::string& text, std::chrono::seconds timeout = std::chrono::seconds(30));
+  bool WaitForOutput(const std::string& text,
+                     std::chrono::seconds timeout = std::chrono::seconds(30));
   Result Wait(std::chrono::seconds timeout = std::chrono::seconds(60));
   void Signal(int signal);
 

@@ -1,14 +1,14 @@
 #include "stack.h"
 
-#include <csignal>
+#include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <gtest/gtest.h>
+#include <csignal>
 
 namespace xsched_hsa_tests {
 namespace {
 
-constexpr int kTries = 400;         // of 25 ms
+constexpr int kTries = 400;  // of 25 ms
 constexpr useconds_t kTryUs = 25'000;
 
 std::string NewDeviceName() {
@@ -29,7 +29,8 @@ Stack::~Stack() {
 }
 
 void Stack::StartController() {
-  controller_ = std::make_unique<Process>(std::vector<std::string>{Bin("xsched-hsad"), "--socket", socket_});
+  controller_ =
+      std::make_unique<Process>(std::vector<std::string>{Bin("xsched-hsad"), "--socket", socket_});
   for (int i = 0; i < kTries && Ctl({"list", "--json"}).exit_code != 0; ++i) usleep(kTryUs);
 }
 
@@ -40,12 +41,14 @@ void Stack::KillController(int signal) {
 
 std::unique_ptr<Process> Stack::StartPlain(const std::vector<std::string>& command,
                                            const Environment& environment) {
-  std::vector<std::string> words = {Bin("virtual-gpu"), "run", "--quiet", "--device", device_, "--"};
+  std::vector<std::string> words = {Bin("virtual-gpu"), "run",   "--quiet",
+                                    "--device",         device_, "--"};
   words.insert(words.end(), command.begin(), command.end());
   return std::make_unique<Process>(words, environment);
 }
 
-std::unique_ptr<Process> Stack::Start(const std::string& priority, const std::vector<std::string>& command) {
+std::unique_ptr<Process> Stack::Start(const std::string& priority,
+                                      const std::vector<std::string>& command) {
   return StartPlain(command, {{"HSA_TOOLS_LIB", Layer()},
                               {"XSCHED_HSA_PRIORITY", priority},
                               {"XSCHED_HSA_SOCKET", socket_},
@@ -60,7 +63,8 @@ Result Stack::Ctl(const std::vector<std::string>& arguments) {
 
 nlohmann::json Stack::List() {
   const Result listed = Ctl({"list", "--all", "--json"});
-  return listed.exit_code == 0 ? nlohmann::json::parse(listed.out, nullptr, false) : nlohmann::json();
+  return listed.exit_code == 0 ? nlohmann::json::parse(listed.out, nullptr, false)
+                               : nlohmann::json();
 }
 
 nlohmann::json Stack::QueueAt(int priority) {
@@ -92,7 +96,8 @@ bool Stack::WaitForQueue(int priority, const std::string& field, const nlohmann:
     seen = queue.is_object() && queue.contains(field) ? queue[field] : nlohmann::json();
     if (seen == value) return true;
   }
-  ADD_FAILURE() << "queue at priority " << priority << ": " << field << " is " << seen << ", not " << value;
+  ADD_FAILURE() << "queue at priority " << priority << ": " << field << " is " << seen << ", not "
+                << value;
   return false;
 }
 

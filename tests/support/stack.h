@@ -1,15 +1,15 @@
 // stack.h: a virtual GPU, a controller and programs under the layer, for one test.
 //
-// Why        The tests of the layer run it where it lives: in a process with the unmodified runtime, on
+// Why        The tests of the layer run it where it lives: in a process with the unmodified
+// runtime, on
 //            a device, beside a real controller.
 // Ownership  the device and the controller end with the Stack.
 #pragma once
 
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
-
-#include <nlohmann/json.hpp>
 
 #include "process.h"
 
@@ -17,21 +17,23 @@ namespace xsched_hsa_tests {
 
 class Stack {
  public:
-  Stack();   // starts a device of its own
+  Stack();  // starts a device of its own
   ~Stack();
 
   const std::string& socket() const { return socket_; }
 
   void StartController();
-  void KillController(int signal);                  // and reap it, unless it is SIGSTOP
+  void KillController(int signal);  // and reap it, unless it is SIGSTOP
   // A program on the device with the layer loaded at `priority`.
-  std::unique_ptr<Process> Start(const std::string& priority, const std::vector<std::string>& command);
+  std::unique_ptr<Process> Start(const std::string& priority,
+                                 const std::vector<std::string>& command);
   // A program on the device without the layer.
   std::unique_ptr<Process> StartPlain(const std::vector<std::string>& command,
                                       const Environment& environment = {});
   Result Ctl(const std::vector<std::string>& arguments);
 
-  // The process of the list whose `exe` or command ran as `pid`'s namespace pid; null if there is none.
+  // The process of the list whose `exe` or command ran as `pid`'s namespace pid; null if there is
+  // none.
   nlohmann::json List();
   // The only queue of the session whose XSCHED_HSA_PRIORITY was `priority`; null when absent.
   nlohmann::json QueueAt(int priority);

@@ -17,6 +17,8 @@
 #include <string>
 #include <vector>
 
+#include <string>
+
 #include "child_process.h"
 
 namespace dual_model {
@@ -36,6 +38,7 @@ struct Proof {
   std::uint64_t raises = 0;        // times a high queue asked for the device
   std::uint64_t packets_seen = 0;  // by the layer: at least what the workers submitted
   std::uint64_t packets_submitted = 0, packets_completed = 0;  // by the workers' count
+  std::string unproven;            // why a run with the layer proves nothing; empty otherwise
 };
 
 // Reads `xsched-hsa-ctl list --all --json`. False, with the reason, if any worker's layer was not

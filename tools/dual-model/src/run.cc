@@ -148,7 +148,9 @@ int RunExperiment(const RunOptions& options) {
   }
   json record = MakeRecord(options, results, proof, OnVirtualGpu());
   record["host_noise"] = HostNoise();
-  return WriteRecord(options, record);
+  if (!proof.unproven.empty()) record["unproven"] = proof.unproven;
+  const int written = WriteRecord(options, record);
+  return written == 0 && !proof.unproven.empty() ? Report(proof.unproven, 1) : written;
 }
 
 }  // namespace dual_model

@@ -51,7 +51,7 @@ class WorkerGroup {
   bool WaitForHigh();
   bool StopLow();
   bool ReadResults(std::vector<nlohmann::json>* results, Proof* proof);
-  bool LetGo();
+  bool LetGo(bool proven);
   bool WaitForDone(Worker* worker, double timeout_s);
   bool WaitForLine(Worker* worker, double timeout_s, std::string* line);
   bool AnyEnded();
