@@ -9,7 +9,8 @@
 namespace xsched_hsa {
 namespace {
 
-std::uint16_t KeyOf(KernelTimes* times, std::uint64_t kernel, std::uint32_t grid, int type) {
+KernelKey KeyOf(KernelTimes* times, std::uint64_t kernel, std::uint32_t grid,
+                KernelContext* context, int type = HSA_PACKET_TYPE_KERNEL_DISPATCH) {
   hsa_kernel_dispatch_packet_t packet{};
   packet.header = static_cast<std::uint16_t>(type);
   packet.kernel_object = kernel;
@@ -18,12 +19,17 @@ std::uint16_t KeyOf(KernelTimes* times, std::uint64_t kernel, std::uint32_t grid
   packet.workgroup_size_x = 64;
   unsigned char bytes[64];
   std::memcpy(bytes, &packet, sizeof(bytes));
-  return times->KeyOf(bytes);
+  return times->KeyOf(bytes, context);
+}
+
+KernelKey KeyAlone(KernelTimes* times, std::uint64_t kernel, std::uint32_t grid = 64) {
+  KernelContext fresh;
+  return KeyOf(times, kernel, grid, &fresh);
 }
 
 TEST(KernelTimesTest, LearnsAndForgetsSlowly) {
   KernelTimes times;
-  const auto key = KeyOf(&times, 0x7000, 64, HSA_PACKET_TYPE_KERNEL_DISPATCH);
+  const KernelKey key = KeyAlone(&times, 0x7000);
   EXPECT_EQ(times.PredictNs(key), KernelTimes::kUnknownNs);
   times.Observe(key, 1'000'000);
   EXPECT_EQ(times.PredictNs(key), 1'000'000u);
@@ -33,25 +39,56 @@ TEST(KernelTimesTest, LearnsAndForgetsSlowly) {
 
 TEST(KernelTimesTest, TellsKernelsAndGridsApart) {
   KernelTimes times;
-  const auto a = KeyOf(&times, 0x7000, 64, HSA_PACKET_TYPE_KERNEL_DISPATCH);
-  const auto b = KeyOf(&times, 0x7000, 128, HSA_PACKET_TYPE_KERNEL_DISPATCH);
-  const auto c = KeyOf(&times, 0x7040, 64, HSA_PACKET_TYPE_KERNEL_DISPATCH);
+  const auto a = KeyAlone(&times, 0x7000, 64).itself;
+  const auto b = KeyAlone(&times, 0x7000, 128).itself;
+  const auto c = KeyAlone(&times, 0x7040, 64).itself;
   EXPECT_EQ((std::set<std::uint16_t>{a, b, c}.size()), 3u);
-  EXPECT_EQ(a, KeyOf(&times, 0x7000, 64, HSA_PACKET_TYPE_KERNEL_DISPATCH));
+  EXPECT_EQ(a, KeyAlone(&times, 0x7000, 64).itself);
+}
+
+// One kernel, one grid, but 1 ms after A and 18 ms after B, as layers of a model that share a
+// kernel.
+TEST(KernelTimesTest, TellsOccurrencesApartByWhatRanBefore) {
+  KernelTimes times;
+  for (int round = 0; round < 4; ++round) {
+    KernelContext context;
+    KeyOf(&times, 0xA, 64, &context);
+    times.Observe(KeyOf(&times, 0x7000, 64, &context), 1'000'000);
+    KeyOf(&times, 0xB, 64, &context);
+    times.Observe(KeyOf(&times, 0x7000, 64, &context), 18'000'000);
+  }
+  KernelContext context;
+  KeyOf(&times, 0xA, 64, &context);
+  EXPECT_EQ(times.PredictNs(KeyOf(&times, 0x7000, 64, &context)), 1'000'000u);
+  KeyOf(&times, 0xB, 64, &context);
+  EXPECT_EQ(times.PredictNs(KeyOf(&times, 0x7000, 64, &context)), 18'000'000u);
+}
+
+TEST(KernelTimesTest, FallsBackToTheKernelItselfInANewContext) {
+  KernelTimes times;
+  times.Observe(KeyAlone(&times, 0x7000), 3'000'000);
+  KernelContext context;
+  KeyOf(&times, 0xC, 64, &context);
+  EXPECT_EQ(times.PredictNs(KeyOf(&times, 0x7000, 64, &context)), 3'000'000u);
 }
 
 TEST(KernelTimesTest, BarriersAreShortAndNeverLearnt) {
   KernelTimes times;
-  const auto key = KeyOf(&times, 0, 0, HSA_PACKET_TYPE_BARRIER_AND);
+  KernelContext context;
+  const KernelKey key = KeyOf(&times, 0, 0, &context, HSA_PACKET_TYPE_BARRIER_AND);
   times.Observe(key, 5'000'000);
   EXPECT_EQ(times.PredictNs(key), KernelTimes::kBarrierNs);
+  EXPECT_EQ(context.last, 0u);
 }
 
 TEST(KernelTimesTest, StaysUsableWhenFull) {
   KernelTimes times;
+  KernelContext context;
   for (std::uint64_t kernel = 1; kernel < 10 * KernelTimes::kEntries; ++kernel) {
-    const auto key = KeyOf(&times, kernel * 64, 64, HSA_PACKET_TYPE_KERNEL_DISPATCH);
-    ASSERT_LT(key, KernelTimes::kEntries);
+    const KernelKey key = KeyOf(&times, kernel * 64, 64, &context);
+    ASSERT_LT(key.itself, KernelTimes::kEntries);
+    ASSERT_LT(key.in_context, KernelTimes::kEntries);
+    ASSERT_NE(key.itself, 0);
     times.Observe(key, kernel);
   }
 }

@@ -23,6 +23,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "kernel_times.h"
 #include "queue-ctl/shared_page.h"
 
 namespace xsched_hsa {
@@ -31,6 +32,8 @@ inline constexpr std::uint32_t kTrackedPackets = 256;  // exposed at once while 
 
 // What the window needs to know; guarded by ManagedQueue::lock.
 struct WindowState {
+  static constexpr std::uint64_t kNotLearning = 0;  // for head_began_ns
+
   std::uint64_t tracked_from = 0;     // packets from here on have an entry in kernel_key
   std::uint64_t progress = 0;         // as seen at the last look
   std::uint64_t head_began_ns = 0;    // when the packet at `progress` can have begun
@@ -39,7 +42,8 @@ struct WindowState {
   std::uint64_t closed_since_us = 0;  // 0: not closed with work behind it
   std::uint64_t exposed_ns = 0;  // predicted time of the tracked packets in [progress, published)
   bool tracking = false;
-  std::uint16_t kernel_key[kTrackedPackets] = {};    // index into KernelTimes, by packet index
+  KernelContext context;                             // what was exposed last
+  KernelKey kernel_key[kTrackedPackets] = {};        // of KernelTimes, by packet index
   std::uint32_t predicted_ns[kTrackedPackets] = {};  // as it was when the packet was exposed
 };
 

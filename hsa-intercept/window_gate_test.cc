@@ -149,12 +149,30 @@ TEST_F(WindowGateTest, ExposesNothingBehindAKernelKnownToBeLong) {
   packet.kernel_object = 0xbeef;
   packet.header = HSA_PACKET_TYPE_KERNEL_DISPATCH;
   packet.grid_size_x = packet.workgroup_size_x = 64;
-  const auto key = times_.KeyOf(reinterpret_cast<const unsigned char*>(&packet));
+  KernelContext fresh;
+  const KernelKey key = times_.KeyOf(reinterpret_cast<const unsigned char*>(&packet), &fresh);
   times_.Observe(key, 18'000'000);
   Arm(200);
   gate_.Doorbell(ring_.queue(), first + 1);
   Submit(3, 0xbeef);
   EXPECT_EQ(ring_.published(), 1u);
+}
+
+TEST_F(WindowGateTest, LearnsNothingFromTheTimeItWasClosed) {
+  Arm(1);
+  Submit(2, 0x5000);
+  EXPECT_EQ(ring_.published(), 1u);
+  Close();
+  Look();
+  const timespec pause{0, 30'000'000};
+  nanosleep(&pause, nullptr);
+  std::uint64_t tag;
+  ASSERT_TRUE(ring_.Take(&tag));
+  Open();
+  Look();
+  KernelContext fresh;
+  const KernelKey key = times_.KeyOf(ring_.queue()->ring + 64, &fresh);
+  EXPECT_EQ(times_.PredictNs(key), KernelTimes::kUnknownNs);
 }
 
 TEST_F(WindowGateTest, ExposesAtLeastOnePacketWhateverTheWindow) {

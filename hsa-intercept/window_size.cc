@@ -11,8 +11,16 @@
 namespace xsched_hsa {
 namespace {
 constexpr std::uint64_t kPollMinNs = 20'000;
-constexpr std::uint64_t kPollMaxNs = 200'000;
+constexpr std::uint64_t kPollMaxNs = 1'000'000;
 constexpr std::uint64_t kPollUntrackedNs = 50'000;
+// Refill at half a window, so that each wake-up of the pump moves many short packets. A long rest
+// is approached by halves: a kernel that ends before its prediction must not leave the device idle
+// long.
+std::uint64_t PollNs(std::uint64_t remaining, std::uint64_t window_ns) {
+  const std::uint64_t until_half = remaining > window_ns / 2 ? remaining - window_ns / 2 : 0;
+  return std::clamp(std::min(until_half, remaining / 2), kPollMinNs, kPollMaxNs);
+}
+
 }  // namespace
 
 // Packets that the packet processor is done with. It may advance its read index in groups only, but
@@ -34,9 +42,12 @@ void WindowGate::Learn(WindowState* window, std::uint64_t progress, std::uint64_
                           .moved_ns = now_ns,
                           .held_mark = window->held_mark,
                           .closed_since_us = window->closed_since_us,
-                          .tracking = true};
+                          .tracking = true,
+                          .context = {}};
     return;
   }
+  const bool learning = window->head_began_ns != WindowState::kNotLearning;
+  if (!learning) window->head_began_ns = now_ns;
   if (progress == window->progress) return;
   const std::uint64_t first = std::max(window->progress, window->tracked_from);
   std::uint64_t predicted = 0;
@@ -45,7 +56,7 @@ void WindowGate::Learn(WindowState* window, std::uint64_t progress, std::uint64_
   }
   // Several packets passed between two looks: they share the time in the proportion expected of
   // them.
-  if (window->progress >= window->tracked_from && predicted > 0) {
+  if (learning && window->progress >= window->tracked_from && predicted > 0) {
     const double scale =
         static_cast<double>(now_ns - window->head_began_ns) / static_cast<double>(predicted);
     for (std::uint64_t i = first; i < progress; ++i) {
@@ -70,7 +81,7 @@ std::uint64_t WindowGate::RemainingNs(const WindowState& window, std::uint64_t r
 // Remembers what the packet is and returns what it is expected to take.
 std::uint64_t WindowGate::Track(ManagedQueue* queue, std::uint64_t index) {
   const unsigned char* packet = queue->ring + (index & (queue->ring_packets - 1)) * 64;
-  const std::uint16_t key = times_->KeyOf(packet);
+  const KernelKey key = times_->KeyOf(packet, &queue->window.context);
   const std::uint64_t ns = std::min<std::uint64_t>(times_->PredictNs(key), UINT32_MAX);
   queue->window.kernel_key[index % kTrackedPackets] = key;
   queue->window.predicted_ns[index % kTrackedPackets] = static_cast<std::uint32_t>(ns);
@@ -105,8 +116,7 @@ std::uint64_t WindowGate::WindowEnd(ManagedQueue* queue, std::uint64_t real,
     window.moved_ns = now_ns;
   }
   if (at < announced) {
-    const std::uint64_t until_due = remaining > window_ns ? remaining - window_ns : 0;
-    look->poll_ns = std::clamp(until_due, kPollMinNs, kPollMaxNs);
+    look->poll_ns = PollNs(remaining, window_ns);
   }
   return at;
 }
