@@ -11,7 +11,9 @@
 #include <atomic>
 #include <cstddef>
 #include <cstring>
+#include <functional>
 #include <memory>
+#include <utility>
 
 #include "managed_queue.h"
 #include "real_api.h"
@@ -67,6 +69,9 @@ class TestRing {
     body_.read.store(at + 1, std::memory_order_release);
     return true;
   }
+
+  // Runs once, at the next read of a read index: after a look has seen what was announced.
+  static inline std::function<void()> in_the_middle_of_a_look;
 
   static const RealApi& Api() {
     static const RealApi api = [] {

@@ -211,6 +211,20 @@ TEST_F(WindowGateTest, LatePublisherAfterDisarmCarriesWhatWasAnnouncedBehindIt) 
   EXPECT_EQ(ring_.published(), 3u);
 }
 
+// A producer that finds the lock taken leaves its packets to the holder, which is past the point
+// where it would have seen them.
+TEST_F(WindowGateTest, HolderLooksAgainForAProducerThatFoundTheLockTaken) {
+  Arm();
+  bool produced = false;
+  TestRing::in_the_middle_of_a_look = [&] {
+    Submit(1);
+    produced = true;
+  };
+  Submit(1);
+  EXPECT_TRUE(produced);
+  EXPECT_EQ(ring_.published(), 2u);
+}
+
 TEST_F(WindowGateTest, LeavesAQueueAloneThatIsWrittenPastTheApi) {
   Submit(1);
   ring_.PublishPastTheApi(4);
