@@ -78,6 +78,7 @@ class TestRing {
       RealApi a{};
       a.load_read_index_relaxed =
           a.load_read_index_scacquire = [](const hsa_queue_t* q) -> std::uint64_t {
+        if (in_the_middle_of_a_look) std::exchange(in_the_middle_of_a_look, nullptr)();
         return Of(q).read.load(std::memory_order_acquire);
       };
       a.load_write_index_relaxed =
