@@ -197,7 +197,7 @@ class ExperimentTest(unittest.TestCase):
         with open(os.path.join(self.out, "result.json")) as file:
             notes = json.load(file)["notes"]
         self.assertEqual(len(notes), 1)
-        self.assertIn("time scale of 3", notes[0])
+        self.assertIn("time scale of %g" % experiment.SCENARIOS["intensive"]["time_scale"], notes[0])
         record = {"models": [{"samples": [[0, 2.3], [1, 2.4], [2, 9.0]],
                               "plan": {"target_ms": 2.2}}]}
         self.assertTrue(experiment.keeps_up(record))
