@@ -84,7 +84,7 @@ int Stop(const std::string& device) {
   return 0;
 }
 
-int Stats(const std::string& device, bool json) {
+int Stats(const std::string& device, bool json, bool with_cus) {
   const char* inherited = std::getenv(rpc::kSocketEnv);
   if (device.empty() && inherited == nullptr) {
     std::fprintf(stderr,
@@ -96,7 +96,7 @@ int Stats(const std::string& device, bool json) {
   const fs::path socket =
       device.empty() ? fs::path(inherited) : DeviceDirectory(device) / rpc::kSocketName;
   std::string text;
-  if (!client.Connect(socket) || !client.Stats(&text)) {
+  if (!client.Connect(socket) || !client.Stats(with_cus, &text)) {
     return NotRunning(device.empty() ? inherited : device);
   }
   if (json) {

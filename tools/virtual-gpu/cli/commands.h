@@ -12,7 +12,7 @@ namespace virtual_gpu::cli {
 int Start(DaemonOptions options, const std::string& device);
 int Stop(const std::string& device);
 // An empty name: the device of VIRTUAL_GPU_SOCKET.
-int Stats(const std::string& device, bool json);
+int Stats(const std::string& device, bool json, bool with_cus);
 int Profiles();
 
 }  // namespace virtual_gpu::cli

@@ -31,9 +31,11 @@ bool DeviceClient::Connect(const std::filesystem::path& socket_path) {
   return true;
 }
 
-bool DeviceClient::Call(rpc::Kind kind, void* arg, std::uint32_t arg_bytes, int* fd) {
+bool DeviceClient::Call(rpc::Kind kind, std::uint32_t number, void* arg, std::uint32_t arg_bytes,
+                        int* fd) {
   rpc::RequestHeader header;
   header.kind = kind;
+  header.number = number;
   header.arg_bytes = arg_bytes;
   iovec out_parts[2] = {{&header, sizeof(header)}, {arg, arg_bytes}};
   msghdr out = {};
@@ -62,12 +64,12 @@ bool DeviceClient::Call(rpc::Kind kind, void* arg, std::uint32_t arg_bytes, int*
 }
 
 bool DeviceClient::Watch(rpc::HelloReply* description) {
-  return Call(rpc::Kind::kWatch, description, sizeof(*description), nullptr);
+  return Call(rpc::Kind::kWatch, 0, description, sizeof(*description), nullptr);
 }
 
-bool DeviceClient::Stats(std::string* json) {
+bool DeviceClient::Stats(bool with_cus, std::string* json) {
   int fd = -1;
-  if (!Call(rpc::Kind::kStats, nullptr, 0, &fd) || fd < 0) return false;
+  if (!Call(rpc::Kind::kStats, with_cus ? 1 : 0, nullptr, 0, &fd) || fd < 0) return false;
   char buffer[4096];
   off_t at = 0;
   for (ssize_t got; (got = pread(fd, buffer, sizeof(buffer), at)) > 0; at += got) {
@@ -77,7 +79,7 @@ bool DeviceClient::Stats(std::string* json) {
   return true;
 }
 
-bool DeviceClient::Shutdown() { return Call(rpc::Kind::kShutdown, nullptr, 0, nullptr); }
+bool DeviceClient::Shutdown() { return Call(rpc::Kind::kShutdown, 0, nullptr, 0, nullptr); }
 
 bool DeviceClient::WaitForEnd(int timeout_ms) {
   pollfd wait = {fd_, POLLIN, 0};

@@ -24,13 +24,14 @@ class DeviceClient {
   bool Connect(const std::filesystem::path& socket);
   // From now on this connection keeps the device process alive.
   bool Watch(rpc::HelloReply* description);
-  bool Stats(std::string* json);
+  // `with_cus`: with the places of each queue's workgroups.
+  bool Stats(bool with_cus, std::string* json);
   bool Shutdown();
   // Until the device process has closed its end, at most `timeout_ms`.
   bool WaitForEnd(int timeout_ms);
 
  private:
-  bool Call(rpc::Kind kind, void* arg, std::uint32_t arg_bytes, int* fd);
+  bool Call(rpc::Kind kind, std::uint32_t number, void* arg, std::uint32_t arg_bytes, int* fd);
 
   int fd_ = -1;
 };

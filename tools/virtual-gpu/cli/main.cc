@@ -51,7 +51,7 @@ int Dispatch(const std::vector<std::string>& words, std::vector<std::string> com
   app.require_subcommand(1);
   RunRequest run;
   std::string device;
-  bool json = false;
+  bool json = false, with_cus = false;
   CLI::App* run_app = app.add_subcommand("run", "Run a command: virtual-gpu run [...] -- CMD...");
   const DeviceFlags flags = AddDeviceOptions(run_app, &run.options);
   run_app->add_option("--device", device, "Join, or start, the named device");
@@ -64,6 +64,7 @@ int Dispatch(const std::vector<std::string>& words, std::vector<std::string> com
   CLI::App* stats_app = app.add_subcommand("stats", "Processes, queues and the device's own lag");
   stats_app->add_option("--device", device, "Its name; default: the one this command runs under");
   stats_app->add_flag("--json", json, "As JSON");
+  stats_app->add_flag("--cus", with_cus, "In the JSON, on which CUs each queue's workgroups are");
   CLI::App* profiles_app = app.add_subcommand("profiles", "The GPUs that it can be");
   try {
     std::vector<std::string> reversed(words.rbegin(), words.rend());
@@ -78,7 +79,7 @@ int Dispatch(const std::vector<std::string>& words, std::vector<std::string> com
   }
   if (!device.empty() && !CheckName(device)) return kBadInput;
   if (profiles_app->parsed()) return Profiles();
-  if (stats_app->parsed()) return Stats(device, json);
+  if (stats_app->parsed()) return Stats(device, json || with_cus, with_cus);
   if (stop_app->parsed()) return Stop(device);
   if (start_app->parsed()) return Start(start_options, device);
   if (command.empty()) {

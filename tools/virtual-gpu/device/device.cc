@@ -247,6 +247,22 @@ std::vector<CuLocation> HwsDevice::ResidentCus(QueueId id) {
   return where;
 }
 
+std::uint64_t HwsDevice::ResidentWaves(QueueId id) {
+  dispatcher_.LayOutBulk(now_);
+  Settle();
+  std::uint64_t waves = 0;
+  const Queue* queue = Find(id);
+  const CuArray& cus = dispatcher_.cus();
+  for (std::uint32_t cu = 0; queue != nullptr && cu < cus.size(); ++cu) {
+    for (std::uint32_t i = 0; i < cus.at(cu).residents; ++i) {
+      const Resident& resident = cus.resident(cu, i);
+      const Dispatch& dispatch = dispatcher_.dispatch(resident.dispatch);
+      if (dispatch.queue == queue) waves += std::uint64_t{dispatch.fp.waves} * resident.slots;
+    }
+  }
+  return waves;
+}
+
 std::uint32_t HwsDevice::Occupancy(const KernelCost& cost) const {
   return geometry_.MakeFootprint(cost).occupancy;
 }

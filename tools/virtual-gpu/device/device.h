@@ -90,6 +90,8 @@ class Device {
   virtual DeviceStats GetStats() const = 0;
   // The CUs that hold workgroups of the queue now; empty when unknown or none.
   virtual std::vector<CuLocation> ResidentCus(QueueId id) = 0;
+  // The waves that the queue has on CUs now.
+  virtual std::uint64_t ResidentWaves(QueueId id) = 0;
   // How many workgroups of such a kernel one CU holds. 0: none; the dispatch would never start, as
   // on hardware, where ROCr refuses it (HSA_STATUS_ERROR_INVALID_ALLOCATION in the queue's
   // handler).

@@ -36,6 +36,7 @@ class HwsDevice final : public Device {
   Status GetQueueStats(QueueId id, QueueStats* stats) const override;
   DeviceStats GetStats() const override;
   std::vector<CuLocation> ResidentCus(QueueId id) override;
+  std::uint64_t ResidentWaves(QueueId id) override;
   std::uint32_t Occupancy(const KernelCost& cost) const override;
 
  private:

@@ -154,6 +154,18 @@ void Gpu::DropProcess(std::uint64_t process) {
   std::erase_if(live_, [&](const Live& l) { return l.config.process == process; });
 }
 
+std::vector<CuLocation> Gpu::ResidentCus(const AqlQueue& queue) {
+  std::lock_guard lock(mutex_);
+  Advance();
+  return device_->ResidentCus(queue.device_id);
+}
+
+std::uint64_t Gpu::ResidentWaves(const AqlQueue& queue) {
+  std::lock_guard lock(mutex_);
+  Advance();
+  return device_->ResidentWaves(queue.device_id);
+}
+
 bool Gpu::QueueStatsOf(const AqlQueue& queue, QueueStats* stats) const {
   std::lock_guard lock(mutex_);
   return device_->GetQueueStats(queue.device_id, stats) == Status::kOk;

@@ -57,6 +57,9 @@ class Gpu {
   void BareCycle(TimeNs* returns_at);
   void DropProcess(std::uint64_t process);
 
+  // Where the queue's workgroups are now. Both lay a dispatch in bulk out (device.h).
+  std::vector<CuLocation> ResidentCus(const AqlQueue& queue);
+  std::uint64_t ResidentWaves(const AqlQueue& queue);
   bool QueueStatsOf(const AqlQueue& queue, QueueStats* stats) const;
   GpuStats Stats() const;
 

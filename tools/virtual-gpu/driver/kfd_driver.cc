@@ -69,8 +69,8 @@ const KfdDriver::Entry KfdDriver::kTable[] = {
 };
 
 KfdDriver::KfdDriver(std::vector<std::unique_ptr<Gpu>>* gpus, const SimClock* clock, Timers* timers,
-                     bool strict)
-    : gpus_(gpus), clock_(clock), timers_(timers), strict_(strict) {
+                     ProcFiles* proc_files, bool strict)
+    : gpus_(gpus), clock_(clock), timers_(timers), proc_files_(proc_files), strict_(strict) {
   for (std::size_t i = 0; i < gpus->size(); ++i) {
     gates_.push_back(std::make_unique<RunlistGate>(clock, timers));
   }
@@ -193,6 +193,7 @@ void KfdDriver::NotKnown(const Request& request, Process&) {
 void KfdDriver::EndProcess(Process* process) {
   if (process->finished) return;
   process->finished = true;
+  proc_files_->RemoveProcess(*process);
   for (auto& gpu : *gpus_) {
     gpu->DropProcess(process->key);
     gpu->vram_used -= process->memory.UsedBytes(Allocation::Kind::kVram, gpu->index());

@@ -3,7 +3,7 @@
 // Why        Plays amdkfd for the processes under the virtual GPU: a table of handlers by ioctl
 //            number, each with the argument checks and errno of the kernel function it stands for.
 // Threads    the server's only. Answers may be sent later (WAIT_EVENTS, runlist changes).
-// Ownership  borrows the GPUs and timers.
+// Ownership  borrows the GPUs, timers and proc files.
 // Errors     errno in the reply. What is not modelled is named once on stderr and fails as in a
 //            kernel without it; with `strict` the device process ends.
 #pragma once
@@ -14,6 +14,7 @@
 
 #include "connection.h"
 #include "gpu.h"
+#include "proc_files.h"
 #include "process.h"
 #include "runlist_gate.h"
 #include "timers.h"
@@ -26,7 +27,7 @@ inline constexpr std::uint32_t kKfdMinor = 14;
 class KfdDriver {
  public:
   KfdDriver(std::vector<std::unique_ptr<Gpu>>* gpus, const SimClock* clock, Timers* timers,
-            bool strict);
+            ProcFiles* proc_files, bool strict);
 
   // Both answer the request, now or later.
   void Ioctl(const Request& request);
@@ -89,6 +90,7 @@ class KfdDriver {
   std::vector<std::unique_ptr<Gpu>>* const gpus_;
   const SimClock* const clock_;
   Timers* const timers_;
+  ProcFiles* const proc_files_;
   const bool strict_;
   std::vector<std::unique_ptr<RunlistGate>> gates_;  // one per GPU
 };

@@ -133,7 +133,14 @@ void KfdDriver::CreateQueue(const Request& request, Process& process) {
                                   }
                                   return returns_at;
                                 },
-                                [request, args, error] { request.ReplyWith(*error, args); }});
+                                [request, args, error, owner, this] {
+                                  // Before the reply: who has made a queue finds it there.
+                                  if (const KfdQueue* made = owner->FindQueue(args.queue_id);
+                                      *error == 0 && made != nullptr) {
+                                    proc_files_->AddQueue(*owner, *made);
+                                  }
+                                  request.ReplyWith(*error, args);
+                                }});
 }
 
 void KfdDriver::DestroyQueue(const Request& request, Process& process) {
@@ -159,6 +166,7 @@ void KfdDriver::DestroyQueue(const Request& request, Process& process) {
                                   }
                                   owner->GiveDoorbell(gpu->index(), doomed->doorbell_slot);
                                   owner->queues.erase(id);
+                                  proc_files_->RemoveQueue(*owner, id);
                                   return returns_at;
                                 },
                                 [request, error] { request.Reply(*error); }});

@@ -24,9 +24,10 @@ enum class Kind : std::uint32_t {
   kHello = 1,     // arg: Hello; reply arg: HelloReply, with 1 + gpus descriptors
   kKfdIoctl = 2,  // number: _IOC_NR; arg: the ioctl's struct; payload: what its pointer leads to
   kDrmInfo = 3,   // number: AMDGPU_INFO query; arg: DrmInfo; reply payload: the answer
-  kStats = 4,     // reply: one descriptor, a memfd with a JSON text
+  kStats = 4,     // number 1: with places on CUs; reply: one descriptor, a memfd with a JSON text
   kWatch = 5,     // a launcher that keeps the device process alive; reply arg: HelloReply
   kShutdown = 6,  // the device process ends
+  kRefresh = 7,   // arg: a path that is about to be opened, zero-padded; its file is written again
 };
 
 // Request: RequestHeader, arg_bytes, payload_bytes. Reply: ReplyHeader, arg_bytes, payload_bytes.

@@ -35,6 +35,8 @@ Server::Server(ServerOptions options) : options_(std::move(options)), clock_(opt
 
 Server::~Server() {
   for (auto& [name, process] : processes_) driver_->EndProcess(process.get());
+  // Before the connections end: who waits for that may start the next device here at once.
+  RemoveFiles();
   connections_.clear();
   processes_.clear();
   timers_ = Timers();
@@ -43,6 +45,9 @@ Server::~Server() {
   for (const int fd : {listen_fd_, epoll_fd_, timer_fd_}) {
     if (fd >= 0) close(fd);
   }
+}
+
+void Server::RemoveFiles() {
   if (listen_fd_ < 0) return;
   std::error_code ignored;
   fs::remove(options_.directory / rpc::kSocketName, ignored);
@@ -62,13 +67,14 @@ bool Server::Start() {
     if (gpu == nullptr) return false;
     gpus_.push_back(std::move(gpu));
   }
-  driver_ = std::make_unique<KfdDriver>(&gpus_, &clock_, &timers_, options_.strict);
+  driver_ = std::make_unique<KfdDriver>(&gpus_, &clock_, &timers_, &proc_files_, options_.strict);
   if (!Listen()) return false;
   std::vector<TopologyGpu> shown;
   for (const auto& gpu : gpus_) shown.push_back({gpu->gpu_id(), gpu->model()});
   try {
     fs::remove_all(options_.directory / rpc::kRootName);
     GenerateTopology(options_.directory / rpc::kRootName, shown);
+    proc_files_.Start(options_.directory / rpc::kRootName, &gpus_);
   } catch (const std::exception& e) {
     Report("cannot write the topology files: %s", e.what());
     return false;

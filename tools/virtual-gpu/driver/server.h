@@ -22,6 +22,7 @@
 #include "connection.h"
 #include "gpu.h"
 #include "kfd_driver.h"
+#include "proc_files.h"
 #include "process.h"
 #include "sim_clock.h"
 #include "timers.h"
@@ -49,6 +50,7 @@ class Server {
 
  private:
   bool Listen();
+  void RemoveFiles();
   void Accept();
   // False: the connection is to be closed.
   bool ReceiveFrom(const std::shared_ptr<Connection>& connection);
@@ -56,18 +58,20 @@ class Server {
   bool Hello(const Request& request);
   void Watch(const Request& request);
   void SendStats(const Request& request);
+  void Refresh(const Request& request);
   void Close(int fd);
   void EndProcess(const std::shared_ptr<Process>& process);
   void ReapByPidFd(int fd);
   void CheckGrace();
   void ArmTimer();
   rpc::HelloReply Describe() const;
-  std::string StatsJson() const;
+  std::string StatsJson(bool with_cus) const;
 
   const ServerOptions options_;
   const SimClock clock_;
   Timers timers_;
   std::vector<std::unique_ptr<Gpu>> gpus_;
+  ProcFiles proc_files_;
   std::unique_ptr<KfdDriver> driver_;
   std::map<int, std::shared_ptr<Connection>> connections_;
   std::map<std::pair<pid_t, std::uint64_t>, std::shared_ptr<Process>> processes_;

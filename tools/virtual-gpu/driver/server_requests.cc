@@ -6,7 +6,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #include "report.h"
 #include "server.h"
@@ -57,6 +59,9 @@ bool Server::Dispatch(const Request& request) {
       return true;
     case rpc::Kind::kStats:
       SendStats(request);
+      return true;
+    case rpc::Kind::kRefresh:
+      Refresh(request);
       return true;
     case rpc::Kind::kShutdown:
       request.Reply(0);
@@ -117,6 +122,7 @@ bool Server::Hello(const Request& request) {
     event.data.fd = slot->pid_fd;
     epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, slot->pid_fd, &event);
   }
+  proc_files_.AddProcess(*slot);
   std::vector<int> fds = {slot->doorbells->fd()};
   for (const auto& gpu : gpus_) fds.push_back(gpu->arena()->fd());
   std::vector<std::byte> arg(request.arg.size());
@@ -134,8 +140,22 @@ void Server::Watch(const Request& request) {
   request.ReplyWith(0, Describe());
 }
 
+// A file whose contents are of this moment, in KFD: it is written when somebody opens it.
+void Server::Refresh(const Request& request) {
+  const auto* text = reinterpret_cast<const char*>(request.arg.data());
+  const std::string_view path(text, strnlen(text, request.arg.size()));
+  constexpr std::string_view kProc = "/kfd/proc/";
+  if (const std::size_t at = path.find(kProc); at != std::string_view::npos) {
+    const pid_t pid = std::atoi(std::string(path.substr(at + kProc.size())).c_str());
+    for (const auto& [name, process] : processes_) {
+      if (process->pid == pid) proc_files_.Refresh(*process);
+    }
+  }
+  request.Reply(0);
+}
+
 void Server::SendStats(const Request& request) {
-  const std::string text = StatsJson();
+  const std::string text = StatsJson(request.header.number != 0);
   const int fd = memfd_create("virtual-gpu-stats", MFD_CLOEXEC);
   if (fd < 0 || write(fd, text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
     if (fd >= 0) close(fd);

@@ -25,7 +25,18 @@ Json CountersJson(const QueueCounters& c) {
           {"order_errors", c.order_errors.load()}};
 }
 
-Json QueueJson(const KfdQueue& queue, const Gpu& gpu) {
+// "XCC.SE.CU", separated by blanks.
+std::string CusText(const std::vector<CuLocation>& cus) {
+  std::string text;
+  for (const CuLocation& cu : cus) {
+    if (!text.empty()) text += ' ';
+    text += std::to_string(cu.xcc) + '.' + std::to_string(cu.se) + '.' + std::to_string(cu.cu);
+  }
+  return text;
+}
+
+Json QueueJson(const KfdQueue& queue, Gpu* on, bool with_cus) {
+  const Gpu& gpu = *on;
   Json json = {{"id", queue.id},
                {"gpu", queue.gpu_index},
                {"type", queue.aql != nullptr ? "aql" : "sdma"},
@@ -45,6 +56,7 @@ Json QueueJson(const KfdQueue& queue, const Gpu& gpu) {
     json["mapped"] = stats.mapped;
     json["resident_workgroups"] = stats.resident_workgroups;
     json["cu_ns"] = stats.cu_ns;
+    if (with_cus) json["cus"] = CusText(on->ResidentCus(*queue.aql));
   }
   return json;
 }
@@ -78,7 +90,7 @@ Json GpuJson(const Gpu& gpu) {
 
 }  // namespace
 
-std::string Server::StatsJson() const {
+std::string Server::StatsJson(bool with_cus) const {
   Json json = {{"simulated", true},
                {"daemon_pid", getpid()},
                {"profile", options_.model.profile},
@@ -94,7 +106,7 @@ std::string Server::StatsJson() const {
                   {"events_raised", process->events.raised()}};
     entry["queues"] = Json::array();
     for (const auto& [id, queue] : process->queues) {
-      entry["queues"].push_back(QueueJson(*queue, *gpus_[queue->gpu_index]));
+      entry["queues"].push_back(QueueJson(*queue, gpus_[queue->gpu_index].get(), with_cus));
     }
     json["processes"].push_back(std::move(entry));
   }

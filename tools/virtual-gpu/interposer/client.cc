@@ -305,6 +305,23 @@ int Call(Message* message) {
   return reply.error;
 }
 
+void RefreshFile(const char* path) {
+  const int saved_errno = errno;
+  const int fd = strlen(path) < rpc::kArgBytesMax ? Connect() : -1;
+  if (fd >= 0) {
+    char arg[rpc::kArgBytesMax] = {};
+    memcpy(arg, path, strlen(path));
+    Message message;
+    message.header.kind = rpc::Kind::kRefresh;
+    message.header.arg_bytes = sizeof(arg);
+    message.arg = arg;
+    rpc::ReplyHeader reply;
+    if (Send(fd, message)) Receive(fd, &message, &reply, nullptr, nullptr);
+    close(fd);
+  }
+  errno = saved_errno;
+}
+
 bool DeviceLost() { return __atomic_load_n(&g_lost, __ATOMIC_ACQUIRE); }
 
 unsigned GpuCount() { return g_hello.gpus; }

@@ -40,6 +40,10 @@ struct Message {
 };
 int Call(Message* message);
 
+// `path`, which is ours, is about to be opened: asks for what it shows to be of this moment. Needs
+// no /dev/kfd; says nothing when the device process does not answer.
+void RefreshFile(const char* path);
+
 // True once the device process has gone away.
 bool DeviceLost();
 unsigned GpuCount();

@@ -31,6 +31,13 @@ constexpr unsigned kDrmType = 'd';
 
 bool NeedsMode(int flags) { return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE; }
 
+// Redirect, and what is to be shown is made.
+const char* Prepare(const char* path, char (&buffer)[PATH_MAX]) {
+  const char* target = Redirect(path, buffer);
+  if (target != path && ShowsTheMoment(path)) RefreshFile(path);
+  return target;
+}
+
 // The descriptor of a virtual node in *fd, when `path` is one.
 bool OpenDevice(const char* path, int flags, int* fd) {
   unsigned minor = 0;
@@ -54,7 +61,7 @@ int OpenVia(const char* name, void** slot, const char* path, int flags, unsigned
   int fd = -1;
   if (OpenDevice(path, flags, &fd)) return fd;
   char buffer[PATH_MAX];
-  return Next<OpenFn>(slot, name)(Redirect(path, buffer), flags, mode);
+  return Next<OpenFn>(slot, name)(Prepare(path, buffer), flags, mode);
 }
 
 int OpenAtVia(const char* name, void** slot, int directory, const char* path, int flags,
@@ -62,7 +69,14 @@ int OpenAtVia(const char* name, void** slot, int directory, const char* path, in
   int fd = -1;
   if (OpenDevice(path, flags, &fd)) return fd;
   char buffer[PATH_MAX];
-  return Next<OpenAtFn>(slot, name)(directory, Redirect(path, buffer), flags, mode);
+  const auto real = Next<OpenAtFn>(slot, name);
+  fd = real(directory, Prepare(path, buffer), flags, mode);
+  if (fd >= 0 || errno != ENOENT) return fd;
+  // Relative to a real directory above one of ours, /sys/class for instance.
+  const char* target = RedirectAt(directory, path, buffer);
+  if (target != nullptr) return real(AT_FDCWD, target, flags, mode);
+  errno = ENOENT;
+  return -1;
 }
 
 // Only environment: no socket, no thread, nothing that a host program could notice.
@@ -130,12 +144,12 @@ VG_EXPORT int __openat64_2(int directory, const char* path, int flags) {
 VG_EXPORT FILE* fopen(const char* path, const char* mode) {
   static void* next;
   char buffer[PATH_MAX];
-  return Next<FILE* (*)(const char*, const char*)>(&next, "fopen")(Redirect(path, buffer), mode);
+  return Next<FILE* (*)(const char*, const char*)>(&next, "fopen")(Prepare(path, buffer), mode);
 }
 VG_EXPORT FILE* fopen64(const char* path, const char* mode) {
   static void* next;
   char buffer[PATH_MAX];
-  return Next<FILE* (*)(const char*, const char*)>(&next, "fopen64")(Redirect(path, buffer), mode);
+  return Next<FILE* (*)(const char*, const char*)>(&next, "fopen64")(Prepare(path, buffer), mode);
 }
 VG_EXPORT DIR* opendir(const char* path) {
   static void* next;

@@ -3,6 +3,7 @@
 // Why        libdrm accepts a render node only if fstat says "character device 226:N" and looks the
 //            device up below /sys/dev/char; see hooks.cc for the rest of the contract.
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,7 +74,13 @@ int FstatVia(const char* name, void** slot, int fd, struct stat* info) {
 int FstatAtVia(const char* name, void** slot, int directory, const char* path, struct stat* info,
                int flags) {
   char buffer[PATH_MAX];
-  const int rc = Next<FstatAtFn>(slot, name)(directory, Redirect(path, buffer), info, flags);
+  const auto real = Next<FstatAtFn>(slot, name);
+  int rc = real(directory, Redirect(path, buffer), info, flags);
+  if (rc != 0 && errno == ENOENT) {
+    const char* target = RedirectAt(directory, path, buffer);
+    if (target != nullptr) rc = real(AT_FDCWD, target, info, flags);
+    if (target == nullptr) errno = ENOENT;
+  }
   if (rc != 0) return rc;
   if (path != nullptr && path[0] == '\0') {
     PatchByInode(info);

@@ -1,8 +1,13 @@
 #include "redirect.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <initializer_list>
 
 #include "client.h"
 
@@ -38,6 +43,33 @@ const char* Redirect(const char* path, char (&buffer)[PATH_MAX]) {
     return written < static_cast<int>(sizeof(buffer)) ? buffer : path;
   }
   return path;
+}
+
+const char* RedirectAt(int directory, const char* path, char (&buffer)[PATH_MAX]) {
+  if (path == nullptr || path[0] == '/' || path[0] == '\0' || !Active()) return nullptr;
+  char link[64], joined[PATH_MAX];
+  if (directory == AT_FDCWD) {
+    snprintf(link, sizeof(link), "/proc/self/cwd");
+  } else {
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", directory);
+  }
+  const long bytes = syscall(SYS_readlink, link, joined, sizeof(joined) - 1);
+  if (bytes <= 0) return nullptr;
+  const size_t at = static_cast<size_t>(bytes);
+  const char* slash = joined[at - 1] == '/' ? "" : "/";
+  const size_t room = sizeof(joined) - at;
+  if (snprintf(joined + at, room, "%s%s", slash, path) >= static_cast<int>(room)) return nullptr;
+  return Redirect(joined, buffer) == joined ? nullptr : buffer;
+}
+
+bool ShowsTheMoment(const char* path) {
+  if (path == nullptr || path[0] != '/') return false;
+  const char* proc = strstr(path, "/kfd/proc/");
+  if (proc == nullptr || strstr(path, "/queues") != nullptr) return false;
+  for (const char* name : {"/vram_", "/sdma_", "/stats_"}) {
+    if (strstr(proc, name) != nullptr) return true;
+  }
+  return false;
 }
 
 Node DeviceNode(const char* path, unsigned* minor) {

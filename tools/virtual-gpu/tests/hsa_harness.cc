@@ -52,12 +52,14 @@ hsa_status_t FindAgents(hsa_agent_t agent, void* data) {
   return HSA_STATUS_SUCCESS;
 }
 
-int KfdCall(const KfdQueueInfo& queue, std::uint32_t number, void* args, unsigned bytes) {
+}  // namespace
+
+int KfdIoctl(int fd, std::uint32_t number, void* args, unsigned bytes) {
   const unsigned long request = _IOC(_IOC_READ | _IOC_WRITE, 'K', number, bytes);
-  return ioctl(queue.fd, request, args) == 0 ? 0 : errno;
+  return ioctl(fd, request, args) == 0 ? 0 : errno;
 }
 
-}  // namespace
+std::string VirtualGpuProgram() { return "'" XSCHED_HSA_BIN_DIR "/virtual-gpu'"; }
 
 void NoteIoctl(int fd, unsigned long request, const void* arg) {
   if (_IOC_TYPE(request) != 'K' || _IOC_NR(request) != kfd::kCreateQueue) return;
@@ -157,17 +159,17 @@ void Queue::SubmitBarrierOr(hsa_signal_t first, hsa_signal_t second, hsa_signal_
 
 int Queue::SetPercentage(std::uint32_t percentage) const {
   kfd::UpdateQueueArgs args = {kfd_.ring, kfd_.queue_id, kfd_.ring_bytes, percentage, 7};
-  return KfdCall(kfd_, kfd::kUpdateQueue, &args, sizeof(args));
+  return KfdIoctl(kfd_.fd, kfd::kUpdateQueue, &args, sizeof(args));
 }
 
 int Queue::SetRingNull() const {
   kfd::UpdateQueueArgs args = {0, kfd_.queue_id, kfd_.ring_bytes, 100, 7};
-  return KfdCall(kfd_, kfd::kUpdateQueue, &args, sizeof(args));
+  return KfdIoctl(kfd_.fd, kfd::kUpdateQueue, &args, sizeof(args));
 }
 
 int Queue::SetCuMask(const std::uint32_t* words, std::uint32_t bits) const {
   kfd::SetCuMaskArgs args = {kfd_.queue_id, bits, reinterpret_cast<std::uint64_t>(words)};
-  return KfdCall(kfd_, kfd::kSetCuMask, &args, sizeof(args));
+  return KfdIoctl(kfd_.fd, kfd::kSetCuMask, &args, sizeof(args));
 }
 
 bool WaitZero(hsa_signal_t signal, hsa_wait_state_t state) {

@@ -42,6 +42,9 @@ struct KfdQueueInfo {
   std::uint32_t ring_bytes = 0;
 };
 
+// Any KFD ioctl; returns errno.
+int KfdIoctl(int fd, std::uint32_t number, void* args, unsigned bytes);
+
 class Queue {
  public:
   explicit Queue(const Runtime& runtime, std::uint32_t packets = 256);
@@ -90,6 +93,8 @@ class WorkKernel {
 // False after 20 s.
 bool WaitZero(hsa_signal_t signal, hsa_wait_state_t state = HSA_WAIT_STATE_BLOCKED);
 void SleepMs(int ms);
+// The virtual-gpu program of this build, quoted for a shell.
+std::string VirtualGpuProgram();
 // Kernel time of a completed signal, in nanoseconds.
 std::uint64_t KernelNs(const Runtime& runtime, hsa_signal_t signal);
 

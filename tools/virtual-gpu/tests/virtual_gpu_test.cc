@@ -55,6 +55,10 @@ TEST(VirtualGpuTest, WorkKernelsRunOnceAndInOrder) { RUN_EXERCISE("dispatch"); }
 TEST(VirtualGpuTest, SuspendedQueueStopsAndResumesWithoutADoorbell) { RUN_EXERCISE("suspend"); }
 TEST(VirtualGpuTest, QueueWithoutARingStopsAndResumes) { RUN_EXERCISE("suspend-null-ring"); }
 TEST(VirtualGpuTest, HalfTheCusTakeTwiceAsLong) { RUN_EXERCISE("cu-mask"); }
+TEST(VirtualGpuTest, QueueFilesComeAndGoWithTheirQueues) { RUN_EXERCISE("queue-files"); }
+TEST(VirtualGpuTest, ProcessFilesCountOfTheMoment) { RUN_EXERCISE("process-counters"); }
+TEST(VirtualGpuTest, ASecondDescriptorIsTheSameProcess) { RUN_EXERCISE("second-descriptor"); }
+TEST(VirtualGpuTest, ACuMaskMovesRunningWorkgroups) { RUN_EXERCISE("mask-moves"); }
 TEST(VirtualGpuTest, AgentDispatchStopsItsQueueOnly) { RUN_EXERCISE("bad-packet"); }
 
 TEST(VirtualGpuTest, BadPointerRaisesTheRuntimesMemoryFault) {
@@ -128,6 +132,16 @@ TEST_F(NamedDeviceTest, ASecondStartIsRefused) {
   const Outcome again = Shell(VirtualGpu() + " start --device " + name_);
   EXPECT_EQ(again.code, 2);
   EXPECT_TRUE(Has(again.output, "runs already")) << again.output;
+}
+
+TEST_F(NamedDeviceTest, StartsAgainAtOnceAfterAStop) {
+  for (int round = 0; round < 8; ++round) {
+    const Outcome again = Shell(VirtualGpu() + " stop --device " + name_ + " && " + VirtualGpu() +
+                                " start --quiet --device " + name_ + " && " + VirtualGpu() +
+                                " stats --device " + name_);
+    ASSERT_EQ(again.code, 0) << again.output;
+    ASSERT_TRUE(Has(again.output, "0 processes so far")) << again.output;
+  }
 }
 
 TEST_F(NamedDeviceTest, AnotherProfileIsRefused) {

@@ -1,6 +1,4 @@
-// device_program.cc: what the tests run under the virtual GPU: `virtual-gpu-exercise NAME`.
-//
-// Exit code 0: everything held; 1: one line says what did not; 77: this build cannot.
+// runtime_programs.cc: programs that use the virtual GPU as applications do, through the runtime.
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -9,11 +7,11 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <map>
 #include <thread>
 #include <vector>
 
 #include "hsa_harness.h"
+#include "programs.h"
 
 namespace virtual_gpu::test {
 namespace {
@@ -275,36 +273,24 @@ void Fork() {
   }
 }
 
-const std::map<std::string, void (*)()> kPrograms = {
-    {"barriers", Barriers},
-    {"copies", Copies},
-    {"two-waiters", TwoWaiters},
-    {"dispatch", Dispatch},
-    {"suspend", [] { Suspend(false); }},
-    {"suspend-null-ring", [] { Suspend(true); }},
-    {"cu-mask", CuMask},
-    {"contend", Contend},
-    {"endless", Endless},
-    {"fault", Fault},
-    {"bad-packet", BadPacket},
-    {"fork", Fork},
-    {"opaque", Opaque},
-};
-
 }  // namespace
-}  // namespace virtual_gpu::test
 
-int main(int argc, char** argv) {
-  const auto& programs = virtual_gpu::test::kPrograms;
-  const auto program = argc == 2 ? programs.find(argv[1]) : programs.end();
-  if (program == programs.end()) {
-    std::fprintf(stderr, "usage: virtual-gpu-exercise NAME; names:");
-    for (const auto& [name, run] : programs) std::fprintf(stderr, " %s", name.c_str());
-    std::fprintf(stderr, "\n");
-    return 2;
-  }
-  program->second();
-  hsa_shut_down();
-  std::printf("ok\n");
-  return 0;
+void AddRuntimePrograms(Programs* programs) {
+  programs->insert({
+      {"barriers", Barriers},
+      {"copies", Copies},
+      {"two-waiters", TwoWaiters},
+      {"dispatch", Dispatch},
+      {"suspend", [] { Suspend(false); }},
+      {"suspend-null-ring", [] { Suspend(true); }},
+      {"cu-mask", CuMask},
+      {"contend", Contend},
+      {"endless", Endless},
+      {"fault", Fault},
+      {"bad-packet", BadPacket},
+      {"fork", Fork},
+      {"opaque", Opaque},
+  });
 }
+
+}  // namespace virtual_gpu::test

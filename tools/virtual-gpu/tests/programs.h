@@ -1,0 +1,16 @@
+// programs.h: the programs of virtual-gpu-exercise, by name.
+//
+// Errors     Die() with what did not hold; kSkipped when the build cannot.
+#pragma once
+
+#include <map>
+#include <string>
+
+namespace virtual_gpu::test {
+
+using Programs = std::map<std::string, void (*)()>;
+
+void AddRuntimePrograms(Programs* programs);  // runtime_programs.cc: what ROCr's users see
+void AddQueuePrograms(Programs* programs);    // queue_programs.cc: KFD's queue ioctls and files
+
+}  // namespace virtual_gpu::test
