@@ -14,12 +14,16 @@
 
 namespace xsched_hsa {
 
-inline std::uint64_t NowNs() {
+inline std::uint64_t SteadyNs() {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u +
          static_cast<std::uint64_t>(now.tv_nsec);
 }
+// Replaced only by the simulation that runs this code in virtual time (tools/dual-model/ablation).
+using NowFunction = std::uint64_t (*)();
+inline constinit NowFunction g_now_ns = &SteadyNs;
+inline std::uint64_t NowNs() { return g_now_ns(); }
 inline std::uint64_t NowUs() { return NowNs() / 1000; }
 
 // Sleeps until the word differs from `seen`, a wake, or the timeout. Spurious returns are normal.

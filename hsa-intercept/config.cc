@@ -89,6 +89,7 @@ void ReadConfig(Config* config) {
       config->priority = kPriorityNormal;
     }
   }
+  config->has_cu_mask = std::getenv("HSA_CU_MASK") != nullptr;
   CopyText(config->run_token, sizeof(config->run_token), std::getenv("XSCHED_HSA_RUN_TOKEN"));
   FindSocketPath(config->socket_path, sizeof(config->socket_path));
 }

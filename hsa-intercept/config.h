@@ -18,6 +18,7 @@ struct Config {
   LogLevel log_level = LogLevel::kWarn;  // XSCHED_HSA_LOG
   std::int32_t priority = 7;             // XSCHED_HSA_PRIORITY, KFD 0..15
   char socket_path[256] = {};            // XSCHED_HSA_SOCKET, or the first default that exists
+  bool has_cu_mask = false;              // HSA_CU_MASK, ROCr's own
   char run_token[40] = {};               // XSCHED_HSA_RUN_TOKEN
 };
 

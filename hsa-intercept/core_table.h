@@ -4,7 +4,9 @@
 // header
 //            we were built with. The core table has had one layout in all releases from ROCr 5.2
 //            on.
-// Source     hsa_api_trace.h of rocm-5.2.3 … 7.0: CoreApiTable is 1016 bytes throughout.
+// Source     hsa_api_trace.h of rocm-5.2.3 … 7.0: CoreApiTable is 1016 bytes throughout;
+// AmdExtTable
+//            400 (5.2.3), 424 (5.5), 456 (5.6), and longer since, only by appending.
 // Errors     CheckTables says in `why` which version it does not know; the layer then stays out.
 #pragma once
 
@@ -25,7 +27,14 @@ static_assert(offsetof(CoreApiTable, hsa_queue_create_fn) == 72);
 static_assert(offsetof(CoreApiTable, hsa_queue_destroy_fn) == 88);
 static_assert(offsetof(CoreApiTable, hsa_signal_store_screlease_fn) == 352);
 static_assert(sizeof(CoreApiTable) == 1016);
+static_assert(offsetof(AmdExtTable, hsa_amd_queue_cu_set_mask_fn) == 96);
+static_assert(offsetof(AmdExtTable, hsa_amd_queue_set_priority_fn) == 312);
 static_assert(offsetof(HsaApiTable, core_) == 16 && offsetof(HsaApiTable, amd_ext_) == 24);
+
+// The extension table by its size in bytes: two entries came in ahead of set_priority with 5.6.
+inline constexpr std::uint32_t kCuSetMaskOffset = 96;
+constexpr bool IsExtTableKnown(std::uint32_t bytes) { return bytes >= 400; }
+constexpr std::uint32_t SetPriorityOffset(std::uint32_t bytes) { return bytes < 456 ? 312 : 328; }
 
 // True if every field that InstallHooks touches is there. Fills `version` as far as it can be read.
 bool CheckTables(const HsaApiTable* table, RuntimeVersion* version, char* why,

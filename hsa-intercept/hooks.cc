@@ -28,6 +28,12 @@ hsa_status_t CreateQueue(hsa_agent_t agent, std::uint32_t size, hsa_queue_type32
 }
 hsa_status_t DestroyQueue(hsa_queue_t* queue) { return TheLayer().DestroyQueue(queue); }
 hsa_status_t InactivateQueue(hsa_queue_t* queue) { return TheLayer().InactivateQueue(queue); }
+hsa_status_t SetQueuePriority(hsa_queue_t* queue, hsa_amd_queue_priority_t priority) {
+  return TheLayer().SetQueuePriority(queue, priority);
+}
+hsa_status_t SetCuMask(const hsa_queue_t* queue, std::uint32_t bits, const std::uint32_t* mask) {
+  return TheLayer().SetCuMask(queue, bits, mask);
+}
 
 // ---------------------------------------------------------------------------------- write index
 using RealLoad = decltype(RealApi::load_write_index_relaxed);
@@ -141,9 +147,23 @@ void InstallSignalHooks(CoreApiTable* t, RealApi* r) {
         &StoreSignal<&RealApi::signal_silent_store_screlease>);
 }
 
+// By offset: this table was rearranged between releases, and only its size tells which it is.
+template <typename Function>
+void PatchAt(AmdExtTable* table, std::uint32_t offset, Function* saved, Function mine) {
+  Patch(reinterpret_cast<Function*>(reinterpret_cast<unsigned char*>(table) + offset), saved, mine);
+}
+
+void InstallExtHooks(AmdExtTable* t, RealApi* r) {
+  if (t == nullptr || !IsExtTableKnown(t->version.minor_id)) return;
+  PatchAt(t, kCuSetMaskOffset, &r->queue_cu_set_mask, &SetCuMask);
+  PatchAt(t, SetPriorityOffset(t->version.minor_id), &r->queue_set_priority, &SetQueuePriority);
+}
+
 }  // namespace
 
-void InstallHooks(CoreApiTable* table, RealApi* real) {
+void InstallHooks(HsaApiTable* root, RealApi* real) {
+  CoreApiTable* table = root->core_;
+  InstallExtHooks(root->amd_ext_, real);
   real->agent_get_info = table->hsa_agent_get_info_fn;
   InstallIndexHooks(table, real);
   InstallSignalHooks(table, real);

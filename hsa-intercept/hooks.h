@@ -11,6 +11,6 @@
 namespace xsched_hsa {
 
 // Saves the table's current functions in `real` and stores ours.
-void InstallHooks(CoreApiTable* table, RealApi* real);
+void InstallHooks(HsaApiTable* root, RealApi* real);
 
 }  // namespace xsched_hsa

@@ -2,6 +2,7 @@
 
 #include <hsa/hsa_ext_amd.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "log.h"
@@ -25,6 +26,22 @@ bool ReadGpuKey(const RealApi& real, hsa_agent_t agent, GpuKey* key) {
   if (real.agent_get_info(agent, domain_info, &domain) != HSA_STATUS_SUCCESS) domain = 0;
   *key = (static_cast<GpuKey>(domain) << 16 | (bdf & 0xffff)) + 1;
   return true;
+}
+
+// What ROCr makes of its three priorities: HIGH is 11 since 6.2, whose table is that long.
+std::uint32_t KfdPriorityOf(hsa_amd_queue_priority_t priority, const RuntimeVersion& version) {
+  constexpr std::uint32_t kExtTableBytes62 = 576;
+  if (priority == HSA_AMD_QUEUE_PRIORITY_LOW) return 0;
+  if (priority == HSA_AMD_QUEUE_PRIORITY_NORMAL) return 7;
+  return version.ext_table_bytes >= kExtTableBytes62 ? 11 : 15;
+}
+
+std::uint32_t MechanismsOf(const Config& config, const RestrictionState& state) {
+  if (state.kfd.id == kUnknownKfdQueueId) return 0;
+  const std::uint32_t arrays = state.node.shader_arrays;
+  // HSA_CU_MASK is a ceiling that only ROCr knows; a mask of ours would go past it.
+  const bool maskable = !config.has_cu_mask && arrays != 0 && state.node.compute_units > arrays;
+  return kMechanismSuspend | kMechanismPriority | (maskable ? kMechanismSqueeze : 0u);
 }
 
 }  // namespace
@@ -66,6 +83,7 @@ void Layer::Attach(const SessionLink& link) {
     if (queue->live.load(std::memory_order_relaxed) != 0) AttachQueue(queue);
   }
   pump_.SetSession(link.process_page, link.event);
+  preemptor_.SetSession(link.process_page, link.user_page);
   pump_.TellController();
 }
 
@@ -74,21 +92,28 @@ void Layer::AttachQueue(ManagedQueue* queue) {
   slot->serial = static_cast<std::uint32_t>(queue->queue->id);
   slot->gpu_key = queue->gpu_key;
   slot->ring_packets = static_cast<std::uint32_t>(queue->ring_packets);
-  slot->kfd_queue_id = kUnknownKfdQueueId;
+  slot->kfd_queue_id = queue->restricted.kfd.id;
   slot->requested_priority.store(queue->requested_priority, std::memory_order_relaxed);
   slot->hsa_queue_type = queue->queue->type;
   slot->created_us = NowUs();
   for (auto* counter :
        {&slot->packets_held, &slot->holds, &slot->held_us, &slot->held_us_max, &slot->raises,
-        &slot->submitted_index, &slot->published_index, &slot->read_index}) {
+        &slot->submitted_index, &slot->published_index, &slot->read_index, &slot->squeezes,
+        &slot->suspends, &slot->restricted_us}) {
     counter->store(0, std::memory_order_relaxed);
   }
   slot->active.store(0, std::memory_order_relaxed);
   slot->gate_closed.store(0, std::memory_order_relaxed);
+  slot->restriction.store(kUnrestricted, std::memory_order_relaxed);
+  slot->mechanisms_available.store(MechanismsOf(config_, queue->restricted),
+                                   std::memory_order_relaxed);
+  slot->mechanisms.store(0, std::memory_order_relaxed);
+  slot->kfd_priority.store(-1, std::memory_order_relaxed);
   slot->mode.store(0, std::memory_order_relaxed);
   slot->hold.store(0, std::memory_order_relaxed);
   slot->priority.store(-1, std::memory_order_relaxed);
   queue->urgency.store(FindUrgency(link_.user_page, queue->gpu_key), std::memory_order_release);
+  queue->user_page.store(link_.user_page, std::memory_order_release);
   const bool foreign = queue->foreign.load(std::memory_order_relaxed) != 0;
   slot->state.store(foreign ? kSlotForeign : kSlotLive, std::memory_order_release);
   queue->slot.store(slot, std::memory_order_release);
@@ -98,12 +123,14 @@ void Layer::AttachQueue(ManagedQueue* queue) {
 void Layer::DetachQueue(ManagedQueue* queue) {
   queue->slot.store(&detached_slots_[queue->index], std::memory_order_seq_cst);
   queue->urgency.store(nullptr, std::memory_order_release);
+  queue->user_page.store(nullptr, std::memory_order_release);
   GateLook look;
   gate_.Look(queue, &look);
 }
 
 void Layer::Detach() {
   MutexScope scope(&registration_mutex_);
+  preemptor_.SetSession(nullptr, nullptr);
   for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
     ManagedQueue* queue = registry_.at(i);
     if (queue->live.load(std::memory_order_relaxed) != 0) DetachQueue(queue);
@@ -116,10 +143,16 @@ hsa_status_t Layer::CreateQueue(hsa_agent_t agent, std::uint32_t size, hsa_queue
                                 void (*callback)(hsa_status_t, hsa_queue_t*, void*), void* data,
                                 std::uint32_t private_segment_size,
                                 std::uint32_t group_segment_size, hsa_queue_t** queue) {
+  if (inert_.load(std::memory_order_acquire)) {
+    return real_.queue_create(agent, size, type, callback, data, private_segment_size,
+                              group_segment_size, queue);
+  }
+  MutexScope scope(&creation_mutex_);
+  QueueIdProbe probe("", DriverPid());
+  const bool probing = probe.TakeBefore();
   const hsa_status_t status = real_.queue_create(agent, size, type, callback, data,
                                                  private_segment_size, group_segment_size, queue);
-  if (status == HSA_STATUS_SUCCESS && !inert_.load(std::memory_order_acquire))
-    Manage(agent, *queue);
+  if (status == HSA_STATUS_SUCCESS) Manage(agent, *queue, probing ? &probe : nullptr);
   return status;
 }
 
@@ -140,7 +173,31 @@ void Layer::CountPassedThrough() {
   }
 }
 
-void Layer::Manage(hsa_agent_t agent, hsa_queue_t* queue) {
+// The driver lists processes by their pid in the outermost namespace, which may not be getpid();
+// the controller sees it if it is not in a container itself.
+std::int32_t Layer::DriverPid() {
+  MutexScope scope(&registration_mutex_);
+  return link_.peer_pid > 0 ? link_.peer_pid : getpid();
+}
+
+void Layer::LearnKfdQueue(ManagedQueue* queue, const QueueIdProbe* probe) {
+  KfdQueue kfd;
+  KfdNode node;
+  if (probe != nullptr && FindKfdNode("", queue->gpu_key, &node)) {
+    kfd.ring_base = reinterpret_cast<std::uint64_t>(queue->ring);
+    kfd.ring_bytes =
+        static_cast<std::uint32_t>(queue->ring_packets * sizeof(hsa_barrier_and_packet_t));
+    kfd.id = probe->FindNew(node, kfd.ring_bytes);
+  }
+  if (kfd.id == kUnknownKfdQueueId) {
+    Log(LogLevel::kInfo,
+        "queue %lu: its KFD queue id is not certain; it can be held, not suspended or squeezed",
+        queue->queue->id);
+  }
+  preemptor_.Adopt(queue, kfd, node);
+}
+
+void Layer::Manage(hsa_agent_t agent, hsa_queue_t* queue, const QueueIdProbe* probe) {
   MutexScope scope(&registration_mutex_);
   GpuKey key = 0;
   ManagedQueue* managed = nullptr;
@@ -175,6 +232,8 @@ void Layer::Manage(hsa_agent_t agent, hsa_queue_t* queue) {
   managed->published_hint.store(managed->reserved_index.load());
   managed->slot.store(&detached_slots_[managed->index], std::memory_order_release);
   managed->urgency.store(nullptr, std::memory_order_release);
+  managed->user_page.store(nullptr, std::memory_order_release);
+  LearnKfdQueue(managed, probe);
   if (!registry_.Insert(managed)) {
     registry_.Release(managed);
     CountPassedThrough();
@@ -191,6 +250,7 @@ void Layer::Unmanage(ManagedQueue* queue) {
   MutexScope scope(&registration_mutex_);
   queue->live.store(0, std::memory_order_seq_cst);
   while (queue->pump_inside.load(std::memory_order_seq_cst) != 0) sched_yield();
+  preemptor_.Forget(queue);
   gate_.Retire(queue);
   registry_.Remove(*queue);
   QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
@@ -218,10 +278,35 @@ hsa_status_t Layer::InactivateQueue(hsa_queue_t* queue) {
   return real_.queue_inactivate(queue);
 }
 
+hsa_status_t Layer::SetQueuePriority(hsa_queue_t* queue, hsa_amd_queue_priority_t priority) {
+  ManagedQueue* managed = registry_.Find(queue);
+  if (managed == nullptr) return real_.queue_set_priority(queue, priority);
+  MutexScope scope(preemptor_.mutex());
+  const hsa_status_t status = real_.queue_set_priority(queue, priority);
+  if (status == HSA_STATUS_SUCCESS) {
+    preemptor_.ProgramSetPriority(managed, KfdPriorityOf(priority, version_));
+  }
+  return status;
+}
+
+hsa_status_t Layer::SetCuMask(const hsa_queue_t* queue, std::uint32_t bits,
+                              const std::uint32_t* mask) {
+  ManagedQueue* managed = registry_.Find(queue);
+  if (managed == nullptr) return real_.queue_cu_set_mask(queue, bits, mask);
+  MutexScope scope(preemptor_.mutex());
+  const hsa_status_t status = real_.queue_cu_set_mask(queue, bits, mask);
+  const auto reduced = static_cast<hsa_status_t>(HSA_STATUS_CU_MASK_REDUCED);
+  if (status == HSA_STATUS_SUCCESS || status == reduced) {
+    preemptor_.ProgramSetMask(managed, mask, bits);
+  }
+  return status;
+}
+
 void Layer::OpenAll() {
   if (is_fork_child_.load(std::memory_order_relaxed)) return;
   inert_.store(true, std::memory_order_seq_cst);
   MutexScope scope(&registration_mutex_);
+  preemptor_.LiftAll();
   for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
     ManagedQueue* queue = registry_.at(i);
     if (queue->live.load(std::memory_order_relaxed) != 0) DetachQueue(queue);
@@ -233,6 +318,8 @@ void Layer::AfterForkInChild() {
   inert_.store(true);
   registry_.Clear();
   pump_.Forget();
+  preemptor_.AfterForkInChild();
+  kfd_.AfterForkInChild();
   // Otherwise the controller would not see the parent die as long as this child lives.
   Disconnect(&link_);
 }

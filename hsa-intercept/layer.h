@@ -5,7 +5,8 @@
 //            come through here (hooks.cc calls WindowGate directly).
 // Threads    Load: ROCr's, under its bootstrap lock. CreateQueue, DestroyQueue: any. Attach,
 // Detach: the
-//            session thread, or OnLoad. Lock order: registration_mutex_, then Pump's event mutex.
+//            session thread, or OnLoad. Lock order:
+//            creation_mutex_, registration_mutex_, then Preemptor's mutex or Pump's event mutex.
 // Ownership  static storage, trivially destructible: threads may run on through exit().
 // Errors     what can't be managed passes through and is counted; ROCr's statuses go back
 // unchanged. See        on_load.cc (entry), hooks.cc (packet path), docs/architecture.md
@@ -15,7 +16,9 @@
 
 #include "config.h"
 #include "kernel_times.h"
+#include "kfd_access.h"
 #include "mutex.h"
+#include "preemptor.h"
 #include "pump.h"
 #include "queue_registry.h"
 #include "real_api.h"
@@ -31,6 +34,7 @@ class Layer {
       : registry_(*registry),
         gate_(real_, times),
         pump_(registry, &gate_),
+        preemptor_(registry, &gate_, &pump_, &kfd_),
         detached_slots_(detached_slots) {}
 
   // Reads the environment and tries the controller once. False: stay out of the tables.
@@ -42,6 +46,9 @@ class Layer {
                            hsa_queue_t** queue);
   hsa_status_t DestroyQueue(hsa_queue_t* queue);
   hsa_status_t InactivateQueue(hsa_queue_t* queue);
+  // The program's own wishes for a queue; what the preemptor does meanwhile survives them.
+  hsa_status_t SetQueuePriority(hsa_queue_t* queue, hsa_amd_queue_priority_t priority);
+  hsa_status_t SetCuMask(const hsa_queue_t* queue, std::uint32_t bits, const std::uint32_t* mask);
 
   // Opens every gate for good: exit, unload.
   void OpenAll();
@@ -52,6 +59,7 @@ class Layer {
   QueueRegistry* registry() { return &registry_; }
   WindowGate* gate() { return &gate_; }
   Pump* pump() { return &pump_; }
+  const RuntimeVersion& version() const { return version_; }
 
  private:
   static void* SessionMain(void* self);
@@ -61,7 +69,9 @@ class Layer {
   void Detach();
   void AttachQueue(ManagedQueue* queue);
   void DetachQueue(ManagedQueue* queue);
-  void Manage(hsa_agent_t agent, hsa_queue_t* queue);
+  void Manage(hsa_agent_t agent, hsa_queue_t* queue, const QueueIdProbe* probe);
+  void LearnKfdQueue(ManagedQueue* queue, const QueueIdProbe* probe);
+  std::int32_t DriverPid();
   void Unmanage(ManagedQueue* queue);
   bool IsManageable(hsa_agent_t agent, const hsa_queue_t& queue);
   void CountPassedThrough();
@@ -73,6 +83,9 @@ class Layer {
   QueueRegistry& registry_;
   WindowGate gate_;
   Pump pump_;
+  KfdAccess kfd_;
+  Preemptor preemptor_;
+  Mutex creation_mutex_{};  // one queue is made at a time: its KFD id is the new one
   Mutex registration_mutex_{};
   SessionLink link_{};                      // under registration_mutex_
   std::uint32_t passed_through_ = 0;        // under registration_mutex_

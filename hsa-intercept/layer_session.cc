@@ -58,7 +58,9 @@ void Layer::RunSession() {
 // With registration_mutex_ held. Nothing may be armed without a pump, so no pump means no
 // management.
 bool Layer::StartThreads() {
+  pump_.SetOrdersListener([](void* self) { static_cast<Preemptor*>(self)->Nudge(); }, &preemptor_);
   if (!pump_.Start()) return false;
+  if (!preemptor_.Start()) Log(LogLevel::kWarn, "no thread for preemption: queues are only held");
   if (session_started_.exchange(true)) return true;
   const bool started = StartDetachedThread(&Layer::SessionMain, this);
   if (!started) session_started_.store(false);

@@ -24,6 +24,7 @@
 #include <cstdint>
 
 #include "kernel_times.h"
+#include "kfd_access.h"
 #include "queue-ctl/shared_page.h"
 
 namespace xsched_hsa {
@@ -32,19 +33,31 @@ inline constexpr std::uint32_t kTrackedPackets = 256;  // exposed at once while 
 
 // What the window needs to know; guarded by ManagedQueue::lock.
 struct WindowState {
-  static constexpr std::uint64_t kNotLearning = 0;  // for head_began_ns
-
   std::uint64_t tracked_from = 0;     // packets from here on have an entry in kernel_key
   std::uint64_t progress = 0;         // as seen at the last look
-  std::uint64_t head_began_ns = 0;    // when the packet at `progress` can have begun
+  std::uint64_t head_began_ns = 0;    // since when the packet at `progress` runs as we learn it
+  std::uint64_t head_seen_ns = 0;     // since when it is the first, whatever happened meanwhile
   std::uint64_t moved_ns = 0;         // when progress last moved, for the watchdog
   std::uint64_t held_mark = 0;        // packets below were already counted as held
   std::uint64_t closed_since_us = 0;  // 0: not closed with work behind it
   std::uint64_t exposed_ns = 0;  // predicted time of the tracked packets in [progress, published)
   bool tracking = false;
-  KernelContext context;                             // what was exposed last
-  KernelKey kernel_key[kTrackedPackets] = {};        // of KernelTimes, by packet index
+  bool learning = false;                       // what runs now has the device as it always has
+  KernelContext context;                       // what was exposed last
+  KernelKey kernel_key[kTrackedPackets] = {};  // of KernelTimes, by packet index
   std::uint32_t predicted_ns[kTrackedPackets] = {};  // as it was when the packet was exposed
+};
+
+// What the preemptor knows of the queue behind the ring; guarded by Preemptor's mutex.
+struct RestrictionState {
+  KfdQueue kfd;
+  KfdNode node;
+  std::uint32_t restriction = kUnrestricted;
+  std::uint64_t since_us = 0;
+  std::uint32_t user_mask[kCuMaskWordsMax] = {};  // as the program asked for it
+  std::uint32_t user_mask_bits = 0;               // 0: it never did, or asked for all
+  bool program_set_priority = false;              // then the hardware's is not ours to change
+  bool squeeze_works = true, suspend_works = true;
 };
 
 struct alignas(64) ManagedQueue {
@@ -57,6 +70,7 @@ struct alignas(64) ManagedQueue {
   GpuKey gpu_key = 0;
   std::atomic<QueueSlot*> slot{nullptr};      // never null while registered
   std::atomic<GpuUrgency*> urgency{nullptr};  // null while detached
+  std::atomic<UserPage*> user_page{nullptr};  // likewise
 
   alignas(64) std::atomic<std::uint64_t> reserved_index{0};
   // The real index as last seen, never above it: saves the packet path one read of a line that the
@@ -71,8 +85,10 @@ struct alignas(64) ManagedQueue {
   std::atomic<std::uint32_t> pump_inside{0};   // the pump is looking: destruction waits for it
   std::atomic<std::uint32_t> foreign{0};       // its program bypasses the API: never held
   std::atomic<std::uint32_t> pump_watches{0};  // the pump looks after it: no need to wake it again
+  std::atomic<std::uint32_t> squeezed{0};      // it may go on although something is more urgent
 
   alignas(64) WindowState window;
+  RestrictionState restricted;       // the preemptor's, under its mutex
   std::uint64_t idle_since_us = 0;   // the pump's own: drained since, 0 while busy
   std::uint64_t idle_published = 0;  // the pump's own: the published index at that time
 };

@@ -42,7 +42,7 @@ extern "C" __attribute__((visibility("default"))) bool OnLoad(HsaApiTable* table
   }
   if (!TheLayer().Load(version)) return true;
   RegisterOnce();
-  InstallHooks(table->core_, TheLayer().real());
+  InstallHooks(table, TheLayer().real());
   return true;
 }
 

@@ -84,6 +84,9 @@ std::uint64_t Pump::Round() {
   if (page != nullptr) {
     asked = page->refresh.load(std::memory_order_acquire);
     refresh = asked != page->refreshed.load(std::memory_order_relaxed);
+    const std::uint32_t orders = page->orders.load(std::memory_order_acquire);
+    if (orders != orders_seen_ && orders_listener_ != nullptr) orders_listener_(orders_argument_);
+    orders_seen_ = orders;
   }
   if (tell_.exchange(0, std::memory_order_seq_cst) != 0) TellController();
   std::uint64_t next_ns = kForeverNs;

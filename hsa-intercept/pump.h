@@ -35,6 +35,12 @@ class Pump {
   // Tells the controller to look at this process's page. Any thread.
   void TellController();
 
+  // Called on the pump's thread when the controller has changed orders of this process.
+  void SetOrdersListener(void (*listener)(void*), void* argument) {
+    orders_argument_ = argument;
+    orders_listener_ = listener;
+  }
+
   // A fork child has no pump.
   void Forget() { started_.store(false, std::memory_order_relaxed); }
 
@@ -55,6 +61,9 @@ class Pump {
   std::atomic<std::uint32_t> own_wake_word_{0};  // while there is no session
   std::atomic<std::atomic<std::uint32_t>*> wake_word_{nullptr};
   std::atomic<ProcessPage*> page_{nullptr};
+  std::uint32_t orders_seen_ = 0;             // the pump's own
+  void (*orders_listener_)(void*) = nullptr;  // set before Start
+  void* orders_argument_ = nullptr;
   Mutex event_mutex_;  // event_ is not closed while it is written
   int event_ = -1;
 };

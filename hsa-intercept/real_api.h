@@ -7,6 +7,7 @@
 #pragma once
 
 #include <hsa/hsa.h>
+#include <hsa/hsa_ext_amd.h>
 
 namespace xsched_hsa {
 
@@ -15,6 +16,8 @@ struct RealApi {
   decltype(hsa_queue_destroy)* queue_destroy;
   decltype(hsa_queue_inactivate)* queue_inactivate;
   decltype(hsa_agent_get_info)* agent_get_info;
+  decltype(hsa_amd_queue_set_priority)* queue_set_priority;
+  decltype(hsa_amd_queue_cu_set_mask)* queue_cu_set_mask;
 
   decltype(hsa_queue_load_read_index_scacquire)* load_read_index_scacquire;
   decltype(hsa_queue_load_read_index_relaxed)* load_read_index_relaxed;

@@ -155,6 +155,7 @@ bool Accept(const WelcomeMessage& welcome, const int (&fds)[kDescriptors], Sessi
     return false;
   }
   link->id = welcome.session_id;
+  link->peer_pid = welcome.peer_pid;
   return true;
 }
 

@@ -23,6 +23,7 @@ struct SessionLink {
   int socket = -1;
   int event = -1;  // eventfd: "look at my page"
   std::uint32_t id = 0;
+  std::int32_t peer_pid = 0;  // of this process, as the controller sees it
   ProcessPage* process_page = nullptr;
   UserPage* user_page = nullptr;
 };

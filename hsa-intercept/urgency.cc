@@ -38,7 +38,15 @@ bool RaiseIfInactive(ManagedQueue* queue, QueueSlot* slot) {
     next = UrgencyWord(EpochOf(word) + 1, level > own ? level : own);
   } while (!urgency->word.compare_exchange_weak(word, next, std::memory_order_seq_cst));
   slot->raises.fetch_add(1, std::memory_order_relaxed);
+  if (UserPage* page = queue->user_page.load(std::memory_order_acquire); page != nullptr) {
+    RingBell(page);
+  }
   return true;
+}
+
+void RingBell(UserPage* page) {
+  page->bell.fetch_add(1, std::memory_order_seq_cst);
+  if (page->listeners.load(std::memory_order_seq_cst) != 0) FutexWake(&page->bell);
 }
 
 bool IsClosed(const ManagedQueue& queue, const QueueSlot& slot, std::uint64_t now_us,
@@ -50,6 +58,13 @@ bool IsClosed(const ManagedQueue& queue, const QueueSlot& slot, std::uint64_t no
       return true;
     }
   }
+  // A squeezed queue leaves room enough for what is more urgent.
+  return queue.squeezed.load(std::memory_order_acquire) == 0 &&
+         IsOutranked(queue, slot, now_us, until_us);
+}
+
+bool IsOutranked(const ManagedQueue& queue, const QueueSlot& slot, std::uint64_t now_us,
+                 std::uint64_t* until_us) {
   const GpuUrgency* urgency = queue.urgency.load(std::memory_order_acquire);
   if (urgency == nullptr) return false;
   const std::uint64_t word = urgency->word.load(std::memory_order_seq_cst);

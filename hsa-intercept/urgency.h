@@ -22,6 +22,13 @@ bool RaiseIfInactive(ManagedQueue* queue, QueueSlot* slot);
 bool IsClosed(const ManagedQueue& queue, const QueueSlot& slot, std::uint64_t now_us,
               std::uint64_t* until_us);
 
+// Is something more urgent than the queue at work, whether or not it may go on beside it?
+bool IsOutranked(const ManagedQueue& queue, const QueueSlot& slot, std::uint64_t now_us,
+                 std::uint64_t* until_us);
+
+// Wakes whoever can preempt mid-kernel; to be called after an urgency word has changed.
+void RingBell(UserPage* page);
+
 // The entry of `key` in the user page, made if it is not there. Null when the table is full.
 GpuUrgency* FindUrgency(UserPage* page, GpuKey key);
 

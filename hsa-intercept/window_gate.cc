@@ -112,8 +112,10 @@ void WindowGate::LookLocked(ManagedQueue* queue, GateLook* look) {
       end = window_ns != 0 ? WindowEnd(queue, real, announced, window_ns, now_ns, look)
                            : ScanValid(*queue, real, announced);
     }
-    // What runs now shares the device, and the time until we open again is not its own.
-    if (look->closed) queue->window.head_began_ns = WindowState::kNotLearning;
+    // What runs now shares the device, or has only part of it: the time is not its own.
+    if (look->closed || queue->squeezed.load(std::memory_order_relaxed) != 0) {
+      queue->window.learning = false;
+    }
     slot->gate_closed.store(look->closed ? 1 : 0, std::memory_order_relaxed);
   } else {
     queue->window.tracking = false;

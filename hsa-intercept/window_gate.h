@@ -56,6 +56,9 @@ class WindowGate {
   // going away. Waits for the lock, whose holders never block.
   void Retire(ManagedQueue* queue);
 
+  // Predicted device time until the hardware is through with what it has of this queue.
+  std::uint64_t RestNs(ManagedQueue* queue, std::uint64_t now_ns);
+
   // Announced, but not yet taken by the packet processor?
   bool HasUnfinished(const ManagedQueue& queue) const;
   bool HasBacklog(const ManagedQueue& queue) const;
@@ -79,6 +82,7 @@ class WindowGate {
                           std::uint64_t window_ns, std::uint64_t now_ns, GateLook* look);
   std::uint64_t Progress(const ManagedQueue& queue, std::uint64_t real) const;
   void Learn(WindowState* window, std::uint64_t progress, std::uint64_t real, std::uint64_t now_ns);
+  std::uint64_t RestLocked(const ManagedQueue& queue, std::uint64_t now_ns) const;
   std::uint64_t RemainingNs(const WindowState& window, std::uint64_t real,
                             std::uint64_t now_ns) const;
   std::uint64_t Track(ManagedQueue* queue, std::uint64_t index);

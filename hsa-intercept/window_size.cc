@@ -4,6 +4,8 @@
 // many packets of short kernels, and while one long kernel runs nothing behind it until its
 // predicted rest is shorter than the window. Predictions come from KernelTimes, which learns here
 // from the movement of the read index. All of this runs under ManagedQueue::lock.
+#include <sched.h>
+
 #include <algorithm>
 
 #include "window_gate.h"
@@ -13,6 +15,7 @@ namespace {
 constexpr std::uint64_t kPollMinNs = 20'000;
 constexpr std::uint64_t kPollMaxNs = 1'000'000;
 constexpr std::uint64_t kPollUntrackedNs = 50'000;
+constexpr int kRestTriesMax = 1000;  // holders never block, but may be off the processor
 // Refill at half a window, so that each wake-up of the pump moves many short packets. A long rest
 // is approached by halves: a kernel that ends before its prediction must not leave the device idle
 // long.
@@ -39,15 +42,18 @@ void WindowGate::Learn(WindowState* window, std::uint64_t progress, std::uint64_
     *window = WindowState{.tracked_from = real,
                           .progress = progress,
                           .head_began_ns = now_ns,
+                          .head_seen_ns = now_ns,
                           .moved_ns = now_ns,
                           .held_mark = window->held_mark,
                           .closed_since_us = window->closed_since_us,
                           .tracking = true,
+                          .learning = true,
                           .context = {}};
     return;
   }
-  const bool learning = window->head_began_ns != WindowState::kNotLearning;
+  const bool learning = window->learning;
   if (!learning) window->head_began_ns = now_ns;
+  window->learning = true;
   if (progress == window->progress) return;
   const std::uint64_t first = std::max(window->progress, window->tracked_from);
   std::uint64_t predicted = 0;
@@ -67,8 +73,7 @@ void WindowGate::Learn(WindowState* window, std::uint64_t progress, std::uint64_
   }
   window->exposed_ns -= std::min(window->exposed_ns, predicted);
   window->progress = progress;
-  window->head_began_ns = now_ns;
-  window->moved_ns = now_ns;
+  window->head_began_ns = window->head_seen_ns = window->moved_ns = now_ns;
 }
 
 std::uint64_t WindowGate::RemainingNs(const WindowState& window, std::uint64_t real,
@@ -76,6 +81,45 @@ std::uint64_t WindowGate::RemainingNs(const WindowState& window, std::uint64_t r
   if (window.progress == real) return 0;
   const std::uint64_t head = window.predicted_ns[window.progress % kTrackedPackets];
   return window.exposed_ns - std::min({window.exposed_ns, head, now_ns - window.head_began_ns});
+}
+
+// What the hardware still has to do of this queue, as far as it was published. Packets from before
+// the queue was armed are looked up by themselves: what ran before them is not known.
+std::uint64_t WindowGate::RestNs(ManagedQueue* queue, std::uint64_t now_ns) {
+  int tries = 0;
+  while (queue->lock.exchange(1, std::memory_order_seq_cst) != 0) {
+    if (++tries > kRestTriesMax) return 0;
+    sched_yield();
+  }
+  const std::uint64_t rest = RestLocked(*queue, now_ns);
+  queue->lock.store(0, std::memory_order_seq_cst);
+  if (queue->again.load(std::memory_order_seq_cst) != 0) {
+    GateLook ignored;
+    Look(queue, &ignored);
+  }
+  return rest;
+}
+
+std::uint64_t WindowGate::RestLocked(const ManagedQueue& queue, std::uint64_t now_ns) const {
+  const WindowState& window = queue.window;
+  const std::uint64_t real = api_.load_write_index_relaxed(queue.queue);
+  const std::uint64_t progress = Progress(queue, real);
+  const std::uint64_t end = std::min(real, progress + kTrackedPackets);
+  const bool tracked = window.tracking && progress >= window.tracked_from;
+  std::uint64_t rest = 0;
+  KernelContext context;
+  for (std::uint64_t i = progress; i < end; ++i) {
+    const unsigned char* packet = queue.ring + (i & (queue.ring_packets - 1)) * 64;
+    std::uint64_t ns = tracked ? window.predicted_ns[i % kTrackedPackets]
+                               : times_->PredictNs(times_->KeyOf(packet, &context));
+    if (tracked && i == window.progress) {
+      // One that has outlived its prediction is taken to need an eighth of it more.
+      const std::uint64_t elapsed = now_ns - std::min(now_ns, window.head_seen_ns);
+      ns = ns > elapsed + ns / 8 ? ns - elapsed : ns / 8;
+    }
+    rest += ns;
+  }
+  return rest;
 }
 
 // Remembers what the packet is and returns what it is expected to take.
@@ -100,7 +144,7 @@ std::uint64_t WindowGate::WindowEnd(ManagedQueue* queue, std::uint64_t real,
     if (real < announced) look->poll_ns = kPollUntrackedNs;
     return real;
   }
-  if (progress == real) window.head_began_ns = window.moved_ns = now_ns;
+  if (progress == real) window.head_began_ns = window.head_seen_ns = window.moved_ns = now_ns;
   const std::uint64_t end =
       std::min({announced, progress + kTrackedPackets,
                 api_.load_read_index_relaxed(queue->queue) + queue->ring_packets});

@@ -23,12 +23,13 @@
 namespace xsched_hsa {
 
 inline constexpr std::uint32_t kPageMagic = 0x41534858;  // "XHSA"
-inline constexpr std::uint32_t kAbiVersion = 1;
+inline constexpr std::uint32_t kAbiVersion = 2;
 inline constexpr std::uint32_t kQueuesMax = 256;
 inline constexpr std::uint32_t kGpusMax = 16;
 inline constexpr std::uint64_t kLeaseUs = 50'000;        // how long an unrenewed restriction lasts
 inline constexpr std::uint64_t kLeaseRenewUs = 15'000;   // how often the controller renews
 inline constexpr std::uint32_t kUnknownKfdQueueId = 0xffffffff;
+inline constexpr std::uint32_t kDecisionsMax = 64;       // the last ones a process remembers
 
 // Priorities are KFD's queue priorities, 0..15. A level is priority + 1; level 0 means "none".
 inline constexpr std::int32_t kPriorityLow = 0, kPriorityNormal = 7, kPriorityHigh = 15;
@@ -62,6 +63,12 @@ struct UserPage {
   std::uint32_t magic, abi_version;
   std::uint32_t size_bytes;
   std::uint32_t uid;
+  // Who can preempt mid-kernel sleeps on `bell`. Whoever changes an urgency word rings: bell + 1, then
+  // FUTEX_WAKE if `listeners` is not 0. A listener counts itself first and looks at the words second,
+  // both sequentially consistent: one of the two sees the other.
+  alignas(64) std::atomic<std::uint32_t> bell;       // any
+  std::atomic<std::uint32_t> listeners;              // layers; a killed one leaves its count behind,
+                                                     // which costs a needless wake a ring
   alignas(64) GpuUrgency gpus[kGpusMax];
 };
 
@@ -78,6 +85,18 @@ enum QueueMode : std::uint32_t {
   kModeArmed = 1,  // something more urgent may come: expose only a window, obey urgency and hold
   kModeRaise = 2,  // less urgent work exists: raise urgency when this queue becomes active
 };
+
+// Mechanisms beyond the hold, which an armed queue always has. As allowed by the controller, and as
+// the layer found it can use them on this queue.
+enum Mechanisms : std::uint32_t {
+  kMechanismSqueeze = 1,   // SET_CU_MASK: the queue goes on, on fewer compute units
+  kMechanismSuspend = 2,   // UPDATE_QUEUE: off the hardware, running waves saved
+  kMechanismPriority = 4,  // UPDATE_QUEUE: the hardware queue's priority follows ours
+};
+inline constexpr std::uint32_t kMechanismsAll = 7;
+
+// What stands between a queue and the hardware now, besides its gate.
+enum Restriction : std::uint32_t { kUnrestricted = 0, kSqueezed = 1, kSuspended = 2 };
 
 struct alignas(64) QueueSlot {
   // Line 1: written by the layer when the queue is made.
@@ -105,6 +124,11 @@ struct alignas(64) QueueSlot {
   // then looks at the indexes again (both sequentially consistent): one of them sees the other.
   alignas(64) std::atomic<std::uint32_t> active;
   std::atomic<std::uint32_t> gate_closed;     // the layer's own view, for inspection
+  std::atomic<std::uint32_t> restriction;     // Restriction, likewise
+  std::atomic<std::uint32_t> mechanisms_available;  // Mechanisms that work on this queue
+  std::atomic<std::uint64_t> squeezes;
+  std::atomic<std::uint64_t> suspends;
+  std::atomic<std::uint64_t> restricted_us;   // total time squeezed or suspended
 
   // Line 4: written by the controller.
   alignas(64) std::atomic<std::uint32_t> mode;           // QueueMode bits
@@ -113,6 +137,31 @@ struct alignas(64) QueueSlot {
   std::atomic<std::uint32_t> window_us;                  // armed: device time to expose; 0: no bound
   std::atomic<std::uint32_t> linger_us;                  // raise: idle time before it counts as done
   std::atomic<std::uint64_t> hold_lease_until_us;        // hold is void after this
+  std::atomic<std::uint32_t> mechanisms;                 // allowed Mechanisms
+  std::atomic<std::uint32_t> delay_budget_permille;      // of a request: what it may lose to us
+  std::atomic<std::uint32_t> squeeze_units;              // compute units left; 0: the plan's choice
+  std::atomic<std::int32_t> kfd_priority;                // hardware queue priority; -1: as it is
+};
+
+// One preemption as the plan saw it, and what came of it (docs/life-of-a-preemption.md). Written by the
+// layer: `sequence` is 0 while the record changes, else 1 + its number; a reader copies, then looks at
+// `sequence` again.
+struct alignas(64) Decision {
+  std::atomic<std::uint64_t> sequence;
+  std::atomic<std::uint64_t> at_us;
+  std::atomic<std::uint32_t> serial;          // the queue whose rest was longest
+  std::atomic<std::uint32_t> mechanism;       // PlanMechanism of hsa-intercept/preemption_plan.h
+  std::atomic<std::uint32_t> reason;          // PlanReason
+  std::atomic<std::uint32_t> queues;          // how many it was applied to
+  std::atomic<std::uint32_t> units_left;      // squeeze: compute units the queue kept
+  std::atomic<std::uint32_t> error;           // errno of the driver's refusal, else 0
+  std::atomic<std::uint64_t> rest_ns;         // predicted rest of what the hardware had
+  std::atomic<std::uint64_t> cycle_ns;        // one runlist cycle, as measured lately
+  std::atomic<std::uint64_t> request_ns;      // how long the urgent work takes, as learnt
+  std::atomic<std::uint64_t> predicted_delay_ns;  // what the choice adds to it
+  std::atomic<std::uint64_t> predicted_cost_ns;   // and takes from this queue
+  std::atomic<std::uint64_t> took_ns;         // the driver calls, measured
+  std::atomic<std::uint64_t> measured_ns;     // the urgent work, raise to lowering; 0: not over
 };
 
 struct ProcessPage {
@@ -123,10 +172,14 @@ struct ProcessPage {
   alignas(64) std::atomic<std::uint32_t> wake;
   std::atomic<std::uint32_t> detached;         // 1: the controller has given this session up
   std::atomic<std::uint32_t> refresh;          // bumped to ask for fresh mirrors in every slot
+  std::atomic<std::uint32_t> orders;           // bumped after a queue's mode or mechanisms changed
   // Written by the layer.
   alignas(64) std::atomic<std::uint32_t> refreshed;  // the last `refresh` that was served
   std::atomic<std::uint32_t> queues_passed_through;  // queues that are not managed, and never held
   std::atomic<std::uint32_t> faults;                 // the layer's own faults (each went pass-through)
+  std::atomic<std::uint64_t> cycle_ns;               // a runlist cycle as measured here; 0: never
+  std::atomic<std::uint64_t> decisions_made;         // so many; the last kDecisionsMax are below
+  Decision decisions[kDecisionsMax];                 // number n at n % kDecisionsMax
   QueueSlot queues[kQueuesMax];
 };
 

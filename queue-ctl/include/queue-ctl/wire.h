@@ -51,7 +51,7 @@ struct WelcomeMessage {
   std::uint32_t session_id;
   std::uint32_t process_page_bytes;
   std::uint32_t user_page_bytes;
-  std::uint32_t reserved;
+  std::int32_t peer_pid;              // the program as the controller sees it (outer PID namespace)
   char text[192];                     // kRefused: what, why, what to do
 };
 

@@ -1,0 +1,95 @@
+// kfd_access.h: what the layer asks of the kernel driver itself: queue ids, suspend, masks.
+//
+// Why        KFD lets a process change only its own queues, and no HSA call suspends one. ROCr does
+// not
+//            tell a queue's KFD id either, so it is learnt from the driver's list of the process's
+//            queues, read before and after a creation.
+// Threads    QueueIdProbe: the caller serialises creations. Everything else: any thread, not at
+// once
+//            on one queue.
+// Ownership  one descriptor of /dev/kfd, opened at first need and kept; a fork child must not use
+// it
+//            (KFD refuses it there).
+// Errors     errno values as the driver gives them; kUnknownKfdQueueId when an id is not certain.
+// An
+//            update names ring, size and priority anew: all have to be the true ones.
+// Source     amdkfd: kfd_ioctl.h (UPDATE_QUEUE, SET_CU_MASK), kfd_process.c (kfd_procfs_add_queue),
+//            kfd_topology.c (node_show).
+// See        kfd_access_test.cc, docs/decisions.md
+#pragma once
+
+#include <cerrno>
+#include <cstdint>
+
+#include "queue-ctl/shared_page.h"
+
+namespace xsched_hsa {
+
+inline constexpr std::uint32_t kKfdQueueIdsMax = 1024;  // KFD_MAX_NUM_OF_QUEUES_PER_PROCESS
+inline constexpr std::uint32_t kCuMaskWordsMax = 32;    // KFD cuts at 1024 bits
+
+// A GPU as the driver's topology shows it.
+struct KfdNode {
+  std::uint32_t gpu_id = 0;
+  std::uint32_t compute_units = 0;
+  // Shader arrays over all XCCs. A mask's first n x shader_arrays bits are n compute units in each:
+  // the driver deals bits out to XCCs, then shader engines, in turn
+  // (mqd_symmetrically_map_cu_mask).
+  std::uint32_t shader_arrays = 0;
+};
+
+// False if the driver does not list it. `root`: "" but in tests.
+bool FindKfdNode(const char* root, GpuKey key, KfdNode* node);
+
+// The ids of a process's queues, before and after a creation.
+class QueueIdProbe {
+ public:
+  // `pid`: as the driver counts, in the outermost PID namespace.
+  QueueIdProbe(const char* root, std::int32_t pid) : root_(root), pid_(pid) {}
+  // False: the driver shows no such list here.
+  bool TakeBefore();
+  // The one compute queue of this ring size on this GPU that was not there before.
+  std::uint32_t FindNew(const KfdNode& node, std::uint64_t ring_bytes) const;
+
+ private:
+  bool IsNewQueue(std::uint32_t id, const KfdNode& node, std::uint64_t ring_bytes) const;
+
+  const char* root_;
+  std::int32_t pid_;
+  std::uint64_t before_[kKfdQueueIdsMax / 64] = {};
+};
+
+struct KfdQueue {
+  std::uint32_t id = kUnknownKfdQueueId;
+  std::uint64_t ring_base = 0;
+  std::uint32_t ring_bytes = 0;
+  std::uint32_t priority = kPriorityNormal;  // as last set by anybody
+};
+
+// 0, or errno. Each is a preemption of every queue on the device, whatever it changes, and returns
+// when all are off the hardware. Injected, so that the simulation can be the driver.
+class KfdCalls {
+ public:
+  // Not pure: that would need the C++ runtime library.
+  virtual int Update(const KfdQueue&, std::uint32_t) { return ENOSYS; }
+  virtual int SetMask(const KfdQueue&, const std::uint32_t*, std::uint32_t) { return ENOSYS; }
+
+ protected:
+  ~KfdCalls() = default;
+};
+
+class KfdAccess final : public KfdCalls {
+ public:
+  constexpr KfdAccess() = default;
+
+  int Update(const KfdQueue& queue, std::uint32_t percentage) override;
+  int SetMask(const KfdQueue& queue, const std::uint32_t* mask, std::uint32_t bits) override;
+  void AfterForkInChild() { fd_ = -1; }
+
+ private:
+  int Open();
+
+  int fd_ = -1;
+};
+
+}  // namespace xsched_hsa

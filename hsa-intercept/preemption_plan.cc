@@ -1,0 +1,157 @@
+#include "preemption_plan.h"
+
+#include <algorithm>
+
+namespace xsched_hsa {
+namespace {
+
+// A new measurement's weight. Requests vary; one odd one must not turn the plan round.
+constexpr double kWeight = 0.125;
+constexpr std::uint64_t kRestNoticeableNs = 200'000;  // below, co_run can't be told from noise
+
+std::uint64_t Excess(std::uint64_t value, std::uint64_t over) {
+  return value > over ? value - over : 0;
+}
+std::uint64_t Scaled(std::uint64_t ns, double share) {
+  return static_cast<std::uint64_t>(static_cast<double>(ns) * share);
+}
+double FourthPower(double share) { return share * share * share * share; }
+
+class Chooser {
+ public:
+  Chooser(const PlanModel& model, const PlanInputs& inputs)
+      : budget_ns_(model.RequestNs() / 1000 * inputs.budget_permille) {}
+
+  void Offer(const PlanChoice& choice) {
+    const bool within = choice.delay_ns <= budget_ns_;
+    const bool first = !any_;
+    any_ = true;
+    if (first || Better(choice, within)) {
+      best_ = choice;
+      best_within_ = within;
+    }
+  }
+  PlanChoice Best() const {
+    PlanChoice best = best_;
+    best.reason = best_within_ ? PlanReason::kCheapestWithinBudget : PlanReason::kLeastDelay;
+    return best;
+  }
+
+ private:
+  bool Better(const PlanChoice& choice, bool within) const {
+    if (within != best_within_) return within;
+    return within ? choice.cost_ns < best_.cost_ns : choice.delay_ns < best_.delay_ns;
+  }
+
+  const std::uint64_t budget_ns_;
+  bool any_ = false, best_within_ = false;
+  PlanChoice best_;
+};
+
+}  // namespace
+
+const char* NameOf(PlanMechanism mechanism) {
+  switch (mechanism) {
+    case PlanMechanism::kSqueeze:
+      return "squeeze";
+    case PlanMechanism::kSuspend:
+      return "suspend";
+    default:
+      return "hold";
+  }
+}
+
+const char* NameOf(PlanReason reason) {
+  switch (reason) {
+    case PlanReason::kCheapestWithinBudget:
+      return "cheapest within the delay budget";
+    case PlanReason::kLeastDelay:
+      return "least delay, nothing is within the budget";
+    case PlanReason::kNothingExposed:
+      return "nothing of it is on the hardware";
+    default:
+      return "nothing else is allowed or works here";
+  }
+}
+
+void PlanModel::Mix(double* value, double seen, double least, double most) {
+  *value += kWeight * (std::clamp(seen, least, most) - *value);
+}
+
+void PlanModel::ObserveCycle(std::uint64_t call_ns) {
+  const std::uint64_t cycle_ns = 2 * call_ns;
+  cycle_ns_ = cycle_ns_ == 0 ? cycle_ns : (7 * cycle_ns_ + cycle_ns) / 8;
+}
+
+// What a request takes undisturbed: near the shortest ones seen, slowly rising when all get longer.
+void PlanModel::ObserveRequest(std::uint64_t took_ns) {
+  if (request_ns_ == 0) {
+    request_ns_ = took_ns;
+  } else if (took_ns < request_ns_) {
+    request_ns_ -= (request_ns_ - took_ns) / 4;
+  } else {
+    request_ns_ += std::min(took_ns - request_ns_, request_ns_ / 8) / 16;
+  }
+}
+
+void PlanModel::ObserveOutcome(PlanMechanism mechanism, std::uint64_t took_ns,
+                               std::uint64_t rest_ns, std::uint64_t cycles_ns, double share_left) {
+  const std::uint64_t base_ns = RequestNs();
+  ObserveRequest(took_ns);
+  const double delay = static_cast<double>(Excess(took_ns, base_ns));
+  if (mechanism == PlanMechanism::kHold) {
+    if (rest_ns < kRestNoticeableNs) return;
+    return Mix(&co_run_, delay / static_cast<double>(rest_ns), 0.02, 1.5);
+  }
+  if (mechanism == PlanMechanism::kSuspend) {
+    double slack = static_cast<double>(slack_ns_);
+    const double cycles = static_cast<double>(cycles_ns);
+    Mix(&slack, cycles - delay, 0, std::min(cycles, static_cast<double>(base_ns)));
+    slack_ns_ = static_cast<std::uint64_t>(slack);
+    return;
+  }
+  const double from_cycle = static_cast<double>(Excess(cycles_ns, slack_ns_));
+  const double sharing = FourthPower(share_left) * static_cast<double>(base_ns);
+  if (sharing > 0) Mix(&crowding_, (delay - from_cycle) / sharing, 0.05, 4);
+}
+
+PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs) {
+  const std::uint64_t request_ns = model.RequestNs();
+  PlanChoice hold;
+  hold.delay_ns = Scaled(inputs.rest_ns, model.co_run());
+  hold.cost_ns = Excess(request_ns, inputs.rest_ns);
+  const bool squeezable =
+      inputs.can_squeeze && inputs.unit_step != 0 && inputs.compute_units > inputs.unit_step;
+  if (!squeezable && !inputs.can_suspend) return hold;
+
+  const std::uint64_t cycles_ns = model.CycleNs() * std::max(1u, inputs.queues);
+  const std::uint64_t felt_ns = Excess(cycles_ns, model.SlackNs());
+  Chooser chooser(model, inputs);
+  chooser.Offer(hold);
+  if (inputs.can_suspend && inputs.rest_ns != 0) {
+    chooser.Offer({.mechanism = PlanMechanism::kSuspend,
+                   .delay_ns = felt_ns,
+                   .cost_ns = request_ns + cycles_ns});
+  }
+  for (std::uint32_t left = inputs.unit_step; squeezable && left < inputs.compute_units;
+       left += inputs.unit_step) {
+    if (inputs.units_ordered != 0 && left != inputs.units_ordered) continue;
+    const double share = static_cast<double>(left) / inputs.compute_units;
+    chooser.Offer({.mechanism = PlanMechanism::kSqueeze,
+                   .units_left = left,
+                   .delay_ns = felt_ns + Scaled(request_ns, model.crowding() * FourthPower(share)),
+                   .cost_ns = Scaled(request_ns, 1 - share) + 2 * cycles_ns});
+  }
+  PlanChoice best = chooser.Best();
+  if (inputs.rest_ns == 0 && best.mechanism == PlanMechanism::kHold) {
+    best.reason = PlanReason::kNothingExposed;
+  }
+  return best;
+}
+
+std::uint64_t DwellNs(const PlanModel& model, const PlanInputs& inputs, std::uint64_t gap_ns) {
+  const std::uint64_t cycles_ns = 2 * model.CycleNs() * std::max(1u, inputs.queues);
+  return gap_ns != 0 && gap_ns <= cycles_ns ? cycles_ns : 0;
+}
+
+}  // namespace xsched_hsa

@@ -1,0 +1,98 @@
+// preemption_plan.h: which mechanism serves an urgent request best just now.
+//
+// Why        Holding packets costs the device nothing but leaves the running kernels; suspending
+// and
+//            squeezing reach into them, but each costs everybody on the device a runlist cycle.
+//            Which is best depends on how long the running kernels have still to go, on what a
+//            cycle costs on this machine just now, and on how long requests take. None of these is
+//            known beforehand; all are measured here (PlanModel), and the choice is a sum.
+// Rule       Of the mechanisms whose predicted delay of the request is within the budget, the one
+//            that takes least from the less urgent queue; if none is, the one that delays least.
+//
+//              delay of the request                       cost to the less urgent queue
+//              hold     co_run x rest                     request - rest, or nothing
+//              squeeze  cycles - slack, or nothing,       request x units taken + 2 cycles
+//                       + request x sharing
+//              suspend  cycles - slack, or nothing        request + cycles
+//
+//            cycles   one for each queue to be restricted (each change is a runlist cycle for all)
+//            slack    of a cycle, how much a request does not feel: its host was not ready anyway
+//            co_run   how much of the rest a request feels while both share the device
+//            sharing  what a squeezed queue still takes: crowding x (units left / all)^4. The form
+//            is
+//                     that of a contention model (docs/decisions.md); crowding is learnt.
+// Threads    plain data and pure functions; the caller serialises a PlanModel.
+// Units      nanoseconds of the host's clock. Shares are fractions of 1.
+// See        docs/life-of-a-preemption.md, preemption_plan_test.cc
+#pragma once
+
+#include <cstdint>
+
+namespace xsched_hsa {
+
+enum class PlanMechanism : std::uint32_t { kHold = 0, kSqueeze = 1, kSuspend = 2 };
+const char* NameOf(PlanMechanism mechanism);
+
+enum class PlanReason : std::uint32_t {
+  kCheapestWithinBudget = 0,
+  kLeastDelay = 1,     // nothing is within the budget
+  kOnlyHold = 2,       // nothing else is allowed or works here
+  kNothingExposed = 3  // the hardware has nothing of this queue, and squeezing does not pay
+};
+const char* NameOf(PlanReason reason);
+
+// What is measured, per process and GPU. A zero means not measured yet; priors stand in.
+class PlanModel {
+ public:
+  static constexpr std::uint64_t kCyclePriorNs = 1'000'000;  // 0.1..5 ms is all anybody knows
+  static constexpr std::uint64_t kRequestPriorNs = 3'000'000;
+
+  std::uint64_t CycleNs() const { return cycle_ns_ != 0 ? cycle_ns_ : kCyclePriorNs; }
+  bool HasMeasuredCycle() const { return cycle_ns_ != 0; }
+  std::uint64_t RequestNs() const { return request_ns_ != 0 ? request_ns_ : kRequestPriorNs; }
+  std::uint64_t SlackNs() const { return slack_ns_; }
+  double co_run() const { return co_run_; }
+  double crowding() const { return crowding_; }
+
+  // A driver call that changes one queue took `call_ns`. It returns when all queues are off the
+  // hardware; mapping them again takes about as long and is not seen.
+  void ObserveCycle(std::uint64_t call_ns);
+  // A request that met nothing of ours, or little, and one that met the mechanism.
+  void ObserveRequest(std::uint64_t took_ns);
+  void ObserveOutcome(PlanMechanism mechanism, std::uint64_t took_ns, std::uint64_t rest_ns,
+                      std::uint64_t cycles_ns, double share_left);
+
+ private:
+  void Mix(double* value, double seen, double least, double most);
+
+  std::uint64_t cycle_ns_ = 0, request_ns_ = 0, slack_ns_ = 0;
+  double co_run_ = 0.5, crowding_ = 0.8;
+};
+
+struct PlanInputs {
+  std::uint64_t rest_ns = 0;  // predicted: what the hardware still has of the less urgent queues
+  std::uint32_t queues = 1;   // how many of them have to be restricted
+  bool can_squeeze = false;
+  bool can_suspend = false;
+  std::uint32_t compute_units = 0;  // of the device
+  std::uint32_t unit_step = 0;      // masks have a multiple of these: one per shader engine
+  std::uint32_t units_ordered = 0;  // an operator's choice of units left; 0: free
+  std::uint32_t budget_permille = 50;
+};
+
+struct PlanChoice {
+  PlanMechanism mechanism = PlanMechanism::kHold;
+  PlanReason reason = PlanReason::kOnlyHold;
+  std::uint32_t units_left = 0;  // squeeze
+  std::uint64_t delay_ns = 0;    // predicted, of the request
+  std::uint64_t cost_ns = 0;     // predicted, to the less urgent queues
+};
+
+PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs);
+
+// After an urgent queue has drained: how long a suspended or squeezed queue stays so, in case the
+// next request comes at once. Going back and forth costs a cycle each way, so as long as that, if
+// the gaps seen lately are no longer.
+std::uint64_t DwellNs(const PlanModel& model, const PlanInputs& inputs, std::uint64_t gap_ns);
+
+}  // namespace xsched_hsa

@@ -1,0 +1,254 @@
+// preemptor.cc: the rounds. The calls that change a queue are in preemptor_apply.cc.
+#include "preemptor.h"
+
+#include <sys/prctl.h>
+
+#include <algorithm>
+
+#include "clock.h"
+#include "thread.h"
+#include "urgency.h"
+
+namespace xsched_hsa {
+namespace {
+
+constexpr std::uint64_t kForeverNs = UINT64_MAX;
+constexpr std::uint64_t kSleepMaxNs = 3'600'000'000'000;
+// A rest that is not worth a thought: shorter than the reaction of host and device.
+constexpr std::uint64_t kShortRestNs = 50'000;
+// After a hold: look again when the prediction has run out by a quarter and this.
+constexpr std::uint64_t kReviewSlackNs = 200'000;
+constexpr std::uint64_t kRetryLiftNs = 10'000'000;
+
+}  // namespace
+
+bool Preemptor::Start() {
+  if (started_.exchange(true)) return true;
+  const bool started = StartDetachedThread(&Preemptor::ThreadMain, this);
+  if (!started) started_.store(false);
+  return started;
+}
+
+void* Preemptor::ThreadMain(void* self) {
+  prctl(PR_SET_NAME, "xsched-preempt");
+  prctl(PR_SET_TIMERSLACK, 1000);
+  static_cast<Preemptor*>(self)->Run();
+  return nullptr;
+}
+
+// The word is read before the look, so that whatever rings in between ends the sleep at once.
+void Preemptor::Run() {
+  while (true) {
+    UserPage* page = nullptr;
+    {
+      MutexScope scope(&mutex_);
+      if (!off_ && ShouldListen()) page = user_page_;
+    }
+    listening_.store(page, std::memory_order_seq_cst);
+    if (page != nullptr) page->listeners.fetch_add(1, std::memory_order_seq_cst);
+    std::atomic<std::uint32_t>* word = page != nullptr ? &page->bell : &own_word_;
+    std::uint64_t sleep_ns = 0;
+    do {
+      const std::uint32_t seen = word->load(std::memory_order_seq_cst);
+      sleep_ns = Round();
+      bool same;
+      {
+        MutexScope scope(&mutex_);
+        same = page == (!off_ && ShouldListen() ? user_page_ : nullptr);
+      }
+      if (!same) break;
+      if (sleep_ns != 0) FutexWait(word, seen, std::min(sleep_ns, kSleepMaxNs));
+    } while (true);
+    if (page != nullptr) page->listeners.fetch_sub(1, std::memory_order_seq_cst);
+  }
+}
+
+void Preemptor::Nudge() {
+  own_word_.fetch_add(1, std::memory_order_seq_cst);
+  FutexWake(&own_word_);
+  // Pages are never unmapped, so a late look at an old one does no harm.
+  if (UserPage* page = listening_.load(std::memory_order_seq_cst); page != nullptr) RingBell(page);
+}
+
+void Preemptor::SetSession(ProcessPage* page, UserPage* user_page) {
+  {
+    MutexScope scope(&mutex_);
+    LiftAllLocked();
+    page_ = page;
+    user_page_ = user_page;
+    off_ = page == nullptr;
+    for (Arena& arena : arenas_) arena.decision = 0;
+  }
+  Nudge();
+}
+
+void Preemptor::LiftAll() {
+  MutexScope scope(&mutex_);
+  LiftAllLocked();
+  off_ = true;
+}
+
+void Preemptor::AfterForkInChild() {
+  started_.store(false, std::memory_order_relaxed);
+  listening_.store(nullptr, std::memory_order_relaxed);
+  off_ = true;
+}
+
+// Only a process of which something can be preempted has to hear every request.
+bool Preemptor::ShouldListen() const {
+  for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
+    const ManagedQueue* queue = registry_->at(i);
+    if (queue->live.load(std::memory_order_acquire) == 0) continue;
+    if (queue->restricted.restriction != kUnrestricted) return true;
+    const QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
+    const bool armed = (slot->mode.load(std::memory_order_acquire) & kModeArmed) != 0;
+    const std::uint32_t allowed = slot->mechanisms.load(std::memory_order_relaxed);
+    if (armed && (allowed & (kMechanismSqueeze | kMechanismSuspend)) != 0) return true;
+  }
+  return false;
+}
+
+std::uint64_t Preemptor::Round() {
+  MutexScope scope(&mutex_);
+  return off_ ? kForeverNs : RoundLocked(NowNs());
+}
+
+std::uint64_t Preemptor::RoundLocked(std::uint64_t now_ns) {
+  std::uint64_t next_ns = kForeverNs;
+  for (std::uint32_t i = 0; i < kGpusMax; ++i) {
+    GpuUrgency* urgency = &user_page_->gpus[i];
+    if (urgency->gpu_key.load(std::memory_order_acquire) == 0) break;
+    LookAtGpu(i, urgency, now_ns, &next_ns);
+  }
+  if (next_ns == kForeverNs) return kForeverNs;
+  now_ns = NowNs();
+  return next_ns > now_ns ? next_ns - now_ns : 1;
+}
+
+void Preemptor::LookAtGpu(std::uint32_t index, GpuUrgency* urgency, std::uint64_t now_ns,
+                          std::uint64_t* next_ns) {
+  Arena& arena = arenas_[index];
+  Outranked outranked;
+  FindOutranked(urgency, now_ns / 1000, &outranked);
+  if (outranked.count != 0 && !arena.urgent) {
+    Arrive(&arena, &outranked, now_ns);
+  } else if (outranked.count == 0 && arena.urgent) {
+    Depart(&arena, now_ns);
+  } else if (arena.urgent && arena.review_ns != 0 && now_ns >= arena.review_ns) {
+    Decide(&arena, &outranked, now_ns);
+  }
+  // Whoever is no longer outranked goes free at once; the others when the device is theirs again.
+  const bool lifting = !arena.urgent && NowNs() >= arena.lift_ns;
+  if (arena.urgent || lifting) LiftNotOutranked(urgency, &arena, outranked);
+  if (arena.urgent) {
+    arena.lease_ns = outranked.until_us * 1000;
+    *next_ns = std::min(*next_ns, arena.lease_ns);
+    if (arena.review_ns != 0) *next_ns = std::min(*next_ns, arena.review_ns);
+  }
+  for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
+    ManagedQueue* queue = registry_->at(i);
+    if (queue->live.load(std::memory_order_acquire) == 0 ||
+        queue->urgency.load(std::memory_order_acquire) != urgency) {
+      continue;
+    }
+    FollowPriority(queue, queue->slot.load(std::memory_order_acquire), &arena);
+    if (queue->restricted.restriction != kUnrestricted && !arena.urgent) {
+      *next_ns = std::min(*next_ns, lifting ? NowNs() + kRetryLiftNs : arena.lift_ns);
+    }
+  }
+}
+
+void Preemptor::FindOutranked(const GpuUrgency* urgency, std::uint64_t now_us, Outranked* found) {
+  for (std::uint32_t i = 0; i < kQueuesMax && found->count < kCandidatesMax; ++i) {
+    ManagedQueue* queue = registry_->at(i);
+    if (queue->live.load(std::memory_order_acquire) == 0 ||
+        queue->urgency.load(std::memory_order_acquire) != urgency ||
+        queue->foreign.load(std::memory_order_relaxed) != 0) {
+      continue;
+    }
+    QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
+    std::uint64_t until_us = 0;
+    if ((slot->mode.load(std::memory_order_acquire) & kModeArmed) == 0 ||
+        !IsOutranked(*queue, *slot, now_us, &until_us)) {
+      continue;
+    }
+    found->until_us = std::max(found->until_us, until_us);
+    found->list[found->count++] = {queue, slot, 0};
+  }
+}
+
+void Preemptor::Arrive(Arena* arena, Outranked* outranked, std::uint64_t now_ns) {
+  arena->urgent = true;
+  arena->began_ns = now_ns;
+  arena->cycles_ns = 0;
+  arena->decision = 0;
+  if (arena->ended_ns != 0) {
+    const std::uint64_t gap_ns = now_ns - arena->ended_ns;
+    arena->gap_ns = arena->gap_ns == 0 ? gap_ns : (3 * arena->gap_ns + gap_ns) / 4;
+  }
+  Decide(arena, outranked, now_ns);
+}
+
+void Preemptor::Depart(Arena* arena, std::uint64_t now_ns) {
+  arena->urgent = false;
+  arena->ended_ns = now_ns;
+  arena->review_ns = 0;
+  arena->lift_ns = now_ns;
+  const std::uint64_t took_ns = now_ns - arena->began_ns;
+  // An urgent queue that never runs dry is no request to learn from.
+  if (took_ns < kLeaseUs * 1000) {
+    PlanInputs inputs;
+    arena->lift_ns += DwellNs(arena->model, inputs, arena->gap_ns);
+    Complete(arena, took_ns);
+  }
+}
+
+PlanInputs Preemptor::InputsOf(const Outranked& outranked) const {
+  PlanInputs inputs;
+  inputs.queues = 0;
+  inputs.can_squeeze = inputs.can_suspend = true;
+  for (std::uint32_t i = 0; i < outranked.count; ++i) {
+    const Candidate& candidate = outranked.list[i];
+    const RestrictionState& state = candidate.queue->restricted;
+    const std::uint32_t usable =
+        candidate.slot->mechanisms.load(std::memory_order_relaxed) &
+        candidate.slot->mechanisms_available.load(std::memory_order_relaxed);
+    const bool has_work = candidate.rest_ns != 0 || gate_->HasBacklog(*candidate.queue);
+    if (has_work) {
+      ++inputs.queues;
+      inputs.can_squeeze = inputs.can_squeeze && (usable & kMechanismSqueeze) != 0;
+      inputs.can_suspend = inputs.can_suspend && (usable & kMechanismSuspend) != 0;
+    }
+    if (candidate.rest_ns < inputs.rest_ns) continue;
+    inputs.rest_ns = candidate.rest_ns;
+    inputs.compute_units = state.node.compute_units;
+    inputs.unit_step = state.node.shader_arrays;
+    inputs.units_ordered = candidate.slot->squeeze_units.load(std::memory_order_relaxed);
+    inputs.budget_permille = candidate.slot->delay_budget_permille.load(std::memory_order_relaxed);
+  }
+  if (inputs.rest_ns < kShortRestNs) inputs.rest_ns = 0;
+  return inputs;
+}
+
+void Preemptor::Decide(Arena* arena, Outranked* outranked, std::uint64_t now_ns) {
+  for (std::uint32_t i = 0; i < outranked->count; ++i) {
+    Candidate& candidate = outranked->list[i];
+    candidate.rest_ns = gate_->RestNs(candidate.queue, now_ns);
+  }
+  const PlanInputs inputs = InputsOf(*outranked);
+  arena->review_ns = 0;
+  if (inputs.queues == 0) return;  // nobody here has work
+  const PlanChoice choice = ChoosePlan(arena->model, inputs);
+  const bool again = arena->decision != 0;
+  // A second look that comes to the same end is no new decision.
+  if (!again || choice.mechanism != PlanMechanism::kHold) {
+    arena->choice = choice;
+    arena->rest_ns = inputs.rest_ns;
+    Apply(arena, *outranked, now_ns);
+  }
+  if (choice.mechanism == PlanMechanism::kHold && inputs.rest_ns != 0) {
+    arena->review_ns = now_ns + inputs.rest_ns + inputs.rest_ns / 4 + kReviewSlackNs;
+  }
+}
+
+}  // namespace xsched_hsa

@@ -1,0 +1,126 @@
+// preemptor.h: reaches what the hardware has already taken: squeezes, suspends, and lifts again.
+//
+// Why        A gate holds what is not published yet; a kernel of many milliseconds that already
+// runs
+//            is beyond it. Only the owning process may tell the driver to take its queue off the
+//            hardware or to narrow it, so this thread lives in the less urgent program and is woken
+//            by the urgent one's doorbell. It decides once a request (preemption_plan.h), looks
+//            again when its prediction has run out, and remembers what it decided and what came of
+//            it.
+// Threads    one of its own, asleep on the user page's bell while something here may be preempted,
+//            else on a word of its own. Round is public for the simulation. The program's threads
+//            come through the Before/After calls. Lock order: Layer's registration mutex, then
+//            mutex_; nothing is called under mutex_ but the driver and the gate.
+// Lease      whatever is restricted here is lifted when the urgency's lease runs out: a controller
+//            that is dead or hangs can restrict a queue for no longer (shared_page.h).
+// Errors     a refusal of the driver is logged once and that mechanism not tried again on that
+// queue;
+//            a lift that fails is tried again at each round.
+// See        docs/life-of-a-preemption.md, preemptor_test.cc
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "kfd_access.h"
+#include "managed_queue.h"
+#include "mutex.h"
+#include "preemption_plan.h"
+#include "pump.h"
+#include "queue_registry.h"
+#include "window_gate.h"
+
+namespace xsched_hsa {
+
+class Preemptor {
+ public:
+  constexpr Preemptor(QueueRegistry* registry, WindowGate* gate, Pump* pump, KfdCalls* kfd)
+      : registry_(registry), gate_(gate), pump_(pump), kfd_(kfd) {}
+
+  // Starts the thread, once. False if the system has no thread left; then only holding is left.
+  bool Start();
+
+  // The session's pages, or null and null: everything is lifted then, before this returns.
+  void SetSession(ProcessPage* page, UserPage* user_page);
+  // The controller has changed orders of this process. Any thread.
+  void Nudge();
+  // Lifts every restriction and makes no new one until the next SetSession.
+  void LiftAll();
+  void AfterForkInChild();
+
+  // Around the program's own changes, so that neither undoes the other's.
+  void Adopt(ManagedQueue* queue, const KfdQueue& kfd, const KfdNode& node);
+  void Forget(ManagedQueue* queue);  // before the queue is destroyed
+  void ProgramSetPriority(ManagedQueue* queue, std::uint32_t kfd_priority);
+  void ProgramSetMask(ManagedQueue* queue, const std::uint32_t* mask, std::uint32_t bits);
+  Mutex* mutex() { return &mutex_; }  // held around those calls and what they report
+
+  // One look at everything; returns after how many nanoseconds to look again.
+  std::uint64_t Round();
+  const PlanModel& model(std::uint32_t gpu_index) const { return arenas_[gpu_index].model; }
+
+ private:
+  // One GPU as this process has it.
+  struct Arena {
+    PlanModel model;
+    PlanChoice choice;
+    bool urgent = false;
+    std::uint64_t began_ns = 0;
+    std::uint64_t ended_ns = 0;
+    std::uint64_t gap_ns = 0;     // lately, from the end of one request to the next
+    std::uint64_t review_ns = 0;  // when the choice is looked at again; 0: no more
+    std::uint64_t lift_ns = 0;    // when restrictions end, once nothing is urgent
+    std::uint64_t lease_ns = 0;   // until then the urgency holds
+    std::uint64_t rest_ns = 0;    // as predicted when the choice was made
+    std::uint64_t cycles_ns = 0;  // spent on it
+    std::uint64_t decision = 0;   // its number + 1; 0: none to complete
+  };
+  struct Candidate {
+    ManagedQueue* queue;
+    QueueSlot* slot;
+    std::uint64_t rest_ns;
+  };
+  static constexpr std::uint32_t kCandidatesMax = 64;  // further queues are only held
+  struct Outranked {
+    Candidate list[kCandidatesMax];
+    std::uint32_t count = 0;
+    std::uint64_t until_us = 0;
+  };
+
+  static void* ThreadMain(void* self);
+  void Run();
+  std::uint64_t RoundLocked(std::uint64_t now_ns);
+  void LookAtGpu(std::uint32_t index, GpuUrgency* urgency, std::uint64_t now_ns,
+                 std::uint64_t* next_ns);
+  void FindOutranked(const GpuUrgency* urgency, std::uint64_t now_us, Outranked* found);
+  void Arrive(Arena* arena, Outranked* outranked, std::uint64_t now_ns);
+  void Depart(Arena* arena, std::uint64_t now_ns);
+  void Decide(Arena* arena, Outranked* outranked, std::uint64_t now_ns);
+  PlanInputs InputsOf(const Outranked& outranked) const;
+  void Apply(Arena* arena, const Outranked& outranked, std::uint64_t now_ns);
+  int Suspend(Arena* arena, const Candidate& candidate);
+  int Squeeze(Arena* arena, const Candidate& candidate, std::uint32_t units_left);
+  bool Lift(Arena* arena, ManagedQueue* queue, QueueSlot* slot);
+  void LiftNotOutranked(const GpuUrgency* urgency, Arena* arena, const Outranked& outranked);
+  int Timed(Arena* arena, int error, std::uint64_t began_ns);
+  void FollowPriority(ManagedQueue* queue, QueueSlot* slot, Arena* arena);
+  void Record(Arena* arena, const Outranked& outranked, std::uint64_t now_ns);
+  void Complete(Arena* arena, std::uint64_t took_ns);
+  bool ShouldListen() const;
+  void LiftAllLocked();
+
+  QueueRegistry* registry_;
+  WindowGate* gate_;
+  Pump* pump_;
+  KfdCalls* kfd_;
+  Mutex mutex_;
+  Arena arenas_[kGpusMax];         // as the user page's entries
+  ProcessPage* page_ = nullptr;    // under mutex_
+  UserPage* user_page_ = nullptr;  // under mutex_
+  bool off_ = true;                // under mutex_
+  std::atomic<bool> started_{false};
+  std::atomic<std::uint32_t> own_word_{0};
+  std::atomic<UserPage*> listening_{nullptr};
+};
+
+}  // namespace xsched_hsa

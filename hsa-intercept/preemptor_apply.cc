@@ -1,0 +1,298 @@
+// preemptor_apply.cc: the driver calls of a choice, their undoing, and the record of both.
+#include <algorithm>
+#include <cstring>
+
+#include "clock.h"
+#include "log.h"
+#include "preemptor.h"
+
+namespace xsched_hsa {
+namespace {
+
+// The first `units` compute units of the mask order, those of them that the program may use.
+struct Mask {
+  std::uint32_t words[kCuMaskWordsMax] = {};
+  std::uint32_t bits = 0;
+};
+
+bool HasBit(const std::uint32_t* words, std::uint32_t bit) {
+  return (words[bit / 32] >> (bit % 32) & 1) != 0;
+}
+
+std::uint32_t WordBits(std::uint32_t compute_units) {
+  return std::min(kCuMaskWordsMax, (compute_units + 31) / 32) * 32;
+}
+
+// The program's own mask, or all.
+Mask FullMask(const RestrictionState& state) {
+  Mask mask;
+  mask.bits = WordBits(state.node.compute_units);
+  if (state.user_mask_bits == 0) {
+    std::memset(mask.words, 0xff, mask.bits / 8);
+    return mask;
+  }
+  mask.bits = state.user_mask_bits;
+  std::memcpy(mask.words, state.user_mask, mask.bits / 8);
+  return mask;
+}
+
+// False if some shader array were left with nothing: a dispatch that has a workgroup for an XCC
+// without compute units never ends (docs/decisions.md).
+bool NarrowMask(const RestrictionState& state, std::uint32_t units, Mask* mask) {
+  *mask = FullMask(state);
+  const std::uint32_t arrays = state.node.shader_arrays;
+  if (arrays == 0 || arrays > 256) return false;
+  bool reached[256] = {};
+  for (std::uint32_t bit = 0; bit < mask->bits; ++bit) {
+    if (bit >= units) {
+      mask->words[bit / 32] &= ~(1u << (bit % 32));
+    } else if (HasBit(mask->words, bit)) {
+      reached[bit % arrays] = true;
+    }
+  }
+  return std::all_of(reached, reached + arrays, [](bool is_reached) { return is_reached; });
+}
+
+void LogRefusal(const ManagedQueue& queue, const char* what, int error, const char* consequence) {
+  Log(LogLevel::kWarn, "the driver refuses to %s queue %lu (KFD queue %u): %s; %s", what,
+      queue.queue->id, queue.restricted.kfd.id, strerrordesc_np(error), consequence);
+}
+
+}  // namespace
+
+int Preemptor::Timed(Arena* arena, int error, std::uint64_t began_ns) {
+  const std::uint64_t took_ns = NowNs() - began_ns;
+  arena->cycles_ns += took_ns;
+  if (error == 0) {
+    arena->model.ObserveCycle(took_ns);
+    if (page_ != nullptr) page_->cycle_ns.store(arena->model.CycleNs(), std::memory_order_relaxed);
+  }
+  return error;
+}
+
+int Preemptor::Suspend(Arena* arena, const Candidate& candidate) {
+  RestrictionState& state = candidate.queue->restricted;
+  const std::uint64_t began_ns = NowNs();
+  const int error = Timed(arena, kfd_->Update(state.kfd, 0), began_ns);
+  if (error != 0) {
+    state.suspend_works = false;
+    candidate.slot->mechanisms_available.fetch_and(~kMechanismSuspend);
+    LogRefusal(*candidate.queue, "suspend", error, "it is only held from now on");
+    // Whatever state the driver left it in, it has to run.
+    kfd_->Update(state.kfd, 100);
+    return error;
+  }
+  state.restriction = kSuspended;
+  state.since_us = NowUs();
+  candidate.slot->suspends.fetch_add(1, std::memory_order_relaxed);
+  candidate.slot->restriction.store(kSuspended, std::memory_order_relaxed);
+  return 0;
+}
+
+int Preemptor::Squeeze(Arena* arena, const Candidate& candidate, std::uint32_t units_left) {
+  RestrictionState& state = candidate.queue->restricted;
+  Mask mask;
+  if (!NarrowMask(state, units_left, &mask)) return EINVAL;
+  const std::uint64_t began_ns = NowNs();
+  const int error = Timed(arena, kfd_->SetMask(state.kfd, mask.words, mask.bits), began_ns);
+  if (error != 0) {
+    state.squeeze_works = false;
+    candidate.slot->mechanisms_available.fetch_and(~kMechanismSqueeze);
+    LogRefusal(*candidate.queue, "mask", error, "it is not squeezed any more");
+    return error;
+  }
+  state.restriction = kSqueezed;
+  state.since_us = NowUs();
+  candidate.slot->squeezes.fetch_add(1, std::memory_order_relaxed);
+  candidate.slot->restriction.store(kSqueezed, std::memory_order_relaxed);
+  candidate.queue->squeezed.store(1, std::memory_order_seq_cst);
+  return 0;
+}
+
+void Preemptor::Apply(Arena* arena, const Outranked& outranked, std::uint64_t now_ns) {
+  int error = 0;
+  bool opened = false;
+  for (std::uint32_t i = 0; i < outranked.count; ++i) {
+    const Candidate& candidate = outranked.list[i];
+    if (candidate.queue->restricted.restriction != kUnrestricted) continue;
+    const bool has_work = candidate.rest_ns != 0 || gate_->HasBacklog(*candidate.queue);
+    if (arena->choice.mechanism == PlanMechanism::kSuspend && candidate.rest_ns != 0) {
+      if (const int failed = Suspend(arena, candidate); failed != 0) error = failed;
+    } else if (arena->choice.mechanism == PlanMechanism::kSqueeze && has_work) {
+      const int failed = Squeeze(arena, candidate, arena->choice.units_left);
+      if (failed != 0) error = failed;
+      opened = opened || failed == 0;
+    }
+  }
+  // A squeezed queue's gate is open again.
+  if (opened) pump_->Wake(false);
+  Record(arena, outranked, now_ns);
+  if (arena->decision != 0 && error != 0) {
+    page_->decisions[(arena->decision - 1) % kDecisionsMax].error.store(
+        static_cast<std::uint32_t>(error), std::memory_order_relaxed);
+  }
+}
+
+bool Preemptor::Lift(Arena* arena, ManagedQueue* queue, QueueSlot* slot) {
+  RestrictionState& state = queue->restricted;
+  if (state.restriction == kUnrestricted) return true;
+  int error = 0;
+  const std::uint64_t began_ns = NowNs();
+  if (state.restriction == kSuspended) {
+    error = kfd_->Update(state.kfd, 100);
+  } else {
+    const Mask mask = FullMask(state);
+    error = kfd_->SetMask(state.kfd, mask.words, mask.bits);
+  }
+  if (arena != nullptr) Timed(arena, error, began_ns);
+  // EFAULT: the driver knows no such queue any more.
+  if (error != 0 && error != EFAULT) {
+    LogRefusal(*queue, state.restriction == kSuspended ? "resume" : "unmask", error,
+               "trying again");
+    return false;
+  }
+  slot->restricted_us.fetch_add(NowUs() - state.since_us, std::memory_order_relaxed);
+  slot->restriction.store(kUnrestricted, std::memory_order_relaxed);
+  state.restriction = kUnrestricted;
+  queue->squeezed.store(0, std::memory_order_seq_cst);
+  return true;
+}
+
+void Preemptor::LiftNotOutranked(const GpuUrgency* urgency, Arena* arena,
+                                 const Outranked& outranked) {
+  for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
+    ManagedQueue* queue = registry_->at(i);
+    if (queue->live.load(std::memory_order_acquire) == 0 ||
+        queue->urgency.load(std::memory_order_acquire) != urgency ||
+        queue->restricted.restriction == kUnrestricted) {
+      continue;
+    }
+    const Candidate* const end = outranked.list + outranked.count;
+    const bool still = std::any_of(outranked.list, end, [queue](const Candidate& candidate) {
+      return candidate.queue == queue;
+    });
+    if (!still) Lift(arena, queue, queue->slot.load(std::memory_order_acquire));
+  }
+}
+
+void Preemptor::LiftAllLocked() {
+  for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
+    ManagedQueue* queue = registry_->at(i);
+    if (queue->live.load(std::memory_order_acquire) == 0) continue;
+    Lift(nullptr, queue, queue->slot.load(std::memory_order_acquire));
+  }
+  for (Arena& arena : arenas_) arena.urgent = false;
+}
+
+// The hardware queue's priority follows ours, unless the program has set one itself.
+void Preemptor::FollowPriority(ManagedQueue* queue, QueueSlot* slot, Arena* arena) {
+  RestrictionState& state = queue->restricted;
+  const std::int32_t wanted = slot->kfd_priority.load(std::memory_order_relaxed);
+  const bool allowed =
+      (slot->mechanisms.load(std::memory_order_relaxed) &
+       slot->mechanisms_available.load(std::memory_order_relaxed) & kMechanismPriority) != 0;
+  if (!allowed || state.program_set_priority || wanted < 0 || wanted > kPriorityMax ||
+      state.restriction != kUnrestricted ||
+      state.kfd.priority == static_cast<std::uint32_t>(wanted)) {
+    return;
+  }
+  const std::uint32_t before = state.kfd.priority;
+  state.kfd.priority = static_cast<std::uint32_t>(wanted);
+  const std::uint64_t began_ns = NowNs();
+  const int error = Timed(arena, kfd_->Update(state.kfd, 100), began_ns);
+  if (error == 0) return;
+  state.kfd.priority = before;
+  slot->mechanisms_available.fetch_and(~kMechanismPriority);
+  LogRefusal(*queue, "change the priority of", error, "it stays as it is");
+}
+
+void Preemptor::Record(Arena* arena, const Outranked& outranked, std::uint64_t now_ns) {
+  if (page_ == nullptr) return;
+  const Candidate* longest = &outranked.list[0];
+  std::uint32_t restricted = 0;
+  for (std::uint32_t i = 0; i < outranked.count; ++i) {
+    if (outranked.list[i].rest_ns > longest->rest_ns) longest = &outranked.list[i];
+    if (outranked.list[i].queue->restricted.restriction != kUnrestricted) ++restricted;
+  }
+  const std::uint64_t number = page_->decisions_made.load(std::memory_order_relaxed);
+  Decision& decision = page_->decisions[number % kDecisionsMax];
+  constexpr auto relaxed = std::memory_order_relaxed;
+  decision.sequence.store(0, std::memory_order_seq_cst);
+  decision.at_us.store(now_ns / 1000, relaxed);
+  decision.serial.store(static_cast<std::uint32_t>(longest->queue->queue->id), relaxed);
+  decision.mechanism.store(static_cast<std::uint32_t>(arena->choice.mechanism), relaxed);
+  decision.reason.store(static_cast<std::uint32_t>(arena->choice.reason), relaxed);
+  decision.queues.store(restricted, relaxed);
+  decision.units_left.store(arena->choice.units_left, relaxed);
+  decision.error.store(0, relaxed);
+  decision.rest_ns.store(arena->rest_ns, relaxed);
+  decision.cycle_ns.store(arena->model.CycleNs(), relaxed);
+  decision.request_ns.store(arena->model.RequestNs(), relaxed);
+  decision.predicted_delay_ns.store(arena->choice.delay_ns, relaxed);
+  decision.predicted_cost_ns.store(arena->choice.cost_ns, relaxed);
+  decision.took_ns.store(arena->cycles_ns, relaxed);
+  decision.measured_ns.store(0, relaxed);
+  decision.sequence.store(number + 1, std::memory_order_seq_cst);
+  page_->decisions_made.store(number + 1, std::memory_order_release);
+  arena->decision = number + 1;
+}
+
+// The request is over: what it took against what was predicted, for the next choice.
+void Preemptor::Complete(Arena* arena, std::uint64_t took_ns) {
+  const PlanChoice& choice = arena->choice;
+  if (arena->decision == 0) return arena->model.ObserveRequest(took_ns);
+  if (page_ != nullptr) {
+    Decision& decision = page_->decisions[(arena->decision - 1) % kDecisionsMax];
+    if (decision.sequence.load(std::memory_order_relaxed) == arena->decision) {
+      decision.measured_ns.store(took_ns, std::memory_order_relaxed);
+    }
+  }
+  double share_left = 0;
+  for (std::uint32_t i = 0; i < kQueuesMax && share_left == 0; ++i) {
+    const ManagedQueue* queue = registry_->at(i);
+    const std::uint32_t all = queue->restricted.node.compute_units;
+    if (queue->live.load(std::memory_order_relaxed) != 0 && all != 0) {
+      share_left = static_cast<double>(choice.units_left) / all;
+    }
+  }
+  arena->model.ObserveOutcome(choice.mechanism, took_ns, arena->rest_ns, arena->cycles_ns * 2,
+                              share_left);
+}
+
+// ---------------------------------------------------------------- the program's own changes
+void Preemptor::Adopt(ManagedQueue* queue, const KfdQueue& kfd, const KfdNode& node) {
+  MutexScope scope(&mutex_);
+  queue->restricted = RestrictionState{};
+  queue->restricted.kfd = kfd;
+  queue->restricted.node = node;
+  queue->squeezed.store(0, std::memory_order_relaxed);
+}
+
+// Ids are used again: nothing may be done to this one any more.
+void Preemptor::Forget(ManagedQueue* queue) {
+  MutexScope scope(&mutex_);
+  Lift(nullptr, queue, queue->slot.load(std::memory_order_acquire));
+  queue->restricted.kfd.id = kUnknownKfdQueueId;
+}
+
+// ROCr's update sets the percentage to 100 and so resumes the queue.
+void Preemptor::ProgramSetPriority(ManagedQueue* queue, std::uint32_t kfd_priority) {
+  RestrictionState& state = queue->restricted;
+  state.kfd.priority = kfd_priority;
+  state.program_set_priority = true;
+  if (state.restriction == kSuspended) kfd_->Update(state.kfd, 0);
+}
+
+void Preemptor::ProgramSetMask(ManagedQueue* queue, const std::uint32_t* mask, std::uint32_t bits) {
+  RestrictionState& state = queue->restricted;
+  state.user_mask_bits = std::min(bits, kCuMaskWordsMax * 32);
+  if (bits != 0) std::memcpy(state.user_mask, mask, state.user_mask_bits / 8);
+  if (state.restriction != kSqueezed) return;
+  // The program's mask stands now; narrow it again, or let the queue be.
+  Mask narrowed;
+  std::uint32_t units = 0;
+  for (const Arena& arena : arenas_) units = std::max(units, arena.choice.units_left);
+  if (NarrowMask(state, units, &narrowed)) kfd_->SetMask(state.kfd, narrowed.words, narrowed.bits);
+}
+
+}  // namespace xsched_hsa
