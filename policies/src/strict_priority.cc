@@ -20,7 +20,7 @@
 // high queue that never runs dry holds the others for as long as it lives; that is what "strict"
 // says.
 //
-// Parameters read: window_us, linger_us.
+// Parameters read: window_us, linger_us, hardware_priority, preemption.
 #include "strict_priority.h"
 
 #include <algorithm>
@@ -60,6 +60,10 @@ class StrictPriority final : public Policy {
       intent.raise = range.lowest < queue.priority;
       intent.window_us = params_.window_us;
       intent.linger_us = params_.linger_us;
+      if (intent.armed) intent.preemption = params_.preemption;
+      if ((intent.armed || intent.raise) && params_.hardware_priority) {
+        intent.kfd_priority = queue.priority;
+      }
     }
   }
 

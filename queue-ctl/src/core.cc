@@ -20,6 +20,10 @@ void ResetControllerLine(QueueSlot& slot) {
   slot.priority.store(-1, std::memory_order_relaxed);
   slot.window_us.store(0, std::memory_order_relaxed);
   slot.linger_us.store(0, std::memory_order_relaxed);
+  slot.mechanisms.store(0, std::memory_order_relaxed);
+  slot.delay_budget_permille.store(0, std::memory_order_relaxed);
+  slot.squeeze_units.store(0, std::memory_order_relaxed);
+  slot.kfd_priority.store(-1, std::memory_order_relaxed);
 }
 
 }  // namespace

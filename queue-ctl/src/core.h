@@ -61,11 +61,14 @@ class Waker {
   virtual ~Waker() = default;
   // Bumps page.wake and wakes the pump that sleeps on it.
   virtual void Wake(ProcessPage& page) = 0;
+  // Wakes whoever can preempt mid-kernel: a GPU's urgency has changed.
+  virtual void Ring(UserPage& page) = 0;
 };
 
 class FutexWaker final : public Waker {
  public:
   void Wake(ProcessPage& page) override;
+  void Ring(UserPage& page) override;
 };
 
 class Core {

@@ -19,6 +19,22 @@ void FutexWaker::Wake(ProcessPage& page) {
   syscall(SYS_futex, &page.wake, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
 }
 
+void FutexWaker::Ring(UserPage& page) {
+  page.bell.fetch_add(1, std::memory_order_seq_cst);
+  if (page.listeners.load(std::memory_order_seq_cst) == 0) return;
+  syscall(SYS_futex, &page.bell, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+}
+
+namespace {
+
+std::uint32_t MechanismsOf(const QueueIntent& intent) {
+  return (intent.preemption.squeeze ? kMechanismSqueeze : 0u) |
+         (intent.preemption.suspend ? kMechanismSuspend : 0u) |
+         (intent.kfd_priority >= 0 ? kMechanismPriority : 0u);
+}
+
+}  // namespace
+
 void Core::Reconsider() {
   Decide();
   SettleAll();
@@ -88,12 +104,19 @@ void Core::ApplyIntent(Session& session, std::uint32_t index, const QueueIntent&
   slot.priority.store(priority, std::memory_order_relaxed);
   slot.window_us.store(intent.window_us, std::memory_order_relaxed);
   slot.linger_us.store(intent.linger_us, std::memory_order_relaxed);
+  slot.delay_budget_permille.store(intent.preemption.delay_budget_permille,
+                                   std::memory_order_relaxed);
+  slot.squeeze_units.store(intent.preemption.squeeze_units, std::memory_order_relaxed);
+  slot.kfd_priority.store(intent.kfd_priority, std::memory_order_relaxed);
+  slot.mechanisms.store(MechanismsOf(intent), std::memory_order_relaxed);
   slot.hold_lease_until_us.store(intent.hold ? clock_->NowUs() + kLeaseUs : 0,
                                  std::memory_order_relaxed);
   slot.hold.store(intent.hold ? 1 : 0, std::memory_order_release);
   // Only an armed queue looks at its hold; window 0 leaves it unbounded otherwise.
-  slot.mode.store((intent.armed || intent.hold ? kModeArmed : 0u) | (intent.raise ? kModeRaise : 0u),
-                  std::memory_order_seq_cst);
+  slot.mode.store(
+      (intent.armed || intent.hold ? kModeArmed : 0u) | (intent.raise ? kModeRaise : 0u),
+      std::memory_order_seq_cst);
+  session.page->orders.fetch_add(1, std::memory_order_seq_cst);
   queue.intent = intent;
   wakes_.insert(session.id);
 }
@@ -129,6 +152,7 @@ void Core::SettleGroup(GroupId group) {
       counters_.lowerings += result.lowered;
       counters_.relays += result.raised;
       if (result.lowered) WakeArmed(group, key);
+      if (result.lowered || result.raised) waker_->Ring(*page);
       if (result.level != 0) leased |= 1u << i;
     }
     if (leased != 0) {
@@ -206,6 +230,7 @@ void Core::Shutdown() {
           gpu, [] { return 0u; }, *clock_);
       gpu.lease_until_us.store(0, std::memory_order_seq_cst);
     }
+    waker_->Ring(*page);
   }
   for (const auto& [id, session] : sessions_) waker_->Wake(*session->page);
   leased_.clear();

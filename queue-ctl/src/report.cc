@@ -35,13 +35,29 @@ json ToJson(const Totals& totals) {
           {"held_ms", Ms(totals.counters.held_us)},
           {"held_max_ms", Ms(totals.counters.held_us_max)},
           {"raises", totals.counters.raises},
+          {"squeezes", totals.counters.squeezes},
+          {"suspends", totals.counters.suspends},
+          {"restricted_ms", Ms(totals.counters.restricted_us)},
           {"faults", totals.faults},
           {"queues_passed_through", totals.passed_through}};
 }
 
-const char* StateName(const QueueRecord& queue, const QueueCounters& counters, bool gate_closed) {
+// What of preemption beyond the hold works on the queue, as its layer says.
+json MechanismNames(const QueueSlot* slot) {
+  json names = json::array();
+  const std::uint32_t bits = slot != nullptr ? slot->mechanisms_available.load() : 0;
+  if ((bits & kMechanismSqueeze) != 0) names.push_back("squeeze");
+  if ((bits & kMechanismSuspend) != 0) names.push_back("suspend");
+  if ((bits & kMechanismPriority) != 0) names.push_back("priority");
+  return names;
+}
+
+const char* StateName(const QueueRecord& queue, const QueueCounters& counters, bool gate_closed,
+                      std::uint32_t restriction) {
   if (queue.destroyed) return "destroyed";
   if (queue.slot.state == SlotState::kForeign) return "foreign";
+  if (restriction == kSuspended) return "suspended";
+  if (restriction == kSqueezed) return "squeezed";
   if (gate_closed || queue.intent.hold) {
     return counters.published > counters.read || !gate_closed ? "holding" : "held";
   }
@@ -51,6 +67,7 @@ const char* StateName(const QueueRecord& queue, const QueueCounters& counters, b
 json QueueJson(const Session& session, const QueueRecord& queue, const QueueSlot* slot) {
   const QueueCounters counters = slot != nullptr ? CopyCounters(*slot) : queue.final_counters;
   const bool gate_closed = slot != nullptr && slot->gate_closed.load() != 0;
+  const std::uint32_t restriction = slot != nullptr ? slot->restriction.load() : 0;
   json kfd_queue_id;
   if (queue.slot.kfd_queue_id != kUnknownKfdQueueId) kfd_queue_id = queue.slot.kfd_queue_id;
   return {{"serial", queue.slot.serial},
@@ -58,7 +75,7 @@ json QueueJson(const Session& session, const QueueRecord& queue, const QueueSlot
           {"kfd_queue_id", kfd_queue_id},
           {"priority", session.EffectivePriority(queue)},
           {"requested_priority", queue.slot.requested_priority},
-          {"state", StateName(queue, counters, gate_closed)},
+          {"state", StateName(queue, counters, gate_closed, restriction)},
           {"ring_packets", queue.slot.ring_packets},
           {"active", slot != nullptr && slot->active.load() != 0},
           {"submitted", counters.submitted},
@@ -70,6 +87,10 @@ json QueueJson(const Session& session, const QueueRecord& queue, const QueueSlot
           {"held_ms", Ms(counters.held_us)},
           {"held_max_ms", Ms(counters.held_us_max)},
           {"raises", counters.raises},
+          {"squeezes", counters.squeezes},
+          {"suspends", counters.suspends},
+          {"restricted_ms", Ms(counters.restricted_us)},
+          {"mechanisms", MechanismNames(slot)},
           {"armed", queue.intent.armed},
           {"raise", queue.intent.raise},
           {"operator_hold", queue.operator_hold}};

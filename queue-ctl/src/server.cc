@@ -211,7 +211,8 @@ bool Server::Greet(std::uint32_t id, Connection& connection, std::span<const std
   const SessionIo& kept = sessions_.emplace(session, std::move(io)).first->second;
   spdlog::info("session {}: pid {} ({}), user {}, priority {}, connection {}", session, layer->pid,
                layer->comm, layer->uid, layer->priority, id);
-  if (!SendWelcome(connection, MakeWelcome(session), kept, *user_page)) return false;
+  if (!SendWelcome(connection, MakeWelcome(session, connection.peer.pid), kept, *user_page))
+    return false;
   kept.page->CloseFd();
   return true;
 }

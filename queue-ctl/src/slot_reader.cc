@@ -46,6 +46,9 @@ QueueCounters& QueueCounters::operator+=(const QueueCounters& other) {
   held_us += other.held_us;
   held_us_max = std::max(held_us_max, other.held_us_max);
   raises += other.raises;
+  squeezes += other.squeezes;
+  suspends += other.suspends;
+  restricted_us += other.restricted_us;
   return *this;
 }
 
@@ -87,6 +90,9 @@ QueueCounters CopyCounters(const QueueSlot& slot) {
   counters.held_us = Bounded(slot.held_us);
   counters.held_us_max = Bounded(slot.held_us_max);
   counters.raises = Bounded(slot.raises);
+  counters.squeezes = Bounded(slot.squeezes);
+  counters.suspends = Bounded(slot.suspends);
+  counters.restricted_us = Bounded(slot.restricted_us);
   return counters;
 }
 

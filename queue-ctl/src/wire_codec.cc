@@ -85,10 +85,11 @@ std::optional<std::string> ParseNote(std::span<const std::byte> message) {
   return CleanText(note.text, sizeof note.text);
 }
 
-WelcomeMessage MakeWelcome(std::uint32_t session_id) {
+WelcomeMessage MakeWelcome(std::uint32_t session_id, std::int32_t peer_pid) {
   WelcomeMessage welcome{};
   welcome.header = MakeHeader(WireType::kWelcome, sizeof welcome);
   welcome.session_id = session_id;
+  welcome.peer_pid = peer_pid;
   welcome.process_page_bytes = sizeof(ProcessPage);
   welcome.user_page_bytes = sizeof(UserPage);
   return welcome;

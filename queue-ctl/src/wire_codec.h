@@ -26,7 +26,7 @@ MessageKind ClassifyMessage(std::span<const std::byte> message);
 std::optional<LayerInfo> ParseHello(std::span<const std::byte> message, std::string* why);
 std::optional<std::string> ParseNote(std::span<const std::byte> message);
 
-WelcomeMessage MakeWelcome(std::uint32_t session_id);
+WelcomeMessage MakeWelcome(std::uint32_t session_id, std::int32_t peer_pid);
 WelcomeMessage MakeRefusal(const std::string& text);
 
 // At most `size` bytes up to the first NUL, with everything outside printable ASCII replaced: such

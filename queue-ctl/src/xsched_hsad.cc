@@ -5,8 +5,11 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
+#include <string>
+#include <vector>
 
 #include "clock.h"
 #include "core.h"
@@ -25,6 +28,8 @@ struct Arguments {
   std::string policy = "strict-priority";
   std::string log_level = "info";
   PolicyParams params;
+  std::vector<std::string> mechanisms = {"squeeze", "suspend", "priority"};
+  double delay_budget_percent = 5;
   bool cross_user = false;
 };
 
@@ -33,8 +38,22 @@ int Fail(const std::string& text) {
   return kExitBadInput;
 }
 
+PolicyParams ParamsOf(const Arguments& arguments) {
+  PolicyParams params = arguments.params;
+  const auto allowed = [&](const char* name) {
+    return std::find(arguments.mechanisms.begin(), arguments.mechanisms.end(), name) !=
+           arguments.mechanisms.end();
+  };
+  params.preemption.squeeze = allowed("squeeze");
+  params.preemption.suspend = allowed("suspend");
+  params.preemption.delay_budget_permille =
+      static_cast<std::uint32_t>(arguments.delay_budget_percent * 10);
+  params.hardware_priority = allowed("priority");
+  return params;
+}
+
 int Run(const Arguments& arguments) {
-  auto policy = MakePolicy(arguments.policy, arguments.params);
+  auto policy = MakePolicy(arguments.policy, ParamsOf(arguments));
   if (policy == nullptr) {
     return Fail("there is no policy '" + arguments.policy + "'; there are: " + PolicyNames());
   }
@@ -75,6 +94,18 @@ int Main(int argc, char** argv) {
                  "Idle time after which an urgent queue counts as done")
       ->check(CLI::Range(1u, 1'000'000u))
       ->capture_default_str();
+  app.add_option("--mechanisms", arguments.mechanisms,
+                 "What may be done besides holding: any of squeeze, suspend, priority; or none")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"squeeze", "suspend", "priority", "none"}))
+      ->capture_default_str();
+  app.add_option("--delay-budget", arguments.delay_budget_percent,
+                 "What an urgent request may lose to a preemption, percent of its length")
+      ->check(CLI::Range(0.0, 1000.0))
+      ->capture_default_str();
+  app.add_option("--squeeze-units", arguments.params.preemption.squeeze_units,
+                 "Compute units a squeezed queue keeps (0: chosen at each request)")
+      ->check(CLI::Range(0u, 1024u));
   app.add_flag("--cross-user", arguments.cross_user, "Programs of different users compete");
   app.add_flag("--private", arguments.server.is_private,
                "Serve this user only, and remove the socket's directory in the end");

@@ -23,6 +23,7 @@ using testing::ManualClock;
 class CountingWaker final : public Waker {
  public:
   void Wake(ProcessPage& page) override { page.wake.fetch_add(1); }
+  void Ring(UserPage& page) override { page.bell.fetch_add(1); }
 };
 
 struct Program {

@@ -51,6 +51,7 @@ class HostilePageTest : public ::testing::Test {
   class NoWaker final : public Waker {
    public:
     void Wake(ProcessPage&) override {}
+    void Ring(UserPage&) override {}
   };
 
   HostilePageTest() : core_({}, &clock_, MakePolicy("strict-priority", {}), &waker_) {

@@ -133,6 +133,7 @@ class RequestsTest : public ::testing::Test {
   class NoWaker final : public Waker {
    public:
     void Wake(ProcessPage&) override {}
+    void Ring(UserPage&) override {}
   };
 
   nlohmann::json Ask(const std::string& text, Caller caller = {1000, false}) {

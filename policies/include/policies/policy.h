@@ -45,12 +45,23 @@ struct Snapshot {
   std::span<const QueueView> queues;
 };
 
+struct Preemption {
+  bool squeeze = false, suspend = false;
+  std::uint32_t delay_budget_permille = 50;  // of a request: what it may lose to us
+  std::uint32_t squeeze_units = 0;           // compute units left; 0: the plan's choice
+  bool operator==(const Preemption&) const = default;
+};
+
 struct QueueIntent {
   bool armed = false;  // expose only a window of work; obey urgency
   bool raise = false;  // make the GPU urgent while this queue is active
   bool hold = false;   // publish nothing until told otherwise
   std::uint32_t window_us = 0;
   std::uint32_t linger_us = 0;
+  // How an armed queue may be preempted once its packets are on the hardware. Which of these, and
+  // when, its layer chooses at the moment of the request (hsa-intercept/preemption_plan.h).
+  Preemption preemption;
+  int kfd_priority = -1;  // of the hardware queue; -1: leave it
   bool operator==(const QueueIntent&) const = default;
 };
 
