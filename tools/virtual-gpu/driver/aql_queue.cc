@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "data_effects.h"
 #include "report.h"
 
 namespace virtual_gpu {
@@ -158,6 +159,9 @@ bool AqlQueue::DecodeDispatch(InFlight* flight) {
   ++counters_.dispatches;
   switch (flight->run.kind) {
     case KernelKind::kWork:
+    case KernelKind::kFill:
+    case KernelKind::kCopy:
+    case KernelKind::kVectorAdd:
       ++counters_.work_kernels;
       break;
     case KernelKind::kBlitCopy:
@@ -254,9 +258,16 @@ void AqlQueue::WorkgroupsDone(const Packet& packet, std::uint64_t count, bool fi
   (void)first_done;
   counters_.workgroups += count;
   const auto it = in_flight_.find(packet.cookie);
-  if (it == in_flight_.end() || it->second.run.kind != KernelKind::kWork) return;
-  std::uint64_t old = 0;
-  Add(it->second.run.work.workgroups_done, count, &old);
+  if (it == in_flight_.end() || dead_) return;
+  InFlight& flight = it->second;
+  // The device counts workgroups and does not name them: the next ones in order stand for those.
+  const std::uint64_t first = std::exchange(flight.workgroups_done, flight.workgroups_done + count);
+  std::uint64_t old = 0, fault = 0;
+  if (flight.run.kind == KernelKind::kWork) Add(flight.run.work.workgroups_done, count, &old);
+  if (IsDataKernel(flight.run.kind) &&
+      !ApplyDataWorkgroups(flight.run, first, count, context_.memory, &fault)) {
+    Fault(fault);
+  }
 }
 
 void AqlQueue::ApplyBlit(const InFlight& flight) {

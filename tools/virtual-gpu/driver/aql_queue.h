@@ -22,18 +22,12 @@
 
 #include "../device/device.h"
 #include "address_space.h"
+#include "compute_queue.h"
 #include "events.h"
 #include "kernel_recogniser.h"
 #include "sim_clock.h"
 
 namespace virtual_gpu {
-
-struct QueueCounters {
-  std::atomic<std::uint64_t> packets = 0, dispatches = 0, barriers = 0, vendor = 0;
-  std::atomic<std::uint64_t> completed = 0, workgroups = 0;
-  std::atomic<std::uint64_t> work_kernels = 0, blit_kernels = 0, opaque_kernels = 0;
-  std::atomic<std::uint64_t> order_errors = 0;
-};
 
 struct AqlRing {
   std::uint64_t base = 0;  // address of the first packet
@@ -42,7 +36,7 @@ struct AqlRing {
   std::uint64_t read_index = 0;   // address of amd_queue_t::read_dispatch_id
 };
 
-class AqlQueue final : public PacketSource {
+class AqlQueue final : public ComputeQueue {
  public:
   struct Context {
     AddressSpace* memory;
@@ -56,16 +50,10 @@ class AqlQueue final : public PacketSource {
 
   AqlQueue(Context context, const AqlRing& ring, std::uint64_t* doorbell);
 
-  // False when ring or indexes are not in memory that the device can see.
-  bool Valid() const { return valid_; }
-  // UPDATE_QUEUE may move the ring.
-  bool SetRing(std::uint64_t base, std::uint32_t bytes);
-
-  // True when the doorbell was written since the last call, or a header that was INVALID below the
-  // write index has become valid.
-  bool PollDoorbell();
-  bool HasWork() const { return !dead_ && read_index_ < known_write_index_; }
-  bool dead() const { return dead_; }
+  bool SetRing(std::uint64_t base, std::uint32_t bytes) override;
+  // Also true when a header that was INVALID below the write index has become valid.
+  bool PollDoorbell() override;
+  bool HasWork() const override { return !dead_ && read_index_ < known_write_index_; }
 
   bool Next(Packet* packet) override;
   void RereadWriteIndex() override;
@@ -74,9 +62,6 @@ class AqlQueue final : public PacketSource {
   void WorkgroupsDone(const Packet& packet, std::uint64_t count, bool first_done) override;
   void Complete(const Packet& packet, TimeNs start, TimeNs end) override;
 
-  const QueueCounters& counters() const { return counters_; }
-  QueueId device_id = 0;
-
  private:
   // A packet between its decoding and its completion; the slot may long be reused.
   struct InFlight {
@@ -84,6 +69,7 @@ class AqlQueue final : public PacketSource {
     KernelRun run;
     hsa_barrier_and_packet_t raw = {};  // any packet's 64 bytes
     std::uint64_t completion_signal = 0;
+    std::uint64_t workgroups_done = 0;
   };
 
   std::uint16_t LoadHeader(std::uint64_t index) const;
@@ -106,9 +92,6 @@ class AqlQueue final : public PacketSource {
   std::byte* packets_ = nullptr;  // ring_.base in the arena
   std::uint64_t* write_word_ = nullptr;
   std::uint64_t* read_word_ = nullptr;
-  bool valid_ = false;
-  bool dead_ = false;
-
   std::uint64_t last_doorbell_ = ~0ull;
   std::uint64_t known_write_index_ = 0;
   std::uint64_t read_index_ = 0;
@@ -116,7 +99,6 @@ class AqlQueue final : public PacketSource {
   bool decoded_ = false;                                   // current_ is the packet at read_index_
   std::unordered_map<std::uint64_t, InFlight> in_flight_;  // by packet index
   std::set<std::uint64_t> opaque_seen_;  // kernel objects already looked up by name
-  QueueCounters counters_;
 };
 
 }  // namespace virtual_gpu

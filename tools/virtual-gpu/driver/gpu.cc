@@ -82,7 +82,7 @@ Gpu::~Gpu() {
   thread_.join();
 }
 
-Gpu::Live* Gpu::Find(const AqlQueue* queue) {
+Gpu::Live* Gpu::Find(const ComputeQueue* queue) {
   const auto it =
       std::find_if(live_.begin(), live_.end(), [&](const Live& l) { return l.queue == queue; });
   return it == live_.end() ? nullptr : &*it;
@@ -104,7 +104,7 @@ void Gpu::AdvanceTo(TimeNs now) {
   longest_step_ns_ = std::max(longest_step_ns_, RawNs() - before);
 }
 
-int Gpu::CreateQueue(AqlQueue* queue, const QueueConfig& config, TimeNs* returns_at) {
+int Gpu::CreateQueue(ComputeQueue* queue, const QueueConfig& config, TimeNs* returns_at) {
   std::lock_guard lock(mutex_);
   const Status status =
       device_->CreateQueue(Advance(), config, queue, &queue->device_id, returns_at);
@@ -113,7 +113,7 @@ int Gpu::CreateQueue(AqlQueue* queue, const QueueConfig& config, TimeNs* returns
   return ErrnoOf(status);
 }
 
-int Gpu::DestroyQueue(AqlQueue* queue, TimeNs* returns_at) {
+int Gpu::DestroyQueue(ComputeQueue* queue, TimeNs* returns_at) {
   std::lock_guard lock(mutex_);
   if (Find(queue) == nullptr) return EINVAL;
   const Status status = device_->DestroyQueue(Advance(), queue->device_id, returns_at);
@@ -121,7 +121,7 @@ int Gpu::DestroyQueue(AqlQueue* queue, TimeNs* returns_at) {
   return ErrnoOf(status);
 }
 
-int Gpu::UpdateQueue(AqlQueue* queue, const QueueConfig& config, std::uint64_t ring_base,
+int Gpu::UpdateQueue(ComputeQueue* queue, const QueueConfig& config, std::uint64_t ring_base,
                      std::uint32_t ring_bytes, TimeNs* returns_at) {
   std::lock_guard lock(mutex_);
   Live* live = Find(queue);
@@ -133,7 +133,7 @@ int Gpu::UpdateQueue(AqlQueue* queue, const QueueConfig& config, std::uint64_t r
   return ErrnoOf(status);
 }
 
-int Gpu::SetCuMask(AqlQueue* queue, std::span<const std::uint32_t> mask, TimeNs* returns_at) {
+int Gpu::SetCuMask(ComputeQueue* queue, std::span<const std::uint32_t> mask, TimeNs* returns_at) {
   std::lock_guard lock(mutex_);
   if (Find(queue) == nullptr) return EFAULT;
   return ErrnoOf(device_->SetCuMask(Advance(), queue->device_id, mask, returns_at));
@@ -154,19 +154,19 @@ void Gpu::DropProcess(std::uint64_t process) {
   std::erase_if(live_, [&](const Live& l) { return l.config.process == process; });
 }
 
-std::vector<CuLocation> Gpu::ResidentCus(const AqlQueue& queue) {
+std::vector<CuLocation> Gpu::ResidentCus(const ComputeQueue& queue) {
   std::lock_guard lock(mutex_);
   Advance();
   return device_->ResidentCus(queue.device_id);
 }
 
-std::uint64_t Gpu::ResidentWaves(const AqlQueue& queue) {
+std::uint64_t Gpu::ResidentWaves(const ComputeQueue& queue) {
   std::lock_guard lock(mutex_);
   Advance();
   return device_->ResidentWaves(queue.device_id);
 }
 
-bool Gpu::QueueStatsOf(const AqlQueue& queue, QueueStats* stats) const {
+bool Gpu::QueueStatsOf(const ComputeQueue& queue, QueueStats* stats) const {
   std::lock_guard lock(mutex_);
   return device_->GetQueueStats(queue.device_id, stats) == Status::kOk;
 }

@@ -20,8 +20,8 @@
 #include <vector>
 
 #include "../device/device.h"
-#include "aql_queue.h"
 #include "arena.h"
+#include "compute_queue.h"
 #include "gpu_model.h"
 #include "lag_histogram.h"
 #include "sdma_engine.h"
@@ -47,20 +47,20 @@ class Gpu {
   ~Gpu();
 
   // Each is one runlist cycle; *returns_at is when its ioctl returns.
-  int CreateQueue(AqlQueue* queue, const QueueConfig& config, TimeNs* returns_at);
-  int DestroyQueue(AqlQueue* queue, TimeNs* returns_at);
+  int CreateQueue(ComputeQueue* queue, const QueueConfig& config, TimeNs* returns_at);
+  int DestroyQueue(ComputeQueue* queue, TimeNs* returns_at);
   // `ring_bytes` 0 leaves the ring as it is.
-  int UpdateQueue(AqlQueue* queue, const QueueConfig& config, std::uint64_t ring_base,
+  int UpdateQueue(ComputeQueue* queue, const QueueConfig& config, std::uint64_t ring_base,
                   std::uint32_t ring_bytes, TimeNs* returns_at);
-  int SetCuMask(AqlQueue* queue, std::span<const std::uint32_t> mask, TimeNs* returns_at);
+  int SetCuMask(ComputeQueue* queue, std::span<const std::uint32_t> mask, TimeNs* returns_at);
   // The cycle that a change to an SDMA queue causes for the compute queues.
   void BareCycle(TimeNs* returns_at);
   void DropProcess(std::uint64_t process);
 
   // Where the queue's workgroups are now. Both lay a dispatch in bulk out (device.h).
-  std::vector<CuLocation> ResidentCus(const AqlQueue& queue);
-  std::uint64_t ResidentWaves(const AqlQueue& queue);
-  bool QueueStatsOf(const AqlQueue& queue, QueueStats* stats) const;
+  std::vector<CuLocation> ResidentCus(const ComputeQueue& queue);
+  std::uint64_t ResidentWaves(const ComputeQueue& queue);
+  bool QueueStatsOf(const ComputeQueue& queue, QueueStats* stats) const;
   GpuStats Stats() const;
 
   std::uint32_t index() const { return index_; }
@@ -75,13 +75,13 @@ class Gpu {
 
  private:
   struct Live {
-    AqlQueue* queue;
+    ComputeQueue* queue;
     QueueConfig config;
   };
 
   Gpu(std::uint32_t index, const GpuModel& model, const SimClock* clock,
       std::unique_ptr<Arena> arena, std::unique_ptr<Device> device);
-  Live* Find(const AqlQueue* queue);
+  Live* Find(const ComputeQueue* queue);
   // Under the lock: brings the device to the present and returns it.
   TimeNs Advance();
   void AdvanceTo(TimeNs now);

@@ -102,18 +102,38 @@ bool RecogniseBlit(const hsa_kernel_dispatch_packet_t& packet, const AddressSpac
   return false;
 }
 
-bool RecogniseWork(const hsa_kernel_dispatch_packet_t& packet, std::uint64_t entry,
+bool RecogniseOurs(const hsa_kernel_dispatch_packet_t& packet, std::uint64_t entry,
                    const AddressSpace& memory, KernelRun* run) {
   dual_model::KernelSignature signature;
   if (!memory.ReadValue(entry + dual_model::kSignatureOffsetBytes, &signature)) return false;
   if (std::memcmp(signature.magic, dual_model::kKernelMagic, sizeof(signature.magic)) != 0 ||
-      signature.version != dual_model::kKernelAbiVersion ||
-      signature.kind != static_cast<std::uint32_t>(dual_model::KernelKind::kWork)) {
+      signature.version != dual_model::kKernelAbiVersion) {
     return false;
   }
   const std::uint64_t kernarg = reinterpret_cast<std::uint64_t>(packet.kernarg_address);
-  if (!memory.ReadValue(kernarg, &run->work)) return false;
-  run->kind = KernelKind::kWork;
+  switch (static_cast<dual_model::KernelKind>(signature.kind)) {
+    case dual_model::KernelKind::kWork:
+      if (!memory.ReadValue(kernarg, &run->work)) return false;
+      run->kind = KernelKind::kWork;
+      run->cost.workgroup_ns = std::max<TimeNs>(run->work.workgroup_ns, 1);
+      return true;
+    case dual_model::KernelKind::kFill:
+      run->kind = KernelKind::kFill;
+      break;
+    case dual_model::KernelKind::kCopy:
+      run->kind = KernelKind::kCopy;
+      break;
+    case dual_model::KernelKind::kVectorAdd:
+      run->kind = KernelKind::kVectorAdd;
+      break;
+    default:
+      return false;
+  }
+  if (!memory.ReadValue(kernarg, &run->data)) {
+    run->kind = KernelKind::kOpaque;
+    return false;
+  }
+  run->cost.workgroup_ns = std::max<TimeNs>(run->data.workgroup_ns, 1);
   return true;
 }
 
@@ -122,6 +142,9 @@ std::uint64_t CeilDiv(std::uint64_t value, std::uint64_t unit) { return (value +
 DispatchError CheckDimensions(const hsa_kernel_dispatch_packet_t& packet, KernelCost* cost) {
   const std::uint32_t x = packet.workgroup_size_x, y = packet.workgroup_size_y,
                       z = packet.workgroup_size_z;
+  constexpr std::uint32_t kDimensionsMask =
+      (1u << HSA_KERNEL_DISPATCH_PACKET_SETUP_WIDTH_DIMENSIONS) - 1;
+  if ((packet.setup & kDimensionsMask) == 0) return DispatchError::kBadDimensions;
   if (x == 0 || y == 0 || z == 0 || packet.grid_size_x == 0 || packet.grid_size_y == 0 ||
       packet.grid_size_z == 0) {
     return DispatchError::kBadDimensions;
@@ -159,8 +182,8 @@ DispatchError Recognise(const hsa_kernel_dispatch_packet_t& packet, const Addres
       packet.kernel_object + static_cast<std::uint64_t>(header.entry_offset_bytes);
   if (IsBuiltIn(header) && RecogniseBlit(packet, memory, run)) {
     run->cost.workgroup_ns = limits.blit_workgroup_ns;
-  } else if (RecogniseWork(packet, entry, memory, run)) {
-    run->cost.workgroup_ns = std::max<TimeNs>(run->work.workgroup_ns, 1);
+  } else {
+    RecogniseOurs(packet, entry, memory, run);
   }
   return DispatchError::kOk;
 }

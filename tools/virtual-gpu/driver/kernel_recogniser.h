@@ -2,9 +2,9 @@
 //
 // Why        The device does not execute ISA. It knows three kinds of kernel by their code: the
 // load
-//            generator's work kernels (work_kernel_abi.h), ROCr's own blit kernels, which bring
-//            code objects and copies to VRAM and are carried out for real, and everything else,
-//            which takes an assumed time and leaves no effect (counted, named and reported).
+//            generator's work and data kernels (work_kernel_abi.h), ROCr's own blit kernels, which
+//            bring code objects and copies to VRAM and are carried out for real, and everything
+//            else, which takes an assumed time and leaves no effect (counted, named and reported).
 // Threads    none of its own; called on the thread that holds the device lock.
 // Units      times in simulated nanoseconds, sizes in bytes.
 // Errors     a result that is not kOk names what the hardware would have reported.
@@ -23,13 +23,14 @@
 
 namespace virtual_gpu {
 
-enum class KernelKind { kWork, kBlitCopy, kBlitFill, kOpaque };
+enum class KernelKind { kWork, kFill, kCopy, kVectorAdd, kBlitCopy, kBlitFill, kOpaque };
 
 struct KernelRun {
   KernelKind kind = KernelKind::kOpaque;
   KernelCost cost;
   std::uint64_t kernel_object = 0;
   dual_model::WorkKernarg work = {};
+  dual_model::DataKernarg data = {};          // kFill, kCopy, kVectorAdd
   std::uint64_t to = 0, from = 0, bytes = 0;  // blits
   std::uint32_t pattern = 0;                  // kBlitFill
 };

@@ -9,8 +9,10 @@
 #include <cstring>
 #include <utility>
 
+#include "aql_queue.h"
 #include "kfd_abi.h"
 #include "kfd_driver.h"
+#include "pm4_queue.h"
 #include "report.h"
 
 namespace virtual_gpu {
@@ -64,6 +66,15 @@ int KfdDriver::MakeQueue(Process& process, Gpu* gpu, KfdQueue* queue, std::uint6
   limits.vgpr_granule = model.part.params.vgpr_granule;
   limits.opaque_workgroup_ns = model.opaque_workgroup_ns;
   limits.blit_workgroup_ns = model.blit_workgroup_ns;
+  if (queue->type == kfd::kQueueCompute) {
+    Pm4Queue::Context context{&process.memory,         &process.events, clock_,
+                              gpu->gpu_id(),           limits,          strict_,
+                              LabelOf(process, *queue)};
+    queue->aql = std::make_unique<Pm4Queue>(
+        std::move(context),
+        Pm4Queue::Ring{queue->ring_base, queue->ring_bytes, write_pointer, read_pointer}, doorbell);
+    return queue->aql->Valid() ? 0 : EFAULT;
+  }
   AqlQueue::Context context{&process.memory, &process.events,         clock_, gpu->gpu_id(), limits,
                             strict_,         LabelOf(process, *queue)};
   queue->aql = std::make_unique<AqlQueue>(
@@ -81,10 +92,10 @@ void KfdDriver::CreateQueue(const Request& request, Process& process) {
       error != 0) {
     return request.Reply(error);
   }
-  if (!IsSdma(args.queue_type) && args.queue_type != kfd::kQueueComputeAql) {
+  if (!IsSdma(args.queue_type) && args.queue_type != kfd::kQueueCompute &&
+      args.queue_type != kfd::kQueueComputeAql) {
     ReportOnce("queue type " + std::to_string(args.queue_type),
-               "queue type " + std::to_string(args.queue_type) +
-                   " (PM4 is not modelled) is refused with EINVAL");
+               "queue type " + std::to_string(args.queue_type) + " is unknown: EINVAL");
     return request.Reply(EINVAL);
   }
   auto queue = std::make_unique<KfdQueue>();

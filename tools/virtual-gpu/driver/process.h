@@ -19,8 +19,8 @@
 #include <vector>
 
 #include "address_space.h"
-#include "aql_queue.h"
 #include "arena.h"
+#include "compute_queue.h"
 #include "events.h"
 #include "sdma_queue.h"
 
@@ -43,7 +43,7 @@ struct KfdQueue {
   std::uint32_t ring_bytes = 0;
   std::uint32_t percentage = 0;
   std::uint32_t priority = 0;
-  std::unique_ptr<AqlQueue> aql;
+  std::unique_ptr<ComputeQueue> aql;  // AQL or PM4
   std::unique_ptr<SdmaQueue> sdma;
 
   bool Active() const { return ring_base != 0 && ring_bytes != 0 && percentage != 0; }

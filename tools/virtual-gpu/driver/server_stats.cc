@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "kfd_abi.h"
 #include "server.h"
 
 namespace virtual_gpu {
@@ -39,7 +40,9 @@ Json QueueJson(const KfdQueue& queue, Gpu* on, bool with_cus) {
   const Gpu& gpu = *on;
   Json json = {{"id", queue.id},
                {"gpu", queue.gpu_index},
-               {"type", queue.aql != nullptr ? "aql" : "sdma"},
+               {"type", queue.aql == nullptr               ? "sdma"
+                        : queue.type == kfd::kQueueCompute ? "pm4"
+                                                           : "aql"},
                {"priority", queue.priority},
                {"percentage", queue.percentage},
                {"active", queue.Active()}};

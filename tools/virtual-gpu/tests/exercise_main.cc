@@ -12,6 +12,7 @@ int main(int argc, char** argv) {
   virtual_gpu::test::Programs programs;
   virtual_gpu::test::AddRuntimePrograms(&programs);
   virtual_gpu::test::AddQueuePrograms(&programs);
+  virtual_gpu::test::AddDataPrograms(&programs);
   const auto program = argc == 2 ? programs.find(argv[1]) : programs.end();
   if (program == programs.end()) {
     std::fprintf(stderr, "usage: virtual-gpu-exercise NAME; names:");

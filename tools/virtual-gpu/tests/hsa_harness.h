@@ -82,10 +82,17 @@ class WorkKernel {
                 std::uint32_t workgroups, std::uint32_t workgroup_ns, hsa_signal_t completion,
                 std::uint32_t lds_bytes = 0, bool barrier = true);
 
+  // The same for a data kernel ("xsched_fill", ...) of workgroups of 64 work-items.
+  WorkKernel(const Runtime& runtime, const std::string& name);
+  void DispatchData(Queue* queue, dual_model::DataKernarg data, hsa_signal_t completion);
+
   // Overwrites the signature in the loaded code: now nobody knows this kernel.
   void Spoil();
 
  private:
+  void Submit(Queue* queue, void* kernarg, std::uint32_t workgroups, std::uint32_t lds_bytes,
+              hsa_signal_t completion, bool barrier);
+
   const Runtime& runtime_;
   std::uint64_t kernel_object_ = 0;
 };

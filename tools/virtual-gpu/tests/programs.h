@@ -12,5 +12,6 @@ using Programs = std::map<std::string, void (*)()>;
 
 void AddRuntimePrograms(Programs* programs);  // runtime_programs.cc: what ROCr's users see
 void AddQueuePrograms(Programs* programs);    // queue_programs.cc: KFD's queue ioctls and files
+void AddDataPrograms(Programs* programs);     // data_programs.cc: kernels whose result is data
 
 }  // namespace virtual_gpu::test

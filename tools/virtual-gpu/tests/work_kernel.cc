@@ -12,6 +12,8 @@
 
 namespace virtual_gpu::test {
 
+constexpr std::uint32_t kItems = 64;  // one wave a workgroup
+
 #ifdef VIRTUAL_GPU_HAS_WORK_KERNELS
 
 namespace {
@@ -26,7 +28,7 @@ std::string IsaName(hsa_agent_t gpu) {
 
 }  // namespace
 
-WorkKernel::WorkKernel(const Runtime& runtime, std::uint32_t vgprs) : runtime_(runtime) {
+WorkKernel::WorkKernel(const Runtime& runtime, const std::string& name) : runtime_(runtime) {
   const auto object = dual_model::GetWorkCodeObject(IsaName(runtime.gpu));
   hsa_code_object_reader_t reader;
   HSA_CHECK(hsa_code_object_reader_create_from_memory(object.data(), object.size(), &reader));
@@ -37,20 +39,23 @@ WorkKernel::WorkKernel(const Runtime& runtime, std::uint32_t vgprs) : runtime_(r
       hsa_executable_load_agent_code_object(executable, runtime.gpu, reader, nullptr, nullptr));
   HSA_CHECK(hsa_executable_freeze(executable, nullptr));
   hsa_executable_symbol_t symbol;
-  const std::string name = "xsched_work_v" + std::to_string(vgprs) + ".kd";
-  HSA_CHECK(hsa_executable_get_symbol_by_name(executable, name.c_str(), &runtime.gpu, &symbol));
+  HSA_CHECK(
+      hsa_executable_get_symbol_by_name(executable, (name + ".kd").c_str(), &runtime.gpu, &symbol));
   HSA_CHECK(hsa_executable_symbol_get_info(symbol, HSA_EXECUTABLE_SYMBOL_INFO_KERNEL_OBJECT,
                                            &kernel_object_));
 }
 
 #else
 
-WorkKernel::WorkKernel(const Runtime& runtime, std::uint32_t) : runtime_(runtime) {
+WorkKernel::WorkKernel(const Runtime& runtime, const std::string&) : runtime_(runtime) {
   std::fprintf(stderr, "skipped: built without tools/dual-model, which has the work kernels\n");
   std::_Exit(kSkipped);
 }
 
 #endif
+
+WorkKernel::WorkKernel(const Runtime& runtime, std::uint32_t vgprs)
+    : WorkKernel(runtime, "xsched_work_v" + std::to_string(vgprs)) {}
 
 void WorkKernel::Spoil() {
   constexpr std::size_t kEntryOffsetAt = 16;  // in the kernel descriptor
@@ -71,11 +76,24 @@ void WorkKernel::Dispatch(Queue* queue, Counters* counters, std::uint64_t expect
   kernarg->expected_sequence = expected_sequence;
   kernarg->workgroup_ticks = workgroup_ns / 10;
   kernarg->workgroup_ns = workgroup_ns;
+  Submit(queue, kernarg, workgroups, lds_bytes, completion, barrier);
+}
+
+void WorkKernel::DispatchData(Queue* queue, dual_model::DataKernarg data, hsa_signal_t completion) {
+  data.workgroup_items = kItems;
+  data.workgroup_ticks = data.workgroup_ns / 10;
+  auto* kernarg = static_cast<dual_model::DataKernarg*>(runtime_.Host(sizeof(data)));
+  *kernarg = data;
+  Submit(queue, kernarg, (data.elements + kItems - 1) / kItems, 0, completion, true);
+}
+
+void WorkKernel::Submit(Queue* queue, void* kernarg, std::uint32_t workgroups,
+                        std::uint32_t lds_bytes, hsa_signal_t completion, bool barrier) {
   hsa_kernel_dispatch_packet_t packet = {};
   packet.setup = 1;
-  packet.workgroup_size_x = 64;
+  packet.workgroup_size_x = kItems;
   packet.workgroup_size_y = packet.workgroup_size_z = 1;
-  packet.grid_size_x = workgroups * 64;
+  packet.grid_size_x = workgroups * kItems;
   packet.grid_size_y = packet.grid_size_z = 1;
   packet.group_segment_size = lds_bytes;
   packet.kernel_object = kernel_object_;
