@@ -73,6 +73,13 @@ void SdmaQueue::Load(std::uint32_t* words, std::uint32_t count) const {
 }
 
 bool SdmaQueue::Step(TimeNs now) {
+  const std::uint32_t trap = std::exchange(trap_, kNoTrap);
+  const bool stepped = StepPacket(now);
+  if (trap != kNoTrap) context_.events->Interrupt(trap);
+  return stepped || trap != kNoTrap;
+}
+
+bool SdmaQueue::StepPacket(TimeNs now) {
   if (!active_ || dead_ || bytes_ == nullptr || now < busy_until_) return false;
   const std::uint64_t rung = std::atomic_ref(*doorbell_).load(std::memory_order_acquire);
   if (rung != last_doorbell_) {
@@ -108,7 +115,7 @@ std::uint32_t SdmaQueue::Execute(TimeNs now) {
       if (!context_.memory->WriteValue(address, words[3])) Fault(address);
       return 4;
     case kTrap:
-      context_.events->Interrupt(words[1] & 0x0fffffff);
+      trap_ = words[1] & 0x0fffffff;
       return 2;
     case kPoll:
       return Poll(words);

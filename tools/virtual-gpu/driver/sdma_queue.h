@@ -59,6 +59,7 @@ class SdmaQueue {
   std::uint32_t Word(std::uint64_t position) const;
   void Load(std::uint32_t* words, std::uint32_t count) const;
   // Words of the packet at read_, 0 when it is unknown, or kBlocked when a poll is not satisfied.
+  bool StepPacket(TimeNs now);
   std::uint32_t Execute(TimeNs now);
   std::uint32_t Copy(const std::uint32_t* words, TimeNs now);
   std::uint32_t Fill(const std::uint32_t* words, TimeNs now);
@@ -76,6 +77,10 @@ class SdmaQueue {
   std::uint64_t* write_word_ = nullptr;
   std::uint64_t* read_word_ = nullptr;
   bool valid_ = false, active_ = true, dead_ = false;
+  // A trap's interrupt takes longer to reach the host than the engine takes for the next packet: it
+  // is raised one packet later, so that the waiter finds what follows the trap.
+  static constexpr std::uint32_t kNoTrap = ~0u;
+  std::uint32_t trap_ = kNoTrap;
   std::uint64_t last_doorbell_ = ~0ull;
   std::uint64_t read_ = 0, write_ = 0;
   TimeNs busy_until_ = 0;

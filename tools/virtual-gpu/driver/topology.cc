@@ -96,14 +96,19 @@ void WriteCpuNode(const fs::path& node, std::size_t gpus) {
   }
 }
 
-// Doorbell type 2 (ROCr refuses others), 4 watch points, ASIC revision 1, ECC on memory and SRAM.
-// No SVM: the virtual GPU has no page migration.
+// Doorbell type 2 (ROCr refuses others), 4 watch points, ASIC revision 1, ECC on memory and SRAM,
+// and the debugger's bits as an MI300X shows them (0x2c77a280). Without those of the debugger
+// ROCr 6.4 and later cannot be initialised twice: its shutdown gives up at RUNTIME_ENABLE before it
+// closes KFD. No SVM: the virtual GPU has no page migration.
 std::uint64_t Capability() {
   constexpr std::uint64_t kWatchPoints = (1u << 7) | (2u << 8);
   constexpr std::uint64_t kDoorbellType2 = 2u << 12;
-  constexpr std::uint64_t kMemoryEcc = 1u << 20, kSramEcc = 1u << 26;
+  constexpr std::uint64_t kTrapDebug = 1u << 15, kTrapOverride = 1u << 16, kLaunchMode = 1u << 17;
+  constexpr std::uint64_t kPreciseMemory = 1u << 18, kDebugFirmware = 1u << 29;
+  constexpr std::uint64_t kMemoryEcc = 1u << 20, kRasEvents = 1u << 21, kSramEcc = 1u << 26;
   constexpr std::uint64_t kAsicRevision1 = 1u << 22;
-  return kWatchPoints | kDoorbellType2 | kMemoryEcc | kSramEcc | kAsicRevision1;
+  return kWatchPoints | kDoorbellType2 | kTrapDebug | kTrapOverride | kLaunchMode | kPreciseMemory |
+         kDebugFirmware | kMemoryEcc | kRasEvents | kSramEcc | kAsicRevision1;
 }
 
 std::uint64_t LocationOf(std::size_t index) { return (0x47u + index) << 8; }
@@ -232,6 +237,17 @@ void GenerateTopology(const fs::path& root, const std::vector<TopologyGpu>& gpus
   WriteText(root / "sys/module/amdgpu/initstate", "live\n");
   WriteText(root / "sys/module/amdgpu/version", "6.12.12\n");
   fs::create_directories(root / "sys/module/amdgpu/holders");
+  // What is modelled, in the driver's own words: hardware scheduling, and waves saved when
+  // preempted.
+  const std::pair<const char*, const char*> kParameters[] = {
+      {"cwsr_enable", "1"},
+      {"emu_mode", "0"},
+      {"mes", "0"},
+      {"sched_policy", "0"},
+      {"queue_preemption_timeout_ms", "9000"}};
+  for (const auto& [name, value] : kParameters) {
+    WriteText(root / "sys/module/amdgpu/parameters" / name, value + std::string("\n"));
+  }
   WriteText(root / "proc/modules", "amdgpu 19742720 1 - Live 0x0000000000000000\n");
   WriteText(root / "usr/share/libdrm/amdgpu.ids", ids);
   WriteText(root / "dev/kfd", "");

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <thread>
 #include <vector>
 
@@ -234,23 +235,53 @@ void Fault() {
 
 std::atomic<int> g_queue_error = 0;
 
-void BadPacket() {
+// Submits what `fill` makes of a packet, expects the runtime's queue error, and that the device
+// goes on.
+void ExpectQueueError(hsa_status_t expected, const std::function<void(void* packet)>& fill) {
   const Runtime runtime;
   hsa_queue_t* queue = nullptr;
+  g_queue_error = 0;
   HSA_CHECK(hsa_queue_create(
       runtime.gpu, 256, HSA_QUEUE_TYPE_MULTI,
       [](hsa_status_t status, hsa_queue_t*, void*) { g_queue_error = status; }, nullptr, UINT32_MAX,
       UINT32_MAX, &queue));
-  auto* packet = static_cast<hsa_agent_dispatch_packet_t*>(queue->base_address);
   const std::uint64_t index = hsa_queue_add_write_index_relaxed(queue, 1);
-  __atomic_store_n(&packet[index].header, HSA_PACKET_TYPE_AGENT_DISPATCH, __ATOMIC_RELEASE);
+  fill(queue->base_address);
   hsa_signal_store_screlease(queue->doorbell_signal, static_cast<std::int64_t>(index));
   for (int i = 0; i < 2000 && g_queue_error == 0; ++i) SleepMs(5);
-  EXPECT_THAT(g_queue_error == HSA_STATUS_ERROR_INVALID_PACKET_FORMAT);
-  Queue healthy(runtime);  // the device goes on
+  EXPECT_THAT(g_queue_error == expected);
+  Queue healthy(runtime);
   const hsa_signal_t done = runtime.Signal(1);
   healthy.SubmitBarrierAnd(kNoSignal, done);
   EXPECT_THAT(WaitZero(done));
+}
+
+void BadPacket() {
+  ExpectQueueError(HSA_STATUS_ERROR_INVALID_PACKET_FORMAT, [](void* slot) {
+    auto* packet = static_cast<hsa_agent_dispatch_packet_t*>(slot);
+    __atomic_store_n(&packet->header, HSA_PACKET_TYPE_AGENT_DISPATCH, __ATOMIC_RELEASE);
+  });
+}
+
+// `setup` names 1 to 3 dimensions in two bits; everything else in the packet is fine.
+void BadDimensions() {
+  ExpectQueueError(HSA_STATUS_ERROR_INCOMPATIBLE_ARGUMENTS, [](void* slot) {
+    auto* packet = static_cast<hsa_kernel_dispatch_packet_t*>(slot);
+    packet->workgroup_size_x = packet->workgroup_size_y = packet->workgroup_size_z = 1;
+    packet->grid_size_x = packet->grid_size_y = packet->grid_size_z = 1;
+    packet->kernel_object = reinterpret_cast<std::uint64_t>(slot);
+    packet->setup = 4;
+    __atomic_store_n(&packet->header, HSA_PACKET_TYPE_KERNEL_DISPATCH, __ATOMIC_RELEASE);
+  });
+}
+
+// hsa_shut_down gives back what hsa_init needs; newer runtimes tell KFD so (RUNTIME_ENABLE).
+void InitAgain() {
+  for (int i = 0; i < 3; ++i) {
+    HSA_CHECK(hsa_init());
+    HSA_CHECK(hsa_shut_down());
+  }
+  const Runtime runtime;
 }
 
 // The child of a fork has the parent's /dev/kfd, and gets EBADF from it, as from KFD; the parent
@@ -288,6 +319,8 @@ void AddRuntimePrograms(Programs* programs) {
       {"endless", Endless},
       {"fault", Fault},
       {"bad-packet", BadPacket},
+      {"bad-dimensions", BadDimensions},
+      {"init-again", InitAgain},
       {"fork", Fork},
       {"opaque", Opaque},
   });

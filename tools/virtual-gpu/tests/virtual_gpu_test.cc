@@ -37,7 +37,14 @@ TEST(VirtualGpuTest, RocminfoShowsOneAgentWithTheProfilesCus) {
   ASSERT_EQ(outcome.code, 0) << outcome.output;
   EXPECT_EQ(Count(outcome.output, "Device Type:             GPU"), 1);
   EXPECT_TRUE(Has(outcome.output, "Compute Unit:            80")) << outcome.output;
-  EXPECT_TRUE(Has(outcome.output, "AMD Instinct MI308X"));
+  EXPECT_TRUE(Has(outcome.output, "Marketing Name:          AMD Instinct MI308X"));
+  EXPECT_TRUE(Has(outcome.output, "Name:                    gfx90a"));  // to ROCr 5.2.3
+  EXPECT_TRUE(Has(outcome.output, "amdgcn-amd-amdhsa--gfx90a:sramecc+:xnack-"));
+  EXPECT_TRUE(Has(outcome.output, "Wavefront Size:          64(0x40)"));
+  EXPECT_TRUE(Has(outcome.output, "Size:                    201326592(0xc000000) KB"));  // VRAM
+  EXPECT_TRUE(Has(outcome.output, "Segment:                 GROUP"));
+  EXPECT_TRUE(Has(outcome.output, "Size:                    64(0x40) KB"));  // LDS
+  EXPECT_TRUE(Has(outcome.output, "FLAGS: KERNARG, FINE GRAINED"));
   EXPECT_TRUE(Has(outcome.output, "shown to the runtime as gfx9"));
 }
 
@@ -52,6 +59,8 @@ TEST(VirtualGpuTest, BarrierPacketsWaitForTheirDependencies) { RUN_EXERCISE("bar
 TEST(VirtualGpuTest, CopiesAndFillsMoveTheData) { RUN_EXERCISE("copies"); }
 TEST(VirtualGpuTest, BothWaitersOfASignalWake) { RUN_EXERCISE("two-waiters"); }
 TEST(VirtualGpuTest, WorkKernelsRunOnceAndInOrder) { RUN_EXERCISE("dispatch"); }
+TEST(VirtualGpuTest, DataKernelsFillCopyAndAdd) { RUN_EXERCISE("data-kernels"); }
+TEST(VirtualGpuTest, VectorAddsHappenOnceAcrossSuspendsAndMasks) { RUN_EXERCISE("data-once"); }
 TEST(VirtualGpuTest, SuspendedQueueStopsAndResumesWithoutADoorbell) { RUN_EXERCISE("suspend"); }
 TEST(VirtualGpuTest, QueueWithoutARingStopsAndResumes) { RUN_EXERCISE("suspend-null-ring"); }
 TEST(VirtualGpuTest, HalfTheCusTakeTwiceAsLong) { RUN_EXERCISE("cu-mask"); }
@@ -60,12 +69,21 @@ TEST(VirtualGpuTest, ProcessFilesCountOfTheMoment) { RUN_EXERCISE("process-count
 TEST(VirtualGpuTest, ASecondDescriptorIsTheSameProcess) { RUN_EXERCISE("second-descriptor"); }
 TEST(VirtualGpuTest, ACuMaskMovesRunningWorkgroups) { RUN_EXERCISE("mask-moves"); }
 TEST(VirtualGpuTest, AgentDispatchStopsItsQueueOnly) { RUN_EXERCISE("bad-packet"); }
+TEST(VirtualGpuTest, DispatchWithoutDimensionsStopsItsQueueOnly) { RUN_EXERCISE("bad-dimensions"); }
+TEST(VirtualGpuTest, TheRuntimeStartsAgainInOneProcess) { RUN_EXERCISE("init-again"); }
 
 TEST(VirtualGpuTest, BadPointerRaisesTheRuntimesMemoryFault) {
   const Outcome outcome = Shell(VirtualGpu() + " run --quiet -- " + Exercise("fault"));
   EXPECT_EQ(outcome.code, 128 + SIGABRT) << outcome.output;
   EXPECT_TRUE(Has(outcome.output, "Memory access fault by GPU node-1")) << outcome.output;
   EXPECT_TRUE(Has(outcome.output, "0x123456789000"));
+}
+
+TEST(VirtualGpuTest, DataKernelOfABadArrayFaults) {
+  const Outcome outcome = Shell(VirtualGpu() + " run --quiet -- " + Exercise("data-fault"));
+  if (outcome.code == kSkippedCode) GTEST_SKIP() << outcome.output;
+  EXPECT_EQ(outcome.code, 128 + SIGABRT) << outcome.output;
+  EXPECT_TRUE(Has(outcome.output, "0x123456789000")) << outcome.output;
 }
 
 TEST(VirtualGpuTest, AnUnknownKernelIsNamedAndTakesTheAssumedTime) {
