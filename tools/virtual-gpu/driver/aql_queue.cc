@@ -24,6 +24,24 @@ bool HeaderBarrier(std::uint16_t header) {
   return ((header >> HSA_PACKET_HEADER_BARRIER) & 1) != 0;
 }
 
+// kfd_dbg_trap_exception_code, EC_QUEUE_PACKET_*.
+unsigned ExceptionCode(DispatchError error) {
+  switch (error) {
+    case DispatchError::kBadDimensions:
+      return 16;
+    case DispatchError::kBadGroupMemory:
+      return 17;
+    case DispatchError::kBadCode:
+      return 18;
+    case DispatchError::kWorkgroupTooLarge:
+      return 21;
+    case DispatchError::kBadVendorPacket:
+      return 23;
+    default:
+      return 20;
+  }
+}
+
 std::uint64_t* Words(std::byte* bytes) { return reinterpret_cast<std::uint64_t*>(bytes); }
 
 }  // namespace
@@ -334,7 +352,25 @@ void AqlQueue::StopWithError(DispatchError error, const std::string& why) {
       context_.events->Interrupt(copy.event_id);
     }
   }
+  TellRuntime(error);
   if (context_.strict) StrictAbort();
+}
+
+// What KFD does for runtimes that have called RUNTIME_ENABLE (kfd_send_exception_to_runtime): the
+// error's bit into the payload that the save area's header names, then the header's event.
+void AqlQueue::TellRuntime(DispatchError error) {
+  struct SaveAreaHeader {  // kfd_context_save_area_header
+    std::uint32_t wave_state[4];
+    std::uint32_t debug_offset, debug_bytes;
+    std::uint64_t payload;
+    std::uint32_t event_id, reserved;
+  } header;
+  static_assert(sizeof(header) == 40);
+  if (context_.save_area == 0 || !context_.memory->ReadValue(context_.save_area, &header)) return;
+  std::uint64_t bits = 0;
+  if (header.payload == 0 || !context_.memory->ReadValue(header.payload, &bits)) return;
+  context_.memory->Store64(header.payload, bits | 1ull << (ExceptionCode(error) - 1));
+  context_.events->Set(header.event_id);
 }
 
 }  // namespace virtual_gpu

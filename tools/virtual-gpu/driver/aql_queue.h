@@ -45,7 +45,8 @@ class AqlQueue final : public ComputeQueue {
     std::uint32_t gpu_id;
     KernelLimits limits;
     bool strict;
-    std::string label;  // "pid 12 queue 3", for messages
+    std::string label;            // "pid 12 queue 3", for messages
+    std::uint64_t save_area = 0;  // address; its header says where queue errors are to be told
   };
 
   AqlQueue(Context context, const AqlRing& ring, std::uint64_t* doorbell);
@@ -85,6 +86,7 @@ class AqlQueue final : public ComputeQueue {
   void ReportOpaque(std::uint64_t kernel_object);
   void Fault(std::uint64_t address);
   void StopWithError(DispatchError error, const std::string& why);
+  void TellRuntime(DispatchError error);
 
   const Context context_;
   AqlRing ring_;

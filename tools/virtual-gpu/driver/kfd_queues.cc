@@ -75,8 +75,9 @@ int KfdDriver::MakeQueue(Process& process, Gpu* gpu, KfdQueue* queue, std::uint6
         Pm4Queue::Ring{queue->ring_base, queue->ring_bytes, write_pointer, read_pointer}, doorbell);
     return queue->aql->Valid() ? 0 : EFAULT;
   }
-  AqlQueue::Context context{&process.memory, &process.events,         clock_, gpu->gpu_id(), limits,
-                            strict_,         LabelOf(process, *queue)};
+  AqlQueue::Context context{
+      &process.memory, &process.events,          clock_,          gpu->gpu_id(), limits,
+      strict_,         LabelOf(process, *queue), queue->save_area};
   queue->aql = std::make_unique<AqlQueue>(
       std::move(context), AqlRing{queue->ring_base, queue->ring_bytes, write_pointer, read_pointer},
       doorbell);
@@ -105,6 +106,7 @@ void KfdDriver::CreateQueue(const Request& request, Process& process) {
   queue->ring_bytes = args.ring_size;
   queue->percentage = args.queue_percentage & kPercentageMask;
   queue->priority = args.queue_priority;
+  queue->save_area = args.ctx_save_restore_address;
   if (!process.FreeQueueId(&queue->id) || process.queues.size() >= kQueuesPerGpuMax ||
       !process.TakeDoorbell(gpu->index(), &queue->doorbell_slot)) {
     return request.Reply(ENOSPC);

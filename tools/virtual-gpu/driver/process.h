@@ -43,6 +43,7 @@ struct KfdQueue {
   std::uint32_t ring_bytes = 0;
   std::uint32_t percentage = 0;
   std::uint32_t priority = 0;
+  std::uint64_t save_area = 0;
   std::unique_ptr<ComputeQueue> aql;  // AQL or PM4
   std::unique_ptr<SdmaQueue> sdma;
 
