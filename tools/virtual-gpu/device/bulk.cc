@@ -67,6 +67,7 @@ void Dispatcher::ProcessBulk() {
   const std::uint64_t count = d.pool;
   for (Dispatch::Share& share : d.share) share.pool = 0;
   d.pool = 0;
+  for (std::uint32_t xcc = 0; xcc < geometry_.xccs(); ++xcc) UpdateHeads(id, xcc);
   lone_ = kNone;
   d.queue->cu_ns += static_cast<double>(count) * d.workgroup_ns / d.fp.occupancy;
   Finished(id, count, true);
@@ -107,6 +108,7 @@ void Dispatcher::LayOut(std::uint32_t id, std::uint32_t xcc, double elapsed, dou
     const std::uint64_t count = over * slots;
     share.pool -= count;
     d.pool -= count;
+    UpdateHeads(id, xcc);
     d.queue->cu_ns += static_cast<double>(count) * d.workgroup_ns / d.fp.occupancy;
     if (xcc == 0) d.first_placed = true;
     Finished(id, count, xcc == 0);

@@ -12,14 +12,15 @@ constexpr double kSigmaOfUniform = 0.57735026918962576;  // 1 / sqrt(3)
 
 Bundler::Bundler(const DeviceParams& params)
     : spread_(std::clamp(params.workgroup_spread, 0.0, 0.95)),
-      grain_ns_(static_cast<double>(std::max<TimeNs>(0, params.grain_ns))) {}
+      grain_ns_(static_cast<double>(std::max<TimeNs>(0, params.grain_ns))),
+      contended_ends_(std::max(1e-3, params.contended_ends)) {}
 
 ShapePlan Bundler::Plan(double workgroup_ns, std::uint32_t occupancy) const {
   ShapePlan plan;
   plan.exact = grain_ns_ == 0 || workgroup_ns >= kExactIntervalNs * occupancy;
   if (plan.exact) return plan;
   plan.contended_rounds =
-      std::max(1.0, std::ceil(grain_ns_ / kContendedEnds * occupancy / workgroup_ns));
+      std::max(1.0, std::ceil(grain_ns_ / contended_ends_ * occupancy / workgroup_ns));
   plan.bundle_rounds = std::max(plan.contended_rounds, kBundleNs / workgroup_ns);
   return plan;
 }

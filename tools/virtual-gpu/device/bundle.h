@@ -11,8 +11,7 @@
 //                       more than the fair share of what is left in the XCC (guided
 //                       self-scheduling, so that the last rounds are single and the CUs end
 //                       together)
-//            contended  one slot x as many rounds as keep a CU's ends kContendedEnds per grain
-//            apart
+//            contended  one slot x as many rounds as give a CU `contended_ends` ends per grain
 //
 // Strain     two programs that never stop contending would need more events than a host has time
 //            for: above kEventsPerUs on average contended residents get more rounds in proportion
@@ -34,9 +33,6 @@ namespace virtual_gpu {
 
 inline constexpr double kBundleNs = 300'000;
 inline constexpr double kExactIntervalNs = 100'000;
-inline constexpr double kContendedEnds = 8;
-// Bundles form again when nobody waited in the XCC for this long; splitting costs host time.
-inline constexpr TimeNs kCalmNs = 20'000;
 
 inline constexpr double kEventsPerUs = 2.0;
 inline constexpr double kEventBurst = 500'000;
@@ -110,7 +106,7 @@ class Bundler {
 
  private:
   double spread_;
-  double grain_ns_;
+  double grain_ns_, contended_ends_;
 };
 
 }  // namespace virtual_gpu

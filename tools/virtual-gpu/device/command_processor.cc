@@ -109,6 +109,7 @@ void HwsDevice::Parsed(std::uint32_t index) {
   ++queue->packets;
   Disconnect(index);
   queue->source->Consume(packet);
+  completed_ = true;
   queue->source->Complete(packet, now_, now_);
   PollBlocked();
   Schedule(index);
@@ -153,6 +154,7 @@ void HwsDevice::Completed(std::uint32_t id) {
   dispatcher_.RemoveDispatch(id);
   --queue->outstanding;
   ++queue->packets;
+  completed_ = true;
   queue->source->Complete(packet, start, now_);
   if (queue->mapped) Wake(queue);
   PollBlocked();

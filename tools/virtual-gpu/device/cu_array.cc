@@ -1,14 +1,11 @@
 #include "cu_array.h"
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
 
 namespace virtual_gpu {
 
 CuArray::CuArray(const Geometry& geometry)
     : stride_(std::max(1u, geometry.workgroups_per_cu())),
-      leaves_(std::bit_ceil(std::max(2u, geometry.cu_count()))),
       waves_max_(geometry.waves_per_cu()),
       vgpr_units_max_(geometry.vgpr_units_per_cu()),
       lds_bytes_max_(geometry.lds_bytes_per_cu()),
@@ -16,15 +13,15 @@ CuArray::CuArray(const Geometry& geometry)
       cus_(geometry.cu_count()),
       residents_(std::size_t{geometry.cu_count()} * stride_),
       finish_v_(residents_.size()),
-      tree_(std::size_t{leaves_} * 2) {
+      ends_((geometry.cu_count() + kGroup - 1) / kGroup * kGroup + kGroup, kNever),
+      groups_(ends_.size() / kGroup) {
   for (std::uint32_t cu = 0; cu < size(); ++cu) {
     const CuLocation where = geometry.Locate(cu);
     cus_[cu].xcc = static_cast<std::uint16_t>(where.xcc);
     cus_[cu].se = static_cast<std::uint16_t>(where.se);
     cus_[cu].bit = 1u << where.cu;
   }
-  for (std::uint32_t i = 0; i < leaves_; ++i) tree_[leaves_ + i].cu = i;
-  for (std::uint32_t i = leaves_ - 1; i > 0; --i) tree_[i] = tree_[2 * i];
+  for (std::uint32_t i = 0; i < groups_.size(); ++i) groups_[i].cu = i * kGroup;
 }
 
 void CuArray::Remove(std::uint32_t cu, std::uint32_t i, const Footprint& fp) {
@@ -57,22 +54,43 @@ void CuArray::Refresh(std::uint32_t cu) {
 
 void CuArray::Schedule(std::uint32_t cu) {
   Cu& c = cus_[cu];
-  c.rate = c.demand <= kDemandOne ? 1.0 : double{kDemandOne} / c.demand;
+  if (c.demand != c.rate_demand) {
+    c.rate_demand = c.demand;
+    const bool crowded = c.demand > kDemandOne;
+    c.rate = crowded ? double{kDemandOne} / c.demand : 1.0;
+    c.slowdown = crowded ? c.demand / double{kDemandOne} : 1.0;
+  }
   TimeNs time = kNever;
   if (c.residents) {
-    const double left = (c.next_v - c.v) / c.rate;
-    // Never in the same nanosecond as its start, whatever the rounding: time must advance.
-    time = c.at + std::max<TimeNs>(left > 0 ? 1 : 0, static_cast<TimeNs>(std::ceil(left)));
+    const double left = (c.next_v - c.v) * c.slowdown;
+    // Rounded up: never in the same nanosecond as its start, because time must advance.
+    const auto whole = static_cast<TimeNs>(left);
+    time = c.at + (left > 0 ? whole + (static_cast<double>(whole) < left) : 0);
   }
-  std::size_t i = leaves_ + cu;
-  if (tree_[i].time == time) return;
-  tree_[i].time = time;
-  while (i > 1) {
-    i /= 2;
-    const Node& winner =
-        tree_[2 * i + 1].time < tree_[2 * i].time ? tree_[2 * i + 1] : tree_[2 * i];
-    if (tree_[i].time == winner.time && tree_[i].cu == winner.cu) return;
-    tree_[i] = winner;
+  if (ends_[cu] != time) SetEnd(cu, time);
+}
+
+void CuArray::SetEnd(std::uint32_t cu, TimeNs time) {
+  ends_[cu] = time;
+  Node& group = groups_[cu / kGroup];
+  if (time < group.time || (time == group.time && cu < group.cu)) {
+    group = {time, cu};
+  } else if (cu == group.cu) {
+    const std::uint32_t begin = cu / kGroup * kGroup;
+    group = {ends_[begin], begin};
+    for (std::uint32_t i = begin + 1; i < begin + kGroup; ++i) {
+      const bool earlier = ends_[i] < group.time;
+      group.time = earlier ? ends_[i] : group.time;
+      group.cu = earlier ? i : group.cu;
+    }
+  } else {
+    return;
+  }
+  first_ = groups_[0];
+  for (const Node& other : groups_) {
+    const bool earlier = other.time < first_.time;
+    first_.time = earlier ? other.time : first_.time;
+    first_.cu = earlier ? other.cu : first_.cu;
   }
 }
 

@@ -30,10 +30,11 @@ struct Resident {
 
 struct Cu {
   double v = 0;
-  double rate = 1;
-  double next_v = 0;  // finish of the resident that ends first
-  TimeNs at = 0;      // when v was brought up to date
-  std::uint32_t demand = 0, waves = 0, vgpr_units = 0, lds_bytes = 0, workgroups = 0;
+  double rate = 1, slowdown = 1;              // slowdown = 1 / rate
+  double next_v = 0;                          // finish of the resident that ends first
+  TimeNs at = 0;                              // when v was brought up to date
+  std::uint32_t demand = 0, rate_demand = 0;  // rate_demand: what rate was made from
+  std::uint32_t waves = 0, vgpr_units = 0, lds_bytes = 0, workgroups = 0;
   std::uint16_t residents = 0, bundles = 0;
   std::uint16_t next = 0;  // index of the resident that ends first
   bool stale = false;      // something was removed: next and next_v are to be found again
@@ -73,22 +74,28 @@ class CuArray {
     if (cus_[cu].stale) Refresh(cu);
   }
 
-  TimeNs next_time() const { return tree_[1].time; }
-  std::uint32_t next_cu() const { return tree_[1].cu; }
+  TimeNs next_time() const { return first_.time; }
+  std::uint32_t next_cu() const { return first_.cu; }
 
  private:
   struct Node {
     TimeNs time = kNever;
     std::uint32_t cu = 0;
   };
+  static constexpr std::uint32_t kGroup = 16;
   void Schedule(std::uint32_t cu);
+  void SetEnd(std::uint32_t cu, TimeNs time);
 
-  std::uint32_t stride_, leaves_;
+  std::uint32_t stride_;
   std::uint32_t waves_max_, vgpr_units_max_, lds_bytes_max_, workgroups_max_;
   std::vector<Cu> cus_;
   std::vector<Resident> residents_;  // [cu * stride_ + i]
   std::vector<double> finish_v_;     // the same index
-  std::vector<Node> tree_;           // winner tree over the CUs' next ends; [1] is the earliest
+  // The earliest of the CUs' next ends: per CU, per kGroup CUs, of all. Two short scans are cheaper
+  // than a tree's branches. Among equal times the lowest CU comes first.
+  std::vector<TimeNs> ends_;
+  std::vector<Node> groups_;
+  Node first_;
 };
 
 inline bool CuArray::FitsBeside(std::uint32_t cu, const Footprint& beside, std::int32_t count,

@@ -14,7 +14,7 @@ HwsDevice::HwsDevice(const DeviceParams& params)
     : params_(params),
       geometry_(params),
       dispatcher_(params, geometry_),
-      pipes_(std::max(1u, params.pipes)),
+      pipes_(std::clamp(params.pipes, 1u, kPipesMax)),
       hqds_(pipes_.size() * std::max(1u, params.hqd_slots_per_pipe), nullptr) {}
 
 Queue* HwsDevice::Find(QueueId id) const {
@@ -128,6 +128,15 @@ void HwsDevice::AdvanceTo(TimeNs now) {
   Leave();
 }
 
+TimeNs HwsDevice::AdvanceToCompletion(TimeNs limit) {
+  if (inside_) return now_;
+  inside_ = true;
+  completed_ = false;
+  RunUntil(limit, true);
+  Leave();
+  return now_;
+}
+
 void HwsDevice::Enter(TimeNs now) {
   inside_ = true;
   RunUntil(now);
@@ -148,7 +157,7 @@ TimeNs HwsDevice::NextTimer() const {
 
 TimeNs HwsDevice::NextEvent() const { return std::min(NextTimer(), dispatcher_.next_time()); }
 
-void HwsDevice::RunUntil(TimeNs now) {
+void HwsDevice::RunUntil(TimeNs now, bool to_completion) {
   now = std::max(now, now_);
   for (;;) {
     const TimeNs timer = NextTimer();
@@ -158,15 +167,14 @@ void HwsDevice::RunUntil(TimeNs now) {
       dispatcher_.ProcessNext();
       ++events_;
     }
-    if (dispatcher_.HasOutcomes()) {
-      Settle();
-      continue;
+    if (!dispatcher_.HasOutcomes()) {
+      if (timer > now) break;
+      now_ = std::max(now_, timer);
+      Step();
+      ++events_;
     }
-    if (timer > now) break;
-    now_ = std::max(now_, timer);
-    Step();
-    ++events_;
     Settle();
+    if (to_completion && completed_) return;
   }
   now_ = now;
 }

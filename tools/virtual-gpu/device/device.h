@@ -83,6 +83,8 @@ class Device {
 
   // Runs the simulation up to `now`; calls PacketSource methods with the exact simulated times.
   virtual void AdvanceTo(TimeNs now) = 0;
+  // The same, but stops after the first event at which packets completed; the time reached.
+  virtual TimeNs AdvanceToCompletion(TimeNs limit) = 0;
   // When something will happen without further input; kNever when idle.
   virtual TimeNs NextEvent() const = 0;
 

@@ -43,7 +43,11 @@ struct DeviceParams {
 
   // Workgroups. Variation is what makes slots free one by one, as on hardware.
   double workgroup_spread = 0.25;  // [U] uniform +- around workgroup_ns, 0..0.5
-  TimeNs grain_ns = 20'000;        // simulation grain: see docs/virtual-gpu.md
+  // The simulation's own coarseness (bundle.h): none of these is a property of hardware. grain_ns 0
+  // runs every workgroup by itself; the others are then without effect.
+  TimeNs grain_ns = 20'000;   // contended workgroups: so that a CU sees contended_ends ends in it
+  double contended_ends = 8;  // see docs/virtual-gpu.md for what more and fewer give
+  TimeNs calm_ns = 20'000;    // bundles form again when nobody waited in an XCC for this long
 
   // Preemption costs. [U] nobody has published them; shown over their range
   TimeNs runlist_cycle_ns = 200'000;          // 50'000..5'000'000: submit, dequeue, remap, no waves

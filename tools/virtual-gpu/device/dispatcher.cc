@@ -1,6 +1,7 @@
 #include "dispatcher.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace virtual_gpu {
 
@@ -10,10 +11,14 @@ Dispatcher::Dispatcher(const DeviceParams& params, const Geometry& geometry)
       random_(params.seed),
       budget_(params.grain_ns > 0),
       cus_(geometry),
-      streams_(std::max(1u, params.pipes)),
+      streams_(std::clamp(params.pipes, 1u, kPipesMax)),
+      heads_(geometry.xccs()),
       last_pipe_(geometry.xccs(), 0),
-      contended_at_(geometry.xccs(), -kCalmNs),
-      left_(std::max(1u, params.workgroups_per_cu)) {}
+      calm_ns_(std::max<TimeNs>(0, params.calm_ns)),
+      contended_at_(geometry.xccs(), -calm_ns_),
+      left_(std::max(1u, params.workgroups_per_cu)) {
+  for (Heads& heads : heads_) heads.at_se.resize(std::max(1u, geometry.ses()));
+}
 
 std::uint32_t Dispatcher::AddDispatch(Queue* queue, const Packet& packet, TimeNs now) {
   std::uint32_t id;
@@ -57,6 +62,7 @@ void Dispatcher::StartStream(std::uint32_t pipe, std::uint32_t dispatch, std::ui
     const double cus = std::max(1u, d.queue->mask.cus_per_xcc[xcc]);
     d.share[xcc].per_cu = 1 / cus;
     d.share[xcc].per_slot = 1 / (cus * std::max(1u, d.fp.occupancy));
+    UpdateHead(pipe, xcc);
   }
   if (StartAlone(dispatch)) return;
   for (std::uint32_t xcc = 0; xcc < geometry_.xccs(); ++xcc) {
@@ -74,6 +80,7 @@ void Dispatcher::StopStream(std::uint32_t pipe, TimeNs now) {
   dispatches_[streams_[pipe].dispatch].pipe = kNone;
   streams_[pipe].dispatch = kNone;
   active_ &= ~(1u << pipe);
+  for (std::uint32_t xcc = 0; xcc < geometry_.xccs(); ++xcc) UpdateHead(pipe, xcc);
 }
 
 void Dispatcher::ProcessNext() {
@@ -98,27 +105,25 @@ void Dispatcher::ProcessNext() {
   RetryReturned();
 }
 
-bool Dispatcher::HeadReady(const Stream& stream, std::uint32_t xcc) const {
-  if (stream.dispatch == kNone) return false;
-  const Dispatch& d = dispatches_[stream.dispatch];
-  return d.share[xcc].pool > 0 && d.queue->saved[xcc].empty() && d.fp.occupancy > 0;
-}
-
-bool Dispatcher::Allowed(const Queue& queue, std::uint32_t cu) const {
-  const Cu& c = cus_.at(cu);
-  return queue.mask.se_bits[c.xcc * geometry_.ses() + c.se] & c.bit;
-}
-
-std::uint32_t Dispatcher::HeadSe(Queue* queue, std::uint32_t xcc) const {
+// A head is there if the stream has workgroups to give out in this XCC, none of its queue's saved
+// ones come first, and the mask leaves it an SE; it waits for the next such SE in turn.
+void Dispatcher::UpdateHead(std::uint32_t pipe, std::uint32_t xcc) {
+  Heads& heads = heads_[xcc];
+  const std::uint32_t bit = 1u << pipe;
+  if (heads.ready & bit) heads.at_se[heads.se[pipe]] &= ~bit;
+  heads.ready &= ~bit;
+  if (streams_[pipe].dispatch == kNone) return;
+  const Dispatch& d = dispatches_[streams_[pipe].dispatch];
+  if (d.share[xcc].pool == 0 || !d.queue->saved[xcc].empty() || d.fp.occupancy == 0) return;
   const std::uint32_t ses = geometry_.ses();
-  std::uint32_t se = queue->next_se[xcc];
+  std::uint32_t se = d.queue->next_se[xcc];
   for (std::uint32_t tried = 0; tried < ses; ++tried, se = se + 1 < ses ? se + 1 : 0) {
-    if (queue->mask.se_bits[xcc * ses + se]) {
-      queue->next_se[xcc] = static_cast<std::uint8_t>(se);
-      return se;
-    }
+    if (d.queue->mask.se_bits[xcc * ses + se] == 0) continue;
+    d.queue->next_se[xcc] = heads.se[pipe] = static_cast<std::uint8_t>(se);
+    heads.at_se[se] |= bit;
+    heads.ready |= bit;
+    return;
   }
-  return kNone;
 }
 
 std::uint32_t Dispatcher::PickCu(const Dispatch& d, std::uint32_t xcc, std::uint32_t se) const {
@@ -137,26 +142,27 @@ std::uint32_t Dispatcher::PickCu(const Dispatch& d, std::uint32_t xcc, std::uint
 // Whose head takes a slot on this CU: the highest priority, round-robin among equals.
 std::uint32_t Dispatcher::PickPipe(std::uint32_t cu) const {
   const Cu& c = cus_.at(cu);
-  const auto pipes = static_cast<std::uint32_t>(streams_.size());
+  const std::uint32_t waiting = heads_[c.xcc].at_se[c.se];
+  if (waiting == 0) return kNone;
+  // Those after the one that was served last, then the others.
+  const std::uint32_t first = waiting & ~((2u << last_pipe_[c.xcc]) - 1);
   std::uint32_t best = kNone;
-  for (std::uint32_t k = 1, pipe = last_pipe_[c.xcc]; k <= pipes; ++k) {
-    pipe = pipe + 1 < pipes ? pipe + 1 : 0;
-    if (!(active_ >> pipe & 1)) continue;
-    const Stream& stream = streams_[pipe];
-    if (best != kNone && stream.priority <= streams_[best].priority) continue;
-    if (!HeadReady(stream, c.xcc)) continue;
-    const Dispatch& d = dispatches_[stream.dispatch];
-    if (HeadSe(d.queue, c.xcc) == c.se && Allowed(*d.queue, cu) && cus_.Fits(cu, d.fp)) best = pipe;
+  for (std::uint32_t turn : {first, waiting & ~first}) {
+    for (; turn; turn &= turn - 1) {
+      const auto pipe = static_cast<std::uint32_t>(std::countr_zero(turn));
+      if (best != kNone && streams_[pipe].priority <= streams_[best].priority) continue;
+      const Dispatch& d = dispatches_[streams_[pipe].dispatch];
+      if (Allowed(*d.queue, cu) && cus_.Fits(cu, d.fp)) best = pipe;
+    }
   }
   return best;
 }
 
 // Places the head workgroup of the pipe in this XCC, wherever it wants to go. False: it waits.
 bool Dispatcher::TryHead(std::uint32_t pipe, std::uint32_t xcc) {
-  if (!HeadReady(streams_[pipe], xcc)) return false;
+  if (!HeadReady(pipe, xcc)) return false;
   const Dispatch& d = dispatches_[streams_[pipe].dispatch];
-  const std::uint32_t se = HeadSe(d.queue, xcc);
-  if (se == kNone) return false;
+  const std::uint32_t se = heads_[xcc].se[pipe];
   const std::uint32_t cu = PickCu(d, xcc, se);
   if (cu == kNone) {
     Waits(pipe, xcc, se);
@@ -167,8 +173,7 @@ bool Dispatcher::TryHead(std::uint32_t pipe, std::uint32_t xcc) {
 }
 
 void Dispatcher::AdvanceHead(std::uint32_t pipe, std::uint32_t xcc, std::uint32_t stop_se) {
-  while (HeadReady(streams_[pipe], xcc) &&
-         HeadSe(dispatches_[streams_[pipe].dispatch].queue, xcc) != stop_se) {
+  while (HeadReady(pipe, xcc) && heads_[xcc].se[pipe] != stop_se) {
     if (!TryHead(pipe, xcc)) return;
   }
 }
@@ -185,11 +190,8 @@ void Dispatcher::FillCu(std::uint32_t cu) {
       Place(pipe, xcc, cu);
       AdvanceHead(pipe, xcc, se);
     }
-    for (std::uint32_t pipe = 0; served >> pipe; ++pipe) {
-      if ((served >> pipe & 1) && HeadReady(streams_[pipe], xcc) &&
-          HeadSe(dispatches_[streams_[pipe].dispatch].queue, xcc) == se) {
-        Waits(pipe, xcc, se);
-      }
+    for (std::uint32_t left = served & heads_[xcc].at_se[se]; left; left &= left - 1) {
+      Waits(static_cast<std::uint32_t>(std::countr_zero(left)), xcc, se);
     }
   } while (Reclaim(cu));
 }
@@ -227,19 +229,19 @@ void Dispatcher::RetryReturned() {
 }
 
 // Could another head use this CU, or one of the slots that the pipe's dispatch is about to take?
-bool Dispatcher::Contended(std::uint32_t pipe, std::uint32_t cu, std::uint32_t free_slots) const {
+bool Dispatcher::Contended(std::uint32_t pipe, std::uint32_t cu) const {
   const std::uint32_t xcc = cus_.at(cu).xcc;
   for (const Queue* queue : restoring_) {
     if (!queue->saved[xcc].empty()) return true;
   }
+  std::uint32_t others = heads_[xcc].ready & ~(1u << pipe);
+  if (others == 0) return false;
   const Dispatch& own = dispatches_[streams_[pipe].dispatch];
-  const std::uint32_t others = active_ & ~(1u << pipe);
-  for (std::uint32_t other = 0; others >> other; ++other) {
-    if (!(others >> other & 1) || !HeadReady(streams_[other], xcc)) continue;
+  const int beside = !own.plan.exact && cus_.FitsBeside(cu, own.fp, 1, own.fp) ? 1 : 0;
+  for (; others; others &= others - 1) {
+    const auto other = static_cast<std::uint32_t>(std::countr_zero(others));
     const Dispatch& d = dispatches_[streams_[other].dispatch];
-    if (Allowed(*d.queue, cu) && cus_.FitsBeside(cu, own.fp, free_slots > 1 ? 1 : 0, d.fp)) {
-      return true;
-    }
+    if (Allowed(*d.queue, cu) && cus_.FitsBeside(cu, own.fp, beside, d.fp)) return true;
   }
   return false;
 }
@@ -253,12 +255,12 @@ void Dispatcher::Place(std::uint32_t pipe, std::uint32_t xcc, std::uint32_t cu) 
   cus_.Sync(cu, now_);
   ShapeQuestion question;
   question.pool = d.share[xcc].pool;
-  question.free_slots = d.plan.exact ? 1 : cus_.FreeSlots(cu, d.fp);
   question.strain = budget_.strain();
   question.per_cu = d.share[xcc].per_cu;
   question.per_slot = d.share[xcc].per_slot;
-  if (Contended(pipe, cu, question.free_slots)) contended_at_[xcc] = now_;
-  question.contended = now_ - contended_at_[xcc] < kCalmNs;
+  if (Contended(pipe, cu)) contended_at_[xcc] = now_;
+  question.contended = now_ - contended_at_[xcc] < calm_ns_;
+  question.free_slots = d.plan.exact || question.contended ? 1 : cus_.FreeSlots(cu, d.fp);
   const Shape shape = bundler_.Choose(d.plan, question);
   const bool many = shape.slots > 1 || shape.rounds > 1;
   if (many && !question.contended && cus_.at(cu).residents > 0) {
@@ -269,7 +271,7 @@ void Dispatcher::Place(std::uint32_t pipe, std::uint32_t xcc, std::uint32_t cu) 
   resident.dispatch = id;
   resident.slots = static_cast<std::uint16_t>(shape.slots);
   resident.rounds = shape.rounds;
-  resident.fresh = RoundsBefore(d) < 0.5;
+  resident.fresh = static_cast<double>(now_ - d.start) < 0.5 * d.workgroup_ns;
   const double duration = bundler_.DrawDuration(shape, d.workgroup_ns, &random_);
   AddResident(cu, resident, cus_.at(cu).v + duration);
 }

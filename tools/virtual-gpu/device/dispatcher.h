@@ -13,12 +13,15 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include "lone_runs.h"
 #include "queue_state.h"
 
 namespace virtual_gpu {
+
+inline constexpr std::uint32_t kPipesMax = 32;
 
 class Dispatcher {
  public:
@@ -67,17 +70,33 @@ class Dispatcher {
     std::uint32_t priority = 0;
   };
 
+  // The head workgroups of the pipes' dispatches in one XCC. Derived from pools, save areas, masks
+  // and round-robin positions; UpdateHead after each change of those.
+  struct Heads {
+    std::uint32_t ready = 0;                   // bit per pipe: there is one
+    std::vector<std::uint32_t> at_se;          // per SE: bit per pipe whose head waits for this SE
+    std::array<std::uint8_t, kPipesMax> se{};  // per pipe, if ready
+  };
+
   // placing (dispatcher.cc)
-  bool HeadReady(const Stream& stream, std::uint32_t xcc) const;
-  bool Allowed(const Queue& queue, std::uint32_t cu) const;
-  std::uint32_t HeadSe(Queue* queue, std::uint32_t xcc) const;
+  void UpdateHead(std::uint32_t pipe, std::uint32_t xcc);
+  void UpdateHeads(std::uint32_t dispatch, std::uint32_t xcc) {
+    if (dispatches_[dispatch].pipe != kNone) UpdateHead(dispatches_[dispatch].pipe, xcc);
+  }
+  bool HeadReady(std::uint32_t pipe, std::uint32_t xcc) const {
+    return heads_[xcc].ready >> pipe & 1;
+  }
+  bool Allowed(const Queue& queue, std::uint32_t cu) const {
+    const Cu& c = cus_.at(cu);
+    return queue.mask.se_bits[c.xcc * geometry_.ses() + c.se] & c.bit;
+  }
   std::uint32_t PickCu(const Dispatch& dispatch, std::uint32_t xcc, std::uint32_t se) const;
   std::uint32_t PickPipe(std::uint32_t cu) const;
   bool TryHead(std::uint32_t pipe, std::uint32_t xcc);
   void AdvanceHead(std::uint32_t pipe, std::uint32_t xcc, std::uint32_t stop_se);
   void Place(std::uint32_t pipe, std::uint32_t xcc, std::uint32_t cu);
   void FillCu(std::uint32_t cu);
-  bool Contended(std::uint32_t pipe, std::uint32_t cu, std::uint32_t free_slots) const;
+  bool Contended(std::uint32_t pipe, std::uint32_t cu) const;
   void Waits(std::uint32_t pipe, std::uint32_t xcc, std::uint32_t se);
   void RetryReturned();
 
@@ -120,11 +139,13 @@ class Dispatcher {
   std::vector<std::uint32_t> free_, dirty_, launched_, completed_;
   std::vector<Stream> streams_;
   std::uint32_t active_ = 0;              // bit per pipe that streams
+  std::vector<Heads> heads_;              // per XCC
   std::vector<std::uint32_t> last_pipe_;  // per XCC: served last, for round-robin
-  std::vector<TimeNs> contended_at_;      // per XCC: when somebody last had to wait
-  std::vector<Queue*> restoring_;         // mapped queues with saved workgroups that did not fit
-  std::vector<double> left_;              // scratch for splits
-  std::vector<std::uint64_t> returned_;   // dispatch << 8 | xcc: rounds came back to its pool
+  TimeNs calm_ns_;
+  std::vector<TimeNs> contended_at_;     // per XCC: when somebody last had to wait
+  std::vector<Queue*> restoring_;        // mapped queues with saved workgroups that did not fit
+  std::vector<double> left_;             // scratch for splits
+  std::vector<std::uint64_t> returned_;  // dispatch << 8 | xcc: rounds came back to its pool
   std::uint64_t saved_waves_ = 0, saved_bytes_ = 0;
   std::uint32_t resident_slots_ = 0;  // workgroups on all CUs
 

@@ -32,6 +32,7 @@ class HwsDevice final : public Device {
   bool PollBarriers(TimeNs now) override;
   bool AnyBarrierBlocked() const override;
   void AdvanceTo(TimeNs now) override;
+  TimeNs AdvanceToCompletion(TimeNs limit) override;
   TimeNs NextEvent() const override;
   Status GetQueueStats(QueueId id, QueueStats* stats) const override;
   DeviceStats GetStats() const override;
@@ -54,7 +55,7 @@ class HwsDevice final : public Device {
 
   // device.cc
   Queue* Find(QueueId id) const;
-  void RunUntil(TimeNs now);
+  void RunUntil(TimeNs now, bool to_completion = false);
   TimeNs NextTimer() const;
   void Step();
   void Settle();
@@ -98,6 +99,7 @@ class HwsDevice final : public Device {
   bool inside_ = false;  // a call is being served; callbacks' calls are deferred
   std::vector<QueueId> deferred_kicks_;
   bool deferred_poll_ = false;
+  bool completed_ = false;  // a packet completed since AdvanceToCompletion was called
 
   std::vector<std::unique_ptr<Queue>> queues_;  // in creation order
   std::unordered_map<QueueId, Queue*> by_id_;

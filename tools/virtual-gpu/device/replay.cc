@@ -108,18 +108,16 @@ ReplayResult Replay(const ReplayInput& input) {
         who = i;
       }
     }
-    const TimeNs event = device->NextEvent();
-    const TimeNs next = std::max(now, std::min(host, event));
-    if (std::min(host, event) == kNever || next > end) break;
-    now = next;
-    if (host <= event) {
-      device->AdvanceTo(now);
+    const TimeNs next = std::min(host, device->NextEvent());
+    if (next == kNever || next > end) break;
+    // Not beyond a completion: it may bring the host's next action forward.
+    const TimeNs step_end = input.step_ns < end - now ? now + input.step_ns : end;
+    now = device->AdvanceToCompletion(std::max(now, std::min(host, step_end)));
+    if (now >= host) {
       programs[who]->Act(now);
       device->Kick(now, ids[who]);
-    } else {
-      // One event at a time: a completion may bring the host's next action forward.
-      device->AdvanceTo(now);
     }
+    if (input.on_step) input.on_step(now - (end - input.duration_ns));
   }
   device->AdvanceTo(end);
   ReplayResult result;

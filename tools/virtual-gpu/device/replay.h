@@ -16,6 +16,7 @@
 // See        replay_main.cc (virtual-gpu-replay), replay_test.cc
 #pragma once
 
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -40,6 +41,8 @@ struct ReplayInput {
   DeviceParams params;
   std::vector<ReplayQueue> queues;
   TimeNs duration_ns = 1'000'000'000;
+  TimeNs step_ns = kNever;              // the device is advanced by at most this at once
+  std::function<void(TimeNs)> on_step;  // after each, with the simulated time since the start
 };
 
 struct ReplayQueueResult {

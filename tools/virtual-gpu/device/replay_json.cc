@@ -41,6 +41,8 @@ void SetParam(DeviceParams* p, const std::string& key, const json& value) {
       {"cwsr", [&] { set(&p->cwsr); }},
       {"workgroup_spread", [&] { set(&p->workgroup_spread); }},
       {"grain_ns", [&] { set(&p->grain_ns); }},
+      {"contended_ends", [&] { set(&p->contended_ends); }},
+      {"calm_ns", [&] { set(&p->calm_ns); }},
       {"runlist_cycle_ns", [&] { set(&p->runlist_cycle_ns); }},
       {"cwsr_bytes_per_ns", [&] { set(&p->cwsr_bytes_per_ns); }},
       {"preempt_timeout_ns", [&] { set(&p->preempt_timeout_ns); }},

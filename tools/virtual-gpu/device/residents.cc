@@ -1,6 +1,7 @@
 // residents.cc: Dispatcher's other half: what happens to workgroups once they are on a CU.
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "dispatcher.h"
@@ -25,6 +26,7 @@ void Dispatcher::AddResident(std::uint32_t cu, Resident resident, double finish_
   }
   d.share[xcc].pool -= count;
   d.pool -= count;
+  UpdateHeads(resident.dispatch, xcc);
   d.queue->resident_workgroups += resident.slots;
   resident_slots_ += resident.slots;
   cus_.Add(cu, resident, finish_v, d.fp);
@@ -86,6 +88,7 @@ void Dispatcher::ReturnToPool(std::uint32_t id, std::uint32_t xcc, std::uint64_t
   Dispatch& d = dispatches_[id];
   d.share[xcc].pool += count;
   d.pool += count;
+  UpdateHeads(id, xcc);
   if (d.pipe != kNone) returned_.push_back(std::uint64_t{id} << 8 | xcc);
 }
 
@@ -164,13 +167,11 @@ void Dispatcher::Merge(std::uint32_t id, std::uint32_t cu, const Shape& shape) {
 // hold rounds that have not started: half of the longest one's come back.
 bool Dispatcher::Reclaim(std::uint32_t cu) {
   const std::uint32_t xcc = cus_.at(cu).xcc;
-  for (const Stream& stream : streams_) {
-    if (stream.dispatch == kNone) continue;
-    const Dispatch& d = dispatches_[stream.dispatch];
+  for (std::uint32_t left = active_ & ~heads_[xcc].ready; left; left &= left - 1) {
+    const std::uint32_t id = streams_[static_cast<std::size_t>(std::countr_zero(left))].dispatch;
+    const Dispatch& d = dispatches_[id];
     if (d.share[xcc].pool > 0 || d.share[xcc].rounds_held == 0) continue;
-    if (Allowed(*d.queue, cu) && cus_.Fits(cu, d.fp) && ReclaimFor(stream.dispatch, xcc)) {
-      return true;
-    }
+    if (Allowed(*d.queue, cu) && cus_.Fits(cu, d.fp) && ReclaimFor(id, xcc)) return true;
   }
   return false;
 }
@@ -206,6 +207,7 @@ bool Dispatcher::ReclaimFor(std::uint32_t id, std::uint32_t xcc) {
   const std::uint64_t count = std::uint64_t{back} * longest.slots;
   d.share[xcc].pool += count;
   d.pool += count;
+  UpdateHeads(id, xcc);
   return true;
 }
 

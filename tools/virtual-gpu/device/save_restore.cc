@@ -24,6 +24,7 @@ void Dispatcher::Save(std::uint32_t cu, std::uint32_t i) {
     const bool first = slot == 0 && whole.has_first && !counts.first_finished;
     queue.saved[xcc].push_back({left_[slot], whole.dispatch, cu, first});
   }
+  if (queue.launching != kNone) UpdateHeads(queue.launching, xcc);
   queue.saved_count += counts.running;
   queue.saved_waves += std::uint64_t{counts.running} * d.fp.waves;
   queue.saved_bytes += counts.running * d.fp.save_bytes;
@@ -93,6 +94,7 @@ void Dispatcher::RestoreInto(Queue* queue, std::uint32_t xcc, std::uint32_t only
     queue->saved_bytes -= d.fp.save_bytes;
   }
   saved.resize(kept);
+  if (queue->launching != kNone) UpdateHeads(queue->launching, xcc);
 }
 
 void Dispatcher::RestoreOn(std::uint32_t cu) {
