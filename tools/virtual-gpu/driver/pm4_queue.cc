@@ -202,11 +202,17 @@ bool Pm4Queue::DependenciesMet(const Packet&) {
   return !dead_ && Compare(Word(1) & 7, value & Word(5), Word(4));
 }
 
+// The read pointer passes an end-of-pipe packet before its effects are seen: whoever waits for them
+// may at once use its place in the ring.
 void Pm4Queue::Consume(const Packet&) {
-  Execute();
+  const std::uint32_t header = Word(0);
+  const bool ends_pipe = header >> 30 == kType3 && OpcodeOf(header) == kReleaseMem;
+  const EndOfPipe end = ends_pipe ? LoadEndOfPipe() : EndOfPipe{};
+  if (!ends_pipe) Execute();
   decoded_ = false;
   ++counters_.packets;
   if (!dead_) Advance();
+  if (ends_pipe && !dead_) Apply(end);
 }
 
 // The indirect buffer's packet is consumed when what it holds has been.
@@ -236,8 +242,6 @@ void Pm4Queue::Execute() {
   switch (OpcodeOf(header)) {
     case kWriteData:
       return WriteData();
-    case kReleaseMem:
-      return ReleaseMem();
     case kSetShReg:
       return SetShRegisters();
     default:
@@ -255,25 +259,30 @@ void Pm4Queue::WriteData() {
   }
 }
 
-void Pm4Queue::ReleaseMem() {
+Pm4Queue::EndOfPipe Pm4Queue::LoadEndOfPipe() {
+  constexpr std::uint32_t kContextIdMask = 0x0fffffff;
+  const std::uint32_t select = Word(2);
+  return {select >> 29, (select >> 24) & 7, AddressAt(3) & ~3ull, AddressAt(5),
+          Word(7) & kContextIdMask};
+}
+
+void Pm4Queue::Apply(const EndOfPipe& end) {
   enum DataSelect : std::uint32_t { kNone = 0, kLow32 = 1, k64 = 2, kGpuClock = 3 };
   enum InterruptSelect : std::uint32_t { kInterruptOnly = 1, kInterruptAfterWrite = 2 };
-  const std::uint32_t select = Word(2), data = select >> 29, interrupt = (select >> 24) & 7;
-  const std::uint64_t address = AddressAt(3) & ~3ull, value = AddressAt(5);
+  AddressSpace& memory = *context_.memory;
   bool written = true;
-  if (data == kLow32) {
-    written = context_.memory->WriteValue(address, static_cast<std::uint32_t>(value));
-  } else if (data == k64) {
-    written = context_.memory->WriteValue(address, value);
-  } else if (data == kGpuClock) {
-    written = context_.memory->WriteValue(address, context_.clock->GpuTicks(context_.clock->Now()));
-  } else if (data != kNone) {
-    return Stop("PM4 RELEASE_MEM with data selection " + std::to_string(data));
+  if (end.data == kLow32) {
+    written = memory.WriteValue(end.address, static_cast<std::uint32_t>(end.value));
+  } else if (end.data == k64) {
+    written = memory.WriteValue(end.address, end.value);
+  } else if (end.data == kGpuClock) {
+    written = memory.WriteValue(end.address, context_.clock->GpuTicks(context_.clock->Now()));
+  } else if (end.data != kNone) {
+    return Stop("PM4 RELEASE_MEM with data selection " + std::to_string(end.data));
   }
-  if (!written) return Fault(address);
-  if (interrupt == kInterruptOnly || interrupt == kInterruptAfterWrite) {
-    constexpr std::uint32_t kContextIdMask = 0x0fffffff;
-    context_.events->Interrupt(Word(7) & kContextIdMask);
+  if (!written) return Fault(end.address);
+  if (end.interrupt == kInterruptOnly || end.interrupt == kInterruptAfterWrite) {
+    context_.events->Interrupt(end.context_id);
   }
 }
 

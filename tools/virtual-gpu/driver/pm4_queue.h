@@ -59,6 +59,11 @@ class Pm4Queue final : public ComputeQueue {
  private:
   static constexpr std::uint32_t kShRegisters = 0x400;  // of SET_SH_REG's space
 
+  struct EndOfPipe {  // RELEASE_MEM
+    std::uint32_t data = 0, interrupt = 0;
+    std::uint64_t address = 0, value = 0;
+    std::uint32_t context_id = 0;
+  };
   struct Indirect {
     std::uint64_t address = 0;
     std::uint32_t dwords = 0, at = 0;
@@ -73,7 +78,8 @@ class Pm4Queue final : public ComputeQueue {
   bool Classify(std::uint32_t header);
   void Execute();
   void WriteData();
-  void ReleaseMem();
+  EndOfPipe LoadEndOfPipe();
+  void Apply(const EndOfPipe& end);
   void SetShRegisters();
   void EnterIndirect();
   KernelCost DispatchCost();

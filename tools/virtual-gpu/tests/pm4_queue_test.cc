@@ -126,6 +126,14 @@ TEST_F(Pm4QueueTest, EndOfPipeWaitsForDispatchesAndRaisesItsEvent) {
   EXPECT_EQ(events_.raised(), before + 1);
 }
 
+// The waiter of an end of pipe may fill the ring at once.
+TEST_F(Pm4QueueTest, TheReadPointerIsPastAnEndOfPipeWhenItsDataIsSeen) {
+  Submit({Header(0x49, 7), 0x514, 1u << 29, Low(kRead), 0, 77, 0, 0});
+  EXPECT_EQ(Drain(), 1);
+  // Written over the read pointer, and not overwritten by it.
+  EXPECT_EQ(Value(kRead), 77u);
+}
+
 TEST_F(Pm4QueueTest, WaitRegMemHoldsTheQueueUntilTheValueIsThere) {
   Submit({Header(0x3c, 6), 3 | (1 << 4), Low(kData), 0, 9, 0xff, 4, Header(0x37, 4), 5u << 8,
           Low(kData + 16), 0, 1});
