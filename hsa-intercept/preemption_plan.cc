@@ -15,7 +15,17 @@ std::uint64_t Excess(std::uint64_t value, std::uint64_t over) {
 std::uint64_t Scaled(std::uint64_t ns, double share) {
   return static_cast<std::uint64_t>(static_cast<double>(ns) * share);
 }
-double FourthPower(double share) { return share * share * share * share; }
+// The rank-th smallest, from 0.
+std::uint64_t Sorted(const std::uint64_t* values, std::uint32_t count, std::uint32_t rank) {
+  std::uint64_t sorted[PlanModel::kRequestSamples];
+  std::copy(values, values + count, sorted);
+  std::sort(sorted, sorted + count);
+  return sorted[rank];
+}
+double PriorSharing(double share) { return 0.8 * share * share * share * share; }
+std::uint32_t ShareIndex(double share) {
+  return std::min(PlanModel::kShares - 1, static_cast<std::uint32_t>(share * PlanModel::kShares));
+}
 
 class Chooser {
  public:
@@ -50,48 +60,37 @@ class Chooser {
 
 }  // namespace
 
-const char* NameOf(PlanMechanism mechanism) {
-  switch (mechanism) {
-    case PlanMechanism::kSqueeze:
-      return "squeeze";
-    case PlanMechanism::kSuspend:
-      return "suspend";
-    default:
-      return "hold";
-  }
-}
-
-const char* NameOf(PlanReason reason) {
-  switch (reason) {
-    case PlanReason::kCheapestWithinBudget:
-      return "cheapest within the delay budget";
-    case PlanReason::kLeastDelay:
-      return "least delay, nothing is within the budget";
-    case PlanReason::kNothingExposed:
-      return "nothing of it is on the hardware";
-    default:
-      return "nothing else is allowed or works here";
-  }
-}
-
 void PlanModel::Mix(double* value, double seen, double least, double most) {
   *value += kWeight * (std::clamp(seen, least, most) - *value);
 }
 
 void PlanModel::ObserveCycle(std::uint64_t call_ns) {
-  const std::uint64_t cycle_ns = 2 * call_ns;
-  cycle_ns_ = cycle_ns_ == 0 ? cycle_ns : (7 * cycle_ns_ + cycle_ns) / 8;
+  cycles_ns_[cycle_samples_++ % kCycleSamples] = 2 * call_ns;
 }
 
-// What a request takes undisturbed: near the shortest ones seen, slowly rising when all get longer.
-void PlanModel::ObserveRequest(std::uint64_t took_ns) {
-  if (request_ns_ == 0) {
-    request_ns_ = took_ns;
-  } else if (took_ns < request_ns_) {
-    request_ns_ -= (request_ns_ - took_ns) / 4;
-  } else {
-    request_ns_ += std::min(took_ns - request_ns_, request_ns_ / 8) / 16;
+std::uint64_t PlanModel::CycleNs() const {
+  const std::uint32_t count = std::min(cycle_samples_, kCycleSamples);
+  if (count == 0) return kCyclePriorNs;
+  // Of two, the smaller: what went wrong only ever made it longer.
+  return Sorted(cycles_ns_, count, (count - 1) / 2);
+}
+
+double PlanModel::SharingOf(double share_left) const {
+  const std::uint32_t index = ShareIndex(share_left);
+  double sharing = seen_[index] ? sharing_[index] : PriorSharing(share_left);
+  for (std::uint32_t i = 0; i < index; ++i) {
+    if (seen_[i]) sharing = std::max(sharing, sharing_[i]);
   }
+  return sharing;
+}
+
+void PlanModel::ObserveRequest(std::uint64_t took_ns) {
+  requests_ns_[request_samples_++ % kRequestSamples] = took_ns;
+}
+
+std::uint64_t PlanModel::RequestNs() const {
+  const std::uint32_t count = std::min(request_samples_, kRequestSamples);
+  return count == 0 ? kRequestPriorNs : Sorted(requests_ns_, count, (count - 1) / 4);
 }
 
 void PlanModel::ObserveOutcome(PlanMechanism mechanism, std::uint64_t took_ns,
@@ -111,8 +110,11 @@ void PlanModel::ObserveOutcome(PlanMechanism mechanism, std::uint64_t took_ns,
     return;
   }
   const double from_cycle = static_cast<double>(Excess(cycles_ns, slack_ns_));
-  const double sharing = FourthPower(share_left) * static_cast<double>(base_ns);
-  if (sharing > 0) Mix(&crowding_, (delay - from_cycle) / sharing, 0.05, 4);
+  const double sharing = std::clamp((delay - from_cycle) / static_cast<double>(base_ns), 0.0, 4.0);
+  const std::uint32_t index = ShareIndex(share_left);
+  if (!seen_[index]) sharing_[index] = PriorSharing(share_left);
+  seen_[index] = true;
+  sharing_[index] += (sharing - sharing_[index]) / 4;
 }
 
 PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs) {
@@ -139,7 +141,7 @@ PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs) {
     const double share = static_cast<double>(left) / inputs.compute_units;
     chooser.Offer({.mechanism = PlanMechanism::kSqueeze,
                    .units_left = left,
-                   .delay_ns = felt_ns + Scaled(request_ns, model.crowding() * FourthPower(share)),
+                   .delay_ns = felt_ns + Scaled(request_ns, model.SharingOf(share)),
                    .cost_ns = Scaled(request_ns, 1 - share) + 2 * cycles_ns});
   }
   PlanChoice best = chooser.Best();

@@ -1,7 +1,6 @@
 // preemption_plan.h: which mechanism serves an urgent request best just now.
 //
-// Why        Holding packets costs the device nothing but leaves the running kernels; suspending
-// and
+// Why        Holding packets costs the device nothing but leaves the running kernels; suspending and
 //            squeezing reach into them, but each costs everybody on the device a runlist cycle.
 //            Which is best depends on how long the running kernels have still to go, on what a
 //            cycle costs on this machine just now, and on how long requests take. None of these is
@@ -18,9 +17,9 @@
 //            cycles   one for each queue to be restricted (each change is a runlist cycle for all)
 //            slack    of a cycle, how much a request does not feel: its host was not ready anyway
 //            co_run   how much of the rest a request feels while both share the device
-//            sharing  what a squeezed queue still takes: crowding x (units left / all)^4. The form
-//            is
-//                     that of a contention model (docs/decisions.md); crowding is learnt.
+//            sharing  what a queue squeezed to so many units still takes: learnt for each eighth of
+//                     the device; before that 0.8 x (units left / all)^4, the form of a contention
+//                     model (docs/decisions.md). More units never count as less sharing.
 // Threads    plain data and pure functions; the caller serialises a PlanModel.
 // Units      nanoseconds of the host's clock. Shares are fractions of 1.
 // See        docs/life-of-a-preemption.md, preemption_plan_test.cc
@@ -28,18 +27,9 @@
 
 #include <cstdint>
 
+#include "queue-ctl/shared_page.h"
+
 namespace xsched_hsa {
-
-enum class PlanMechanism : std::uint32_t { kHold = 0, kSqueeze = 1, kSuspend = 2 };
-const char* NameOf(PlanMechanism mechanism);
-
-enum class PlanReason : std::uint32_t {
-  kCheapestWithinBudget = 0,
-  kLeastDelay = 1,     // nothing is within the budget
-  kOnlyHold = 2,       // nothing else is allowed or works here
-  kNothingExposed = 3  // the hardware has nothing of this queue, and squeezing does not pay
-};
-const char* NameOf(PlanReason reason);
 
 // What is measured, per process and GPU. A zero means not measured yet; priors stand in.
 class PlanModel {
@@ -47,17 +37,22 @@ class PlanModel {
   static constexpr std::uint64_t kCyclePriorNs = 1'000'000;  // 0.1..5 ms is all anybody knows
   static constexpr std::uint64_t kRequestPriorNs = 3'000'000;
 
-  std::uint64_t CycleNs() const { return cycle_ns_ != 0 ? cycle_ns_ : kCyclePriorNs; }
-  bool HasMeasuredCycle() const { return cycle_ns_ != 0; }
-  std::uint64_t RequestNs() const { return request_ns_ != 0 ? request_ns_ : kRequestPriorNs; }
+  static constexpr std::uint32_t kCycleSamples = 8, kRequestSamples = 32, kShares = 8;
+
+  // The median of the last samples: a call that had to wait for another one's cycle is no measure.
+  std::uint64_t CycleNs() const;
+  std::uint32_t cycle_samples() const { return cycle_samples_; }
+  // What a request takes that nothing disturbs: the lower quartile of the last ones.
+  std::uint64_t RequestNs() const;
   std::uint64_t SlackNs() const { return slack_ns_; }
   double co_run() const { return co_run_; }
-  double crowding() const { return crowding_; }
+  // Of a request, what a queue takes that is left this share of the device.
+  double SharingOf(double share_left) const;
 
-  // A driver call that changes one queue took `call_ns`. It returns when all queues are off the
+  // A driver call that changes a queue at work took `call_ns`. It returns when all queues are off the
   // hardware; mapping them again takes about as long and is not seen.
   void ObserveCycle(std::uint64_t call_ns);
-  // A request that met nothing of ours, or little, and one that met the mechanism.
+  // A request that found nothing of ours on the hardware, and one that met the mechanism.
   void ObserveRequest(std::uint64_t took_ns);
   void ObserveOutcome(PlanMechanism mechanism, std::uint64_t took_ns, std::uint64_t rest_ns,
                       std::uint64_t cycles_ns, double share_left);
@@ -65,8 +60,14 @@ class PlanModel {
  private:
   void Mix(double* value, double seen, double least, double most);
 
-  std::uint64_t cycle_ns_ = 0, request_ns_ = 0, slack_ns_ = 0;
-  double co_run_ = 0.5, crowding_ = 0.8;
+  std::uint64_t slack_ns_ = 0;
+  std::uint64_t requests_ns_[kRequestSamples] = {};  // the last ones
+  std::uint32_t request_samples_ = 0;                // ever
+  double co_run_ = 0.5;
+  std::uint64_t cycles_ns_[kCycleSamples] = {};  // the last ones
+  std::uint32_t cycle_samples_ = 0;              // ever
+  double sharing_[kShares] = {};                 // by eighths left; only where seen_ says so
+  bool seen_[kShares] = {};
 };
 
 struct PlanInputs {

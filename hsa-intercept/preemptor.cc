@@ -19,6 +19,9 @@ constexpr std::uint64_t kShortRestNs = 50'000;
 // After a hold: look again when the prediction has run out by a quarter and this.
 constexpr std::uint64_t kReviewSlackNs = 200'000;
 constexpr std::uint64_t kRetryLiftNs = 10'000'000;
+// A cycle's cost is measured so often to begin with, and again when no measure is younger than this.
+constexpr std::uint32_t kProbesFirst = 3;
+constexpr std::uint64_t kStaleNs = 1'000'000'000;
 
 }  // namespace
 
@@ -145,17 +148,23 @@ void Preemptor::LookAtGpu(std::uint32_t index, GpuUrgency* urgency, std::uint64_
     *next_ns = std::min(*next_ns, arena.lease_ns);
     if (arena.review_ns != 0) *next_ns = std::min(*next_ns, arena.review_ns);
   }
+  if (lifting && MayProbe(arena, NowNs())) Probe(urgency, &arena);
   for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
     ManagedQueue* queue = registry_->at(i);
     if (queue->live.load(std::memory_order_acquire) == 0 ||
         queue->urgency.load(std::memory_order_acquire) != urgency) {
       continue;
     }
-    FollowPriority(queue, queue->slot.load(std::memory_order_acquire), &arena);
+    FollowPriority(queue, queue->slot.load(std::memory_order_acquire));
     if (queue->restricted.restriction != kUnrestricted && !arena.urgent) {
       *next_ns = std::min(*next_ns, lifting ? NowNs() + kRetryLiftNs : arena.lift_ns);
     }
   }
+}
+
+// At most once a round, and a round comes only with a request or an order: nothing here polls.
+bool Preemptor::MayProbe(const Arena& arena, std::uint64_t now_ns) const {
+  return arena.model.cycle_samples() < kProbesFirst || now_ns - arena.measured_ns > kStaleNs;
 }
 
 void Preemptor::FindOutranked(const GpuUrgency* urgency, std::uint64_t now_us, Outranked* found) {
@@ -216,7 +225,8 @@ PlanInputs Preemptor::InputsOf(const Outranked& outranked) const {
     const bool has_work = candidate.rest_ns != 0 || gate_->HasBacklog(*candidate.queue);
     if (has_work) {
       ++inputs.queues;
-      inputs.can_squeeze = inputs.can_squeeze && (usable & kMechanismSqueeze) != 0;
+      inputs.can_squeeze =
+          inputs.can_squeeze && state.narrowable && (usable & kMechanismSqueeze) != 0;
       inputs.can_suspend = inputs.can_suspend && (usable & kMechanismSuspend) != 0;
     }
     if (candidate.rest_ns < inputs.rest_ns) continue;

@@ -67,13 +67,14 @@ class Preemptor {
     bool urgent = false;
     std::uint64_t began_ns = 0;
     std::uint64_t ended_ns = 0;
-    std::uint64_t gap_ns = 0;     // lately, from the end of one request to the next
-    std::uint64_t review_ns = 0;  // when the choice is looked at again; 0: no more
-    std::uint64_t lift_ns = 0;    // when restrictions end, once nothing is urgent
-    std::uint64_t lease_ns = 0;   // until then the urgency holds
-    std::uint64_t rest_ns = 0;    // as predicted when the choice was made
-    std::uint64_t cycles_ns = 0;  // spent on it
-    std::uint64_t decision = 0;   // its number + 1; 0: none to complete
+    std::uint64_t gap_ns = 0;       // lately, from the end of one request to the next
+    std::uint64_t review_ns = 0;    // when the choice is looked at again; 0: no more
+    std::uint64_t lift_ns = 0;      // when restrictions end, once nothing is urgent
+    std::uint64_t lease_ns = 0;     // until then the urgency holds
+    std::uint64_t rest_ns = 0;      // as predicted when the choice was made
+    std::uint64_t cycles_ns = 0;    // spent on it
+    std::uint64_t measured_ns = 0;  // when a cycle was last measured
+    std::uint64_t decision = 0;     // its number + 1; 0: none to complete
   };
   struct Candidate {
     ManagedQueue* queue;
@@ -103,7 +104,9 @@ class Preemptor {
   bool Lift(Arena* arena, ManagedQueue* queue, QueueSlot* slot);
   void LiftNotOutranked(const GpuUrgency* urgency, Arena* arena, const Outranked& outranked);
   int Timed(Arena* arena, int error, std::uint64_t began_ns);
-  void FollowPriority(ManagedQueue* queue, QueueSlot* slot, Arena* arena);
+  bool MayProbe(const Arena& arena, std::uint64_t now_ns) const;
+  void Probe(const GpuUrgency* urgency, Arena* arena);
+  void FollowPriority(ManagedQueue* queue, QueueSlot* slot);
   void Record(Arena* arena, const Outranked& outranked, std::uint64_t now_ns);
   void Complete(Arena* arena, std::uint64_t took_ns);
   bool ShouldListen() const;

@@ -36,7 +36,7 @@ Mask FullMask(const RestrictionState& state) {
   return mask;
 }
 
-// False if some shader array were left with nothing: a dispatch that has a workgroup for an XCC
+// False if some shader array is left with nothing: a dispatch that has a workgroup for an XCC
 // without compute units never ends (docs/decisions.md).
 bool NarrowMask(const RestrictionState& state, std::uint32_t units, Mask* mask) {
   *mask = FullMask(state);
@@ -65,6 +65,7 @@ int Preemptor::Timed(Arena* arena, int error, std::uint64_t began_ns) {
   arena->cycles_ns += took_ns;
   if (error == 0) {
     arena->model.ObserveCycle(took_ns);
+    arena->measured_ns = began_ns + took_ns;
     if (page_ != nullptr) page_->cycle_ns.store(arena->model.CycleNs(), std::memory_order_relaxed);
   }
   return error;
@@ -75,7 +76,6 @@ int Preemptor::Suspend(Arena* arena, const Candidate& candidate) {
   const std::uint64_t began_ns = NowNs();
   const int error = Timed(arena, kfd_->Update(state.kfd, 0), began_ns);
   if (error != 0) {
-    state.suspend_works = false;
     candidate.slot->mechanisms_available.fetch_and(~kMechanismSuspend);
     LogRefusal(*candidate.queue, "suspend", error, "it is only held from now on");
     // Whatever state the driver left it in, it has to run.
@@ -92,11 +92,10 @@ int Preemptor::Suspend(Arena* arena, const Candidate& candidate) {
 int Preemptor::Squeeze(Arena* arena, const Candidate& candidate, std::uint32_t units_left) {
   RestrictionState& state = candidate.queue->restricted;
   Mask mask;
-  if (!NarrowMask(state, units_left, &mask)) return EINVAL;
+  NarrowMask(state, units_left, &mask);
   const std::uint64_t began_ns = NowNs();
   const int error = Timed(arena, kfd_->SetMask(state.kfd, mask.words, mask.bits), began_ns);
   if (error != 0) {
-    state.squeeze_works = false;
     candidate.slot->mechanisms_available.fetch_and(~kMechanismSqueeze);
     LogRefusal(*candidate.queue, "mask", error, "it is not squeezed any more");
     return error;
@@ -144,7 +143,7 @@ bool Preemptor::Lift(Arena* arena, ManagedQueue* queue, QueueSlot* slot) {
     const Mask mask = FullMask(state);
     error = kfd_->SetMask(state.kfd, mask.words, mask.bits);
   }
-  if (arena != nullptr) Timed(arena, error, began_ns);
+  if (arena != nullptr) arena->cycles_ns += NowNs() - began_ns;
   // EFAULT: the driver knows no such queue any more.
   if (error != 0 && error != EFAULT) {
     LogRefusal(*queue, state.restriction == kSuspended ? "resume" : "unmask", error,
@@ -184,8 +183,30 @@ void Preemptor::LiftAllLocked() {
   for (Arena& arena : arenas_) arena.urgent = false;
 }
 
+// What a cycle costs has to be known before it is needed, and anew after a while: an update that
+// changes nothing costs the same. Only with a queue at work: an empty device has nothing to save.
+void Preemptor::Probe(const GpuUrgency* urgency, Arena* arena) {
+  for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
+    ManagedQueue* queue = registry_->at(i);
+    if (queue->live.load(std::memory_order_acquire) == 0 ||
+        queue->urgency.load(std::memory_order_acquire) != urgency) {
+      continue;
+    }
+    const QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
+    const std::uint32_t usable = slot->mechanisms.load(std::memory_order_relaxed) &
+                                 slot->mechanisms_available.load(std::memory_order_relaxed);
+    if ((usable & (kMechanismSqueeze | kMechanismSuspend)) == 0 ||
+        queue->restricted.restriction != kUnrestricted || !gate_->HasUnfinished(*queue)) {
+      continue;
+    }
+    const std::uint64_t began_ns = NowNs();
+    Timed(arena, kfd_->Update(queue->restricted.kfd, 100), began_ns);
+    return;
+  }
+}
+
 // The hardware queue's priority follows ours, unless the program has set one itself.
-void Preemptor::FollowPriority(ManagedQueue* queue, QueueSlot* slot, Arena* arena) {
+void Preemptor::FollowPriority(ManagedQueue* queue, QueueSlot* slot) {
   RestrictionState& state = queue->restricted;
   const std::int32_t wanted = slot->kfd_priority.load(std::memory_order_relaxed);
   const bool allowed =
@@ -198,8 +219,7 @@ void Preemptor::FollowPriority(ManagedQueue* queue, QueueSlot* slot, Arena* aren
   }
   const std::uint32_t before = state.kfd.priority;
   state.kfd.priority = static_cast<std::uint32_t>(wanted);
-  const std::uint64_t began_ns = NowNs();
-  const int error = Timed(arena, kfd_->Update(state.kfd, 100), began_ns);
+  const int error = kfd_->Update(state.kfd, 100);
   if (error == 0) return;
   state.kfd.priority = before;
   slot->mechanisms_available.fetch_and(~kMechanismPriority);
@@ -287,9 +307,10 @@ void Preemptor::ProgramSetMask(ManagedQueue* queue, const std::uint32_t* mask, s
   RestrictionState& state = queue->restricted;
   state.user_mask_bits = std::min(bits, kCuMaskWordsMax * 32);
   if (bits != 0) std::memcpy(state.user_mask, mask, state.user_mask_bits / 8);
+  Mask narrowed;
+  state.narrowable = NarrowMask(state, state.node.shader_arrays, &narrowed);
   if (state.restriction != kSqueezed) return;
   // The program's mask stands now; narrow it again, or let the queue be.
-  Mask narrowed;
   std::uint32_t units = 0;
   for (const Arena& arena : arenas_) units = std::max(units, arena.choice.units_left);
   if (NarrowMask(state, units, &narrowed)) kfd_->SetMask(state.kfd, narrowed.words, narrowed.bits);

@@ -6,6 +6,7 @@
 
 #include <new>
 
+#include "decisions.h"
 #include "gpu_key.h"
 #include "urgency.h"
 
@@ -76,6 +77,8 @@ void Core::EndSession(std::uint32_t id) {
   while (!session->queues.empty()) Retire(*session, session->queues.begin()->first, false);
   session->queues_passed_through = session->page->queues_passed_through.load();
   session->faults = session->page->faults.load();
+  session->decisions_made = session->DecisionsMade();
+  session->decisions = DecisionsJson(*session->page);
   // The program may still run (it has only lost its socket): it must not obey us any longer.
   session->page->detached.store(1, std::memory_order_seq_cst);
   waker_->Wake(*session->page);

@@ -1,5 +1,6 @@
 #include "report.h"
 
+#include "decisions.h"
 #include "gpu_key.h"
 #include "version.h"
 
@@ -123,6 +124,12 @@ const char* GateName(GateKind gate) {
   }
 }
 
+// What a runlist cycle costs here, as the layer last measured it; null: never.
+json CycleMs(const ProcessPage& page) {
+  const std::uint64_t ns = page.cycle_ns.load(std::memory_order_relaxed);
+  return ns == 0 || ns > kCounterMax ? json() : json(static_cast<double>(ns) / 1e6);
+}
+
 json ProcessJson(const Session& session, bool refreshed) {
   json queues = json::array();
   for (const QueueRecord& queue : session.destroyed) {
@@ -151,6 +158,8 @@ json ProcessJson(const Session& session, bool refreshed) {
           {"refreshed", refreshed},
           {"queues", std::move(queues)},
           {"queues_seen", totals.queues},
+          {"cycle_ms", session.page != nullptr ? CycleMs(*session.page) : json()},
+          {"decisions_made", session.DecisionsMade()},
           {"totals", ToJson(totals)}};
 }
 
@@ -184,6 +193,10 @@ json ReportList(const Core& core, const ControllerInfo& info, const Caller& call
   const auto add = [&](const Session& session) {
     if (!IsListed(session, caller, filter)) return;
     processes.push_back(ProcessJson(session, session.alive() && stale.count(session.id) == 0));
+    if (filter.decisions) {
+      processes.back()["decisions"] =
+          session.alive() ? DecisionsJson(*session.page) : session.decisions;
+    }
     totals += TotalsOf(session);
   };
   for (const auto& session : core.ended()) add(*session);

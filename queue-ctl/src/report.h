@@ -21,8 +21,9 @@ struct ControllerInfo {
 };
 
 struct ListFilter {
-  bool all = false;       // ended sessions, too
-  std::string run_token;  // empty: any
+  bool all = false;        // ended sessions, too
+  std::string run_token;   // empty: any
+  bool decisions = false;  // with what each layer recorded of its preemptions
 };
 
 bool IsListed(const Session& session, const Caller& caller, const ListFilter& filter);

@@ -57,6 +57,7 @@ std::optional<std::string> Requests::Handle(const std::string& text, const Calle
     pending->stats = op == "stats";
     pending->caller = caller;
     pending->filter.all = BoolField(request, "all");
+    pending->filter.decisions = BoolField(request, "decisions");
     pending->filter.run_token = TextField(request, "run_token");
     AskForMirrors(pending);
     return std::nullopt;

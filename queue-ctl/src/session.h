@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
@@ -57,6 +58,13 @@ struct Session {
   std::uint64_t started_us = 0, ended_us = 0;
   std::uint32_t queues_passed_through = 0, faults = 0;  // as last seen
 
+  std::uint64_t decisions_made = 0;  // as last seen
+  nlohmann::json decisions = nlohmann::json::array();
+
+  std::uint64_t DecisionsMade() const {
+    const std::uint64_t made = page != nullptr ? page->decisions_made.load() : decisions_made;
+    return made <= kCounterMax ? made : 0;
+  }
   bool alive() const { return page != nullptr; }
   int EffectivePriority(const QueueRecord& queue) const {
     if (queue.priority_override) return *queue.priority_override;

@@ -40,6 +40,14 @@ std::string Cell(const json& object, const char* key) {
   return it->dump();
 }
 
+std::string Milliseconds(const json& object, const char* key) {
+  const auto it = object.find(key);
+  if (it == object.end() || !it->is_number()) return "-";
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3f", it->get<double>());
+  return text;
+}
+
 std::string Marks(const json& queue) {
   std::string marks;
   if (queue.value("armed", false)) marks += "armed";
@@ -70,6 +78,30 @@ void PrintProcesses(const json& reply) {
     }
   }
   std::cout << FormatTable(rows);
+}
+
+// Predicted against measured, one line a preemption.
+void PrintDecisions(const json& process) {
+  std::cout << "pid " << Cell(process, "pid") << " " << Cell(process, "comm") << ": "
+            << Cell(process, "decisions_made") << " preemptions, a runlist cycle takes "
+            << Milliseconds(process, "cycle_ms") << " ms\n";
+  std::vector<std::vector<std::string>> rows = {{"NO", "QUEUE", "CHOICE", "UNITS", "REST-MS",
+                                                 "CYCLE-MS", "DELAY-MS", "COST-MS", "DRIVER-MS",
+                                                 "REQUEST-MS", "TOOK-MS", "BECAUSE"}};
+  for (const json& decision : process.at("decisions")) {
+    std::vector<std::string> row;
+    for (const char* key : {"number", "queue", "mechanism"}) row.push_back(Cell(decision, key));
+    row.push_back(decision.value("units_left", 0) == 0 ? "-" : Cell(decision, "units_left"));
+    for (const char* key : {"rest_ms", "cycle_ms", "predicted_delay_ms", "predicted_cost_ms",
+                            "driver_ms", "request_ms", "measured_ms"}) {
+      row.push_back(Milliseconds(decision, key));
+    }
+    const bool refused = !decision.at("error").is_null();
+    row.push_back(refused ? "refused by the driver: " + Cell(decision, "error")
+                          : Cell(decision, "reason"));
+    rows.push_back(row);
+  }
+  if (rows.size() > 1) std::cout << FormatTable(rows);
 }
 
 int Change(const std::string& socket, json request, const QueueName& name, const char* done) {
@@ -112,6 +144,28 @@ int Stats(const std::string& socket, bool as_json) {
       std::cout << section << "." << key << " " << Cell(reply->at(section), key.c_str()) << "\n";
     }
   }
+  return 0;
+}
+
+int Explain(const std::string& socket, std::optional<int> pid, bool as_json) {
+  auto reply = Ask(socket, {{"op", "list"}, {"all", true}, {"decisions", true}});
+  if (!reply) return kExitBadInput;
+  json processes = json::array();
+  for (const json& process : reply->at("processes")) {
+    if (pid && process.value("pid", 0) != *pid) continue;
+    if (!pid && process.at("decisions").empty()) continue;
+    processes.push_back(process);
+  }
+  if (pid && processes.empty()) {
+    return Fail("no program with pid " + std::to_string(*pid) +
+                " is known; 'xsched-hsa-ctl list --all' shows those that are");
+  }
+  if (as_json) {
+    std::cout << json{{"processes", processes}}.dump(2) << "\n";
+    return 0;
+  }
+  if (processes.empty()) std::cout << "nothing was preempted so far\n";
+  for (const json& process : processes) PrintDecisions(process);
   return 0;
 }
 

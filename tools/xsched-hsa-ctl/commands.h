@@ -14,6 +14,8 @@ namespace xsched_hsa {
 int List(const std::string& socket, bool all, bool as_json);
 int Stats(const std::string& socket, bool as_json);
 // An empty priority means "what the program asked for".
+// The last preemptions of a program, or of all: what was chosen, why, and what came of it.
+int Explain(const std::string& socket, std::optional<int> pid, bool as_json);
 int SetPriority(const std::string& socket, const QueueName& name, std::optional<int> priority);
 int HoldOrRelease(const std::string& socket, const QueueName& name, bool hold);
 

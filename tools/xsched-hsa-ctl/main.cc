@@ -1,5 +1,6 @@
 // main.cc: xsched-hsa-ctl's command line.
 #include <CLI/CLI.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@ namespace {
 struct Arguments {
   std::string socket, priority, queue;
   bool all = false, json = false;
+  std::optional<int> pid;
   RunOptions run;
 };
 
@@ -76,6 +78,10 @@ int Main(int argc, char** argv) {
   list->add_flag("--json", arguments.json, "As JSON");
   CLI::App* stats = command("stats", "What the controller has counted");
   stats->add_flag("--json", arguments.json, "As JSON");
+  CLI::App* explain =
+      command("explain", "The last preemptions: what was chosen, why, and what came of it");
+  explain->add_option("pid", arguments.pid, "Only this program's")->check(CLI::PositiveNumber);
+  explain->add_flag("--json", arguments.json, "As JSON");
   CLI::App* set_priority = command("set-priority", "Change a priority: set-priority PID[:QUEUE] P");
   set_priority->add_option("queue", arguments.queue, "PID or PID:QUEUE")->required();
   set_priority->add_option("priority", arguments.priority, "low, normal, high, 0..15, or default")
@@ -99,6 +105,7 @@ int Main(int argc, char** argv) {
   if (has_command) return Fail("'--' is only for 'run'");
   if (list->parsed()) return List(arguments.socket, arguments.all, arguments.json);
   if (stats->parsed()) return Stats(arguments.socket, arguments.json);
+  if (explain->parsed()) return Explain(arguments.socket, arguments.pid, arguments.json);
   if (set_priority->parsed()) return DoSetPriority(arguments);
   if (hold->parsed() || release->parsed()) return DoHold(arguments, hold->parsed());
   return Doctor(arguments.socket, arguments.json);

@@ -12,7 +12,8 @@
 //
 // Requests and replies (fields are only added, never changed):
 //   {"op":"info"}    {"ok":true,"controller":C}
-//   {"op":"list","all":B,"run_token":"T"}  all: ended sessions, too (the last 256); run_token: only
+//   {"op":"list","all":B,"run_token":"T","decisions":B}  decisions: P with "decisions" (decisions.h);
+//   all: ended sessions, too (the last 256); run_token: only
 //   these
 //                    {"ok":true,"controller":C,"processes":[P...],"totals":T}
 //   {"op":"stats"}   {"ok":true,"controller":C,"totals":T,"counters":{...}}  counters: session.h,
@@ -25,12 +26,14 @@
 // C = {"pid","version","abi_version","uptime_s","policy","socket","cross_user","private"}
 // P = {"session","pid","namespace_pid","uid","comm","exe","run_token","alive","layer":"up"|"ended",
 //      "gate":"window"|"intercept"|"none","hsa_table_major","hsa_ext_table_bytes","priority",
-//      "queues_passed_through","faults","refreshed","queues":[Q...],"queues_seen","totals":T}
+//      "queues_passed_through","faults","refreshed","queues":[Q...],"queues_seen","totals":T,
+//      "cycle_ms":N|null (a runlist cycle, measured),"decisions_made"}
 //      refreshed: the mirrors below were renewed for this request; false: as the layer last left
 //      them
 // Q = {"serial","gpu":"0000:03:00.0","kfd_queue_id":N|null,"priority","requested_priority","state",
 //      "ring_packets","active","submitted","published","read","pending","packets_held","holds",
-//      "held_ms","held_max_ms","raises","armed","raise","operator_hold"}
+//      "held_ms","held_max_ms","raises","squeezes","suspends","restricted_ms","mechanisms":[...],
+//      "armed","raise","operator_hold"}
 //      state: running (work in it), idle, holding (gate closed, exposed packets still running),
 //      held, foreign (bypasses the API, never held), destroyed
 // T = {"processes","queues","packets_submitted","packets_published","packets_read","packets_held",

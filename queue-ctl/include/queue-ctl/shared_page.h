@@ -143,6 +143,14 @@ struct alignas(64) QueueSlot {
   std::atomic<std::int32_t> kfd_priority;                // hardware queue priority; -1: as it is
 };
 
+enum class PlanMechanism : std::uint32_t { kHold = 0, kSqueeze = 1, kSuspend = 2 };
+enum class PlanReason : std::uint32_t {
+  kCheapestWithinBudget = 0,
+  kLeastDelay = 1,     // nothing is within the delay budget
+  kOnlyHold = 2,       // nothing else is allowed or works on this queue
+  kNothingExposed = 3  // the hardware has nothing of the queue, and squeezing does not pay
+};
+
 // One preemption as the plan saw it, and what came of it (docs/life-of-a-preemption.md). Written by the
 // layer: `sequence` is 0 while the record changes, else 1 + its number; a reader copies, then looks at
 // `sequence` again.
@@ -150,7 +158,7 @@ struct alignas(64) Decision {
   std::atomic<std::uint64_t> sequence;
   std::atomic<std::uint64_t> at_us;
   std::atomic<std::uint32_t> serial;          // the queue whose rest was longest
-  std::atomic<std::uint32_t> mechanism;       // PlanMechanism of hsa-intercept/preemption_plan.h
+  std::atomic<std::uint32_t> mechanism;       // PlanMechanism
   std::atomic<std::uint32_t> reason;          // PlanReason
   std::atomic<std::uint32_t> queues;          // how many it was applied to
   std::atomic<std::uint32_t> units_left;      // squeeze: compute units the queue kept

@@ -51,6 +51,8 @@ bool AddWorker(const json& process, const WorkerIdentity& worker, Proof* proof,
     proof->preemptions += Count(queue, "holds");
     proof->held_ms += Count(queue, "held_ms");
     proof->raises += Count(queue, "raises");
+    proof->squeezes += Count(queue, "squeezes");
+    proof->suspends += Count(queue, "suspends");
   }
   if (queues.empty()) {
     *error = "the layer in " + who + " manages no queue; see XSCHED_HSA_LOG=debug";
@@ -99,7 +101,7 @@ LayerSession::~LayerSession() {
   if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
 }
 
-bool LayerSession::Start(std::string* error) {
+bool LayerSession::Start(const std::vector<std::string>& arguments, std::string* error) {
   char folder[] = "/tmp/dual-model-XXXXXX";
   if (mkdtemp(folder) == nullptr) {
     *error = std::string("can't make a folder in /tmp: ") + std::strerror(errno);
@@ -117,6 +119,7 @@ bool LayerSession::Start(std::string* error) {
                            {"--window-us", std::to_string(std::lround(kWindowUs * scale)),
                             "--linger-us", std::to_string(std::lround(kLingerUs * scale))});
   }
+  options.command.insert(options.command.end(), arguments.begin(), arguments.end());
   options.unset = {"HSA_TOOLS_LIB"};
   if (!controller_.Start(options, error)) return false;
   const std::int64_t give_up_ns = MonotonicNs() + kControllerStartNs;
@@ -146,18 +149,29 @@ std::vector<std::string> LayerSession::Wrap(const std::string& priority,
   return wrapped;
 }
 
+bool LayerSession::Ask(const std::vector<std::string>& command, std::string* output,
+                       std::string* error) const {
+  ChildOptions options;
+  options.command = {InstallPaths().bin_folder + "/xsched-hsa-ctl"};
+  options.command.insert(options.command.end(), command.begin(), command.end());
+  options.command.insert(options.command.end(), {"--json", "--socket", socket_});
+  return RunForOutput(options, false, kListTimeoutMs, output, error);
+}
+
 bool LayerSession::Prove(const std::vector<WorkerIdentity>& workers, Proof* proof,
                          std::string* error) {
-  ChildOptions options;
-  options.command = {InstallPaths().bin_folder + "/xsched-hsa-ctl",
-                     "list",
-                     "--all",
-                     "--json",
-                     "--socket",
-                     socket_};
-  std::string output;
-  if (!RunForOutput(options, false, kListTimeoutMs, &output, error)) return false;
-  return ReadProof(output, workers, proof, error);
+  std::string list, explained;
+  if (!Ask({"list", "--all"}, &list, error)) return false;
+  if (!ReadProof(list, workers, proof, error)) return false;
+  if (!Ask({"explain"}, &explained, error)) return false;
+  const json told = json::parse(explained, nullptr, false);
+  proof->decisions = json::array();
+  for (const json& process : told.is_object() ? told.value("processes", json::array()) : json()) {
+    for (const json& decision : process.value("decisions", json::array())) {
+      proof->decisions.push_back(decision);
+    }
+  }
+  return true;
 }
 
 }  // namespace dual_model

@@ -13,11 +13,9 @@
 #include <sys/types.h>
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
-
-#include <string>
 
 #include "child_process.h"
 
@@ -33,12 +31,14 @@ struct Proof {
   bool layer_loaded = false;
   std::uint64_t queues = 0;
   std::uint64_t packets_held = 0;
-  std::uint64_t preemptions = 0;   // times a gate closed on a queue with work behind it
-  std::uint64_t held_ms = 0;       // total, machine time
+  std::uint64_t preemptions = 0;  // times a gate closed on a queue with work behind it
+  std::uint64_t held_ms = 0;      // total, machine time
+  std::uint64_t squeezes = 0, suspends = 0;
+  nlohmann::json decisions;        // the last ones of each worker, as `explain --json` has them
   std::uint64_t raises = 0;        // times a high queue asked for the device
   std::uint64_t packets_seen = 0;  // by the layer: at least what the workers submitted
   std::uint64_t packets_submitted = 0, packets_completed = 0;  // by the workers' count
-  std::string unproven;            // why a run with the layer proves nothing; empty otherwise
+  std::string unproven;  // why a run with the layer proves nothing; empty otherwise
 };
 
 // Reads `xsched-hsa-ctl list --all --json`. False, with the reason, if any worker's layer was not
@@ -53,13 +53,16 @@ class LayerSession {
   LayerSession(const LayerSession&) = delete;
   LayerSession& operator=(const LayerSession&) = delete;
 
-  bool Start(std::string* error);
+  // `arguments`: further ones for the controller.
+  bool Start(const std::vector<std::string>& arguments, std::string* error);
   // The command line that runs `command` with the layer in it.
   std::vector<std::string> Wrap(const std::string& priority,
                                 const std::vector<std::string>& command) const;
   bool Prove(const std::vector<WorkerIdentity>& workers, Proof* proof, std::string* error);
 
  private:
+  bool Ask(const std::vector<std::string>& command, std::string* output, std::string* error) const;
+
   std::string folder_, socket_;
   ChildProcess controller_;
 };

@@ -44,6 +44,9 @@ void AddRun(CLI::App* run, RunArguments* arguments) {
   run->add_option("--gpu", arguments->options.gpu, "which GPU agent [0]");
   run->add_option("--timeout", arguments->options.timeout_s,
                   "seconds after which a silent device is an error [120]");
+  run->add_option("--controller-arg", arguments->options.controller_arguments,
+                  "handed to xsched-hsad, like --controller-arg=--mechanisms=suspend (repeatable)")
+      ->allow_extra_args(false);
   run->add_flag("--open-loop", arguments->options.open_loop,
                 "arrivals at fixed times; latency from the arrival");
 }

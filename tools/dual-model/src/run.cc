@@ -139,7 +139,7 @@ int RunExperiment(const RunOptions& options) {
     std::unique_ptr<LayerSession> layer;
     if (options.mode == RunMode::kXschedHsa) {
       layer = std::make_unique<LayerSession>();
-      if (!layer->Start(&error)) return Report(error, 1);
+      if (!layer->Start(options.controller_arguments, &error)) return Report(error, 1);
     }
     WorkerGroup group(options, folder.path(), layer.get(), &error);
     if (!group.Run(group_specs, &results, &proof)) {

@@ -29,6 +29,7 @@ struct RunOptions {
   bool open_loop = false;
   std::uint32_t gpu = 0;
   std::uint32_t timeout_s = 120;
+  std::vector<std::string> controller_arguments;
   std::string json_path;  // empty: standard output
 };
 

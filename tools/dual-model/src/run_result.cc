@@ -44,6 +44,9 @@ json ProofRecord(const Proof& proof) {
           {"preemptions", proof.preemptions},
           {"held_ms", proof.held_ms},
           {"raises", proof.raises},
+          {"squeezes", proof.squeezes},
+          {"suspends", proof.suspends},
+          {"decisions", proof.decisions},
           {"packets_seen", proof.packets_seen},
           {"packets_submitted", proof.packets_submitted},
           {"packets_completed", proof.packets_completed}};

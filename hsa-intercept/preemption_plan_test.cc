@@ -1,0 +1,166 @@
+#include "preemption_plan.h"
+
+#include <gtest/gtest.h>
+
+namespace xsched_hsa {
+namespace {
+
+constexpr std::uint64_t kMs = 1'000'000;
+
+// An MI308X with a measured cycle and requests of 2.2 ms.
+class PlanTest : public testing::Test {
+ protected:
+  PlanTest() {
+    SetCycle(200'000);
+    for (int i = 0; i < 8; ++i) model_.ObserveRequest(2'200'000);
+  }
+  void SetCycle(std::uint64_t ns) {
+    for (std::uint32_t i = 0; i < PlanModel::kCycleSamples; ++i) model_.ObserveCycle(ns / 2);
+  }
+  static PlanInputs Running(std::uint64_t rest_ns) {
+    return {.rest_ns = rest_ns,
+            .can_squeeze = true,
+            .can_suspend = true,
+            .compute_units = 80,
+            .unit_step = 16,
+            .budget_permille = 50};
+  }
+  PlanModel model_;
+};
+
+TEST_F(PlanTest, HoldsOnlyWhenNothingElseIsAllowed) {
+  PlanInputs inputs = Running(20 * kMs);
+  inputs.can_squeeze = inputs.can_suspend = false;
+  const PlanChoice choice = ChoosePlan(model_, inputs);
+  EXPECT_EQ(choice.mechanism, PlanMechanism::kHold);
+  EXPECT_EQ(choice.reason, PlanReason::kOnlyHold);
+}
+
+TEST_F(PlanTest, SuspendsALongRestThatACycleIsShorterThan) {
+  PlanInputs inputs = Running(18 * kMs);
+  inputs.can_squeeze = false;
+  const PlanChoice choice = ChoosePlan(model_, inputs);
+  EXPECT_EQ(choice.mechanism, PlanMechanism::kSuspend);
+  EXPECT_EQ(choice.delay_ns, 200'000u);
+  EXPECT_EQ(choice.cost_ns, 2'400'000u);
+}
+
+TEST_F(PlanTest, HoldsWhereACycleCostsMoreThanTheRestWouldDelay) {
+  PlanInputs inputs = Running(3 * kMs);
+  inputs.can_squeeze = false;
+  SetCycle(5 * kMs);
+  EXPECT_EQ(ChoosePlan(model_, inputs).mechanism, PlanMechanism::kHold);
+  inputs.rest_ns = 18 * kMs;
+  EXPECT_EQ(ChoosePlan(model_, inputs).mechanism, PlanMechanism::kSuspend);
+}
+
+TEST_F(PlanTest, HoldsWithoutACycleWhenTheRestIsShort) {
+  const PlanChoice choice = ChoosePlan(model_, Running(60'000));
+  EXPECT_EQ(choice.mechanism, PlanMechanism::kHold);
+  EXPECT_EQ(choice.reason, PlanReason::kCheapestWithinBudget);
+}
+
+TEST_F(PlanTest, NeverSuspendsAQueueThatHasNothingOnTheHardware) {
+  SetCycle(50'000);
+  PlanInputs inputs = Running(0);
+  inputs.can_squeeze = false;
+  const PlanChoice choice = ChoosePlan(model_, inputs);
+  EXPECT_EQ(choice.mechanism, PlanMechanism::kHold);
+  EXPECT_EQ(choice.reason, PlanReason::kNothingExposed);
+}
+
+TEST_F(PlanTest, SqueezesAsLittleAsTheBudgetAllows) {
+  SetCycle(20'000);
+  const PlanChoice choice = ChoosePlan(model_, Running(18 * kMs));
+  EXPECT_EQ(choice.mechanism, PlanMechanism::kSqueeze);
+  EXPECT_EQ(choice.units_left, 32u);  // 48 would delay by 0.8 x 0.6^4 = 10 %
+  EXPECT_LE(choice.delay_ns, 110'000u);
+}
+
+TEST_F(PlanTest, GivesUpSqueezesThatTurnOutToDelayTooMuch) {
+  SetCycle(20'000);
+  PlanInputs inputs = Running(18 * kMs);
+  for (int i = 0; i < 16; ++i) {
+    model_.ObserveOutcome(PlanMechanism::kSqueeze, 3'300'000, 18 * kMs, 20'000, 0.4);
+  }
+  const PlanChoice choice = ChoosePlan(model_, inputs);
+  EXPECT_FALSE(choice.mechanism == PlanMechanism::kSqueeze && choice.units_left >= 32)
+      << "what delays by half at 32 units cannot delay less at more";
+}
+
+TEST_F(PlanTest, ObeysAnOrderedNumberOfUnits) {
+  SetCycle(20'000);
+  PlanInputs inputs = Running(18 * kMs);
+  inputs.units_ordered = 16;
+  inputs.can_suspend = false;
+  EXPECT_EQ(ChoosePlan(model_, inputs).units_left, 16u);
+  inputs.units_ordered = 17;  // not a multiple of the shader arrays: no such mask
+  EXPECT_EQ(ChoosePlan(model_, inputs).mechanism, PlanMechanism::kHold);
+}
+
+TEST_F(PlanTest, TakesTheLeastDelayWhenNothingIsWithinTheBudget) {
+  SetCycle(1 * kMs);
+  const PlanChoice choice = ChoosePlan(model_, Running(18 * kMs));
+  EXPECT_EQ(choice.reason, PlanReason::kLeastDelay);
+  EXPECT_EQ(choice.mechanism, PlanMechanism::kSuspend);
+}
+
+TEST_F(PlanTest, CountsACycleForEachQueue) {
+  PlanInputs inputs = Running(2 * kMs);
+  inputs.can_squeeze = false;
+  EXPECT_EQ(ChoosePlan(model_, inputs).mechanism, PlanMechanism::kSuspend);
+  inputs.queues = 16;
+  EXPECT_EQ(ChoosePlan(model_, inputs).mechanism, PlanMechanism::kHold);
+}
+
+TEST_F(PlanTest, LearnsTheSlackThatHidesACycle) {
+  SetCycle(500'000);
+  PlanInputs inputs = Running(18 * kMs);
+  inputs.can_squeeze = false;
+  EXPECT_EQ(ChoosePlan(model_, inputs).reason, PlanReason::kLeastDelay);
+  for (int i = 0; i < 40; ++i) {
+    model_.ObserveOutcome(PlanMechanism::kSuspend, 2'200'000, 18 * kMs, 500'000, 0);
+  }
+  EXPECT_GT(model_.SlackNs(), 450'000u);
+  EXPECT_EQ(ChoosePlan(model_, inputs).reason, PlanReason::kCheapestWithinBudget);
+}
+
+TEST_F(PlanTest, LearnsHowMuchOfARestARequestFeels) {
+  for (int i = 0; i < 40; ++i) {
+    model_.ObserveOutcome(PlanMechanism::kHold, 2'200'000, 10 * kMs, 0, 0);
+  }
+  EXPECT_LT(model_.co_run(), 0.05);
+  for (int i = 0; i < 60; ++i) {
+    model_.ObserveOutcome(PlanMechanism::kHold, 12'200'000, 10 * kMs, 0, 0);
+    model_.ObserveRequest(2'200'000);
+  }
+  EXPECT_GT(model_.co_run(), 0.9);
+}
+
+TEST_F(PlanTest, OneOddMeasureDoesNotCount) {
+  model_.ObserveCycle(40 * kMs);
+  EXPECT_EQ(model_.CycleNs(), 200'000u);
+  PlanModel fresh;
+  EXPECT_EQ(fresh.CycleNs(), PlanModel::kCyclePriorNs);
+  fresh.ObserveCycle(40 * kMs);
+  fresh.ObserveCycle(100'000);
+  EXPECT_EQ(fresh.CycleNs(), 200'000u);
+}
+
+TEST_F(PlanTest, ARequestsOwnLengthIsWhatTheShorterOnesTake) {
+  for (int i = 0; i < 20; ++i) model_.ObserveRequest(i % 2 == 0 ? 9'000'000 : 2'000'000);
+  EXPECT_LE(model_.RequestNs(), 2'200'000u);
+  // All longer for good: followed.
+  for (std::uint32_t i = 0; i < PlanModel::kRequestSamples; ++i) model_.ObserveRequest(5'000'000);
+  EXPECT_EQ(model_.RequestNs(), 5'000'000u);
+}
+
+TEST_F(PlanTest, StaysRestrictedOnlyAcrossGapsThatACycleIsLongerThan) {
+  const PlanInputs inputs = Running(1);
+  EXPECT_EQ(DwellNs(model_, inputs, 0), 0u);
+  EXPECT_EQ(DwellNs(model_, inputs, 50 * kMs), 0u);
+  EXPECT_EQ(DwellNs(model_, inputs, 300'000), 400'000u);
+}
+
+}  // namespace
+}  // namespace xsched_hsa

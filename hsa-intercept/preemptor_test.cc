@@ -1,0 +1,321 @@
+// The preemptor against rings in plain memory and a driver that records what it is told. That real
+// queues really stop and lose nothing is tested on the runtime (tests/preemption_test.cc).
+#include "preemptor.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "clock.h"
+#include "test_ring.h"
+#include "urgency.h"
+
+namespace xsched_hsa {
+namespace {
+
+constexpr std::uint64_t kMs = 1'000'000;
+std::uint64_t g_test_now_ns = 0;
+std::uint64_t TestNow() { return g_test_now_ns; }
+
+struct RecordingDriver final : KfdCalls {
+  int Update(const KfdQueue& queue, std::uint32_t percentage) override {
+    return Note("update " + std::to_string(queue.id) + " " + std::to_string(percentage) +
+                "% prio " + std::to_string(queue.priority));
+  }
+  int SetMask(const KfdQueue& queue, const std::uint32_t* mask, std::uint32_t bits) override {
+    int count = 0;
+    for (std::uint32_t i = 0; i < bits / 32; ++i) count += __builtin_popcount(mask[i]);
+    last_mask.assign(mask, mask + bits / 32);
+    return Note("mask " + std::to_string(queue.id) + " " + std::to_string(count));
+  }
+  int Note(const std::string& call) {
+    calls.push_back(call);
+    g_test_now_ns += call_ns;
+    return error;
+  }
+  std::vector<std::string> Take() { return std::exchange(calls, {}); }
+
+  std::vector<std::string> calls;
+  std::vector<std::uint32_t> last_mask;
+  std::uint64_t call_ns = 100'000;
+  int error = 0;
+};
+
+using Calls = std::vector<std::string>;
+
+class PreemptorTest : public testing::Test {
+ protected:
+  PreemptorTest() {
+    g_test_now_ns = 1'000'000'000;
+    g_now_ns = &TestNow;
+    user_page_ = std::make_unique<UserPage>();
+    page_ = std::make_unique<ProcessPage>();
+    registry_ = std::make_unique<QueueRegistry>();
+    queue_ = registry_->Take([](std::uint32_t) { return true; });
+    ring_ = std::make_unique<TestRing>(64);
+    const ManagedQueue* model = ring_->queue();
+    queue_->queue = model->queue;
+    queue_->doorbell = model->doorbell;
+    queue_->ring = model->ring;
+    queue_->ring_packets = model->ring_packets;
+    queue_->requested_priority = kPriorityLow;
+    queue_->gpu_key = 7;
+    slot_ = &page_->queues[queue_->index];
+    slot_->priority = -1;
+    slot_->kfd_priority = -1;
+    slot_->mode = kModeArmed;
+    slot_->mechanisms = kMechanismsAll;
+    slot_->mechanisms_available = kMechanismsAll;
+    slot_->delay_budget_permille = 50;
+    queue_->slot = slot_;
+    urgency_ = FindUrgency(user_page_.get(), 7);
+    queue_->urgency = urgency_;
+    queue_->user_page = user_page_.get();
+    gate_ = std::make_unique<WindowGate>(api_, &times_);
+    pump_ = std::make_unique<Pump>(registry_.get(), gate_.get());
+    preemptor_ = std::make_unique<Preemptor>(registry_.get(), gate_.get(), pump_.get(), &driver_);
+    preemptor_->Adopt(queue_, {.id = 5, .ring_base = 1, .ring_bytes = 4096},
+                      {.gpu_id = 1, .compute_units = 80, .shader_arrays = 16});
+    queue_->live = 1;
+    preemptor_->SetSession(page_.get(), user_page_.get());
+    // The cycle is known: 0.2 ms.
+    for (int i = 0; i < 3; ++i) {
+      Expose(1);
+      preemptor_->Round();
+      driver_.Take();
+    }
+  }
+  ~PreemptorTest() override { g_now_ns = &SteadyNs; }
+
+  // Packets that the hardware has but has not begun to finish, each `kUnknownNs` by prediction.
+  void Expose(std::uint64_t count) {
+    for (std::uint64_t i = 0; i < count; ++i) {
+      const std::uint64_t index = ring_->published();
+      ring_->Write(index, 99);
+      queue_->reserved_index = index + 1;
+      queue_->announced_index = index + 1;
+      ring_->PublishPastTheApi(index + 1);
+    }
+  }
+  void Urgent(std::uint32_t level = kPriorityHigh + 1) {
+    urgency_->word = UrgencyWord(EpochOf(urgency_->word) + 1, level);
+    urgency_->lease_until_us = NowUs() + kLeaseUs;
+  }
+  const Decision& Last() { return page_->decisions[(page_->decisions_made - 1) % kDecisionsMax]; }
+
+  std::unique_ptr<UserPage> user_page_;
+  std::unique_ptr<ProcessPage> page_;
+  std::unique_ptr<QueueRegistry> registry_;
+  std::unique_ptr<TestRing> ring_;
+  KernelTimes times_;
+  RealApi api_ = TestRing::Api();
+  std::unique_ptr<WindowGate> gate_;
+  std::unique_ptr<Pump> pump_;
+  RecordingDriver driver_;
+  std::unique_ptr<Preemptor> preemptor_;
+  ManagedQueue* queue_ = nullptr;
+  QueueSlot* slot_ = nullptr;
+  GpuUrgency* urgency_ = nullptr;
+};
+
+TEST_F(PreemptorTest, SuspendsALongRestAndResumesWhenTheRequestIsOver) {
+  slot_->mechanisms = kMechanismSuspend;
+  Expose(40);  // 4 ms and more
+  Urgent();
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 0% prio 7"});
+  EXPECT_EQ(slot_->restriction, kSuspended);
+  g_test_now_ns += 2 * kMs;
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{});
+  Urgent(0);
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 100% prio 7"});
+  EXPECT_EQ(slot_->restriction, kUnrestricted);
+  EXPECT_EQ(slot_->suspends, 1u);
+  EXPECT_EQ(Last().mechanism, static_cast<std::uint32_t>(PlanMechanism::kSuspend));
+  EXPECT_GE(Last().rest_ns, 4 * kMs);
+  EXPECT_EQ(Last().measured_ns, 2 * kMs + 100'000);
+}
+
+TEST_F(PreemptorTest, ResumesByItselfWhenTheLeaseRunsOut) {
+  slot_->mechanisms = kMechanismSuspend;
+  Expose(40);
+  Urgent();
+  const std::uint64_t next_ns = preemptor_->Round();
+  driver_.Take();
+  EXPECT_LE(next_ns, kLeaseUs * 1000);
+  g_test_now_ns += kLeaseUs * 1000 + 1000;
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 100% prio 7"});
+}
+
+TEST_F(PreemptorTest, SqueezesEqualSharesAndOpensTheGateMeanwhile) {
+  slot_->mechanisms = kMechanismSqueeze;
+  slot_->squeeze_units = 32;
+  driver_.call_ns = 1000;
+  Expose(40);
+  Urgent();
+  std::uint64_t until = 0;
+  EXPECT_TRUE(IsClosed(*queue_, *slot_, NowUs(), &until));
+  slot_->delay_budget_permille = 300;
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"mask 5 32"});
+  EXPECT_EQ(driver_.last_mask, (std::vector<std::uint32_t>{0xffffffff, 0, 0}));
+  EXPECT_FALSE(IsClosed(*queue_, *slot_, NowUs(), &until)) << "a squeezed queue goes on";
+  Urgent(0);
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"mask 5 96"}) << "all bits: there is no way to say 'no mask'";
+}
+
+TEST_F(PreemptorTest, KeepsTheProgramsOwnMask) {
+  slot_->mechanisms = kMechanismSqueeze;
+  slot_->squeeze_units = 32;
+  slot_->delay_budget_permille = 300;
+  driver_.call_ns = 1000;
+  const std::uint32_t own[3] = {0x0000ffff, 0xffff0000, 0};
+  preemptor_->ProgramSetMask(queue_, own, 96);
+  Expose(40);
+  Urgent();
+  preemptor_->Round();
+  EXPECT_EQ(driver_.last_mask, (std::vector<std::uint32_t>{0x0000ffff, 0, 0}));
+  Urgent(0);
+  preemptor_->Round();
+  EXPECT_EQ(driver_.last_mask, (std::vector<std::uint32_t>{0x0000ffff, 0xffff0000, 0}));
+}
+
+TEST_F(PreemptorTest, DoesNotSqueezeAnArrayOfTheDeviceDownToNothing) {
+  slot_->mechanisms = kMechanismSqueeze;
+  slot_->squeeze_units = 32;
+  slot_->delay_budget_permille = 300;
+  driver_.call_ns = 1000;
+  const std::uint32_t own[3] = {0x0000fff0, 0xffffffff,
+                                0};  // nothing of 4 arrays among the first 32
+  preemptor_->ProgramSetMask(queue_, own, 96);
+  Expose(40);
+  Urgent();
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{});
+  EXPECT_EQ(slot_->restriction, kUnrestricted);
+}
+
+TEST_F(PreemptorTest, SuspendsAgainAfterTheProgramsPriorityChangeHasResumedIt) {
+  slot_->mechanisms = kMechanismSuspend;
+  Expose(40);
+  Urgent();
+  preemptor_->Round();
+  driver_.Take();
+  {
+    MutexScope scope(preemptor_->mutex());
+    preemptor_->ProgramSetPriority(queue_, 11);
+  }
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 0% prio 11"});
+  Urgent(0);
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 100% prio 11"});
+}
+
+TEST_F(PreemptorTest, HardwarePriorityFollowsUnlessTheProgramHasSetOne) {
+  slot_->kfd_priority = 0;
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 100% prio 0"});
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{});
+  {
+    MutexScope scope(preemptor_->mutex());
+    preemptor_->ProgramSetPriority(queue_, 15);
+  }
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{});
+}
+
+TEST_F(PreemptorTest, OnlyHoldsAfterTheDriverHasRefused) {
+  slot_->mechanisms = kMechanismSuspend;
+  driver_.error = EIO;
+  Expose(40);
+  Urgent();
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), (Calls{"update 5 0% prio 7", "update 5 100% prio 7"}))
+      << "whatever state the driver left it in, it has to run";
+  EXPECT_EQ(Last().error, static_cast<std::uint32_t>(EIO));
+  EXPECT_EQ(slot_->mechanisms_available & kMechanismSuspend, 0u);
+  driver_.error = 0;
+  Urgent(0);
+  preemptor_->Round();
+  Urgent();
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{});
+}
+
+TEST_F(PreemptorTest, TriesALiftAgainUntilItWorks) {
+  slot_->mechanisms = kMechanismSuspend;
+  Expose(40);
+  Urgent();
+  preemptor_->Round();
+  driver_.Take();
+  Urgent(0);
+  driver_.error = ETIME;
+  EXPECT_LE(preemptor_->Round(), 10 * kMs);
+  EXPECT_EQ(slot_->restriction, kSuspended);
+  driver_.error = 0;
+  g_test_now_ns += 10 * kMs;
+  preemptor_->Round();
+  EXPECT_EQ(slot_->restriction, kUnrestricted);
+}
+
+TEST_F(PreemptorTest, LooksAgainAtAHoldWhosePredictionWasTooShort) {
+  slot_->mechanisms = kMechanismSuspend;
+  driver_.call_ns = 500'000;
+  for (int i = 0; i < 8; ++i) {  // a cycle now costs 1 ms
+    g_test_now_ns += 2'000 * kMs;
+    preemptor_->Round();
+  }
+  driver_.Take();
+  Expose(5);
+  Urgent();
+  const std::uint64_t next_ns = preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{});
+  EXPECT_LT(next_ns, 10 * kMs);
+  Expose(40);  // it turns out to be much more
+  g_test_now_ns += next_ns + 1000;
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 0% prio 7"});
+}
+
+TEST_F(PreemptorTest, LiftsEverythingWhenTheSessionEnds) {
+  slot_->mechanisms = kMechanismSuspend;
+  Expose(40);
+  Urgent();
+  preemptor_->Round();
+  driver_.Take();
+  preemptor_->SetSession(nullptr, nullptr);
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 100% prio 7"});
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{}) << "no session, no preemption";
+}
+
+TEST_F(PreemptorTest, ForgetsAQueueBeforeItsIdIsUsedAgain) {
+  slot_->mechanisms = kMechanismSuspend;
+  Expose(40);
+  Urgent();
+  preemptor_->Round();
+  driver_.Take();
+  preemptor_->Forget(queue_);
+  queue_->live = 0;
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 100% prio 7"});
+  Urgent(0);
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{});
+}
+
+TEST_F(PreemptorTest, LeavesAloneWhatBypassesTheApi) {
+  queue_->foreign = 1;
+  Expose(40);
+  Urgent();
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{});
+}
+
+}  // namespace
+}  // namespace xsched_hsa
