@@ -28,9 +28,10 @@ Stack::~Stack() {
   Run({Bin("virtual-gpu"), "stop", "--device", device_});
 }
 
-void Stack::StartController() {
-  controller_ =
-      std::make_unique<Process>(std::vector<std::string>{Bin("xsched-hsad"), "--socket", socket_});
+void Stack::StartController(const std::vector<std::string>& arguments) {
+  std::vector<std::string> words = {Bin("xsched-hsad"), "--socket", socket_};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  controller_ = std::make_unique<Process>(words);
   for (int i = 0; i < kTries && Ctl({"list", "--json"}).exit_code != 0; ++i) usleep(kTryUs);
 }
 

@@ -22,7 +22,7 @@ class Stack {
 
   const std::string& socket() const { return socket_; }
 
-  void StartController();
+  void StartController(const std::vector<std::string>& arguments = {});
   void KillController(int signal);  // and reap it, unless it is SIGSTOP
   // A program on the device with the layer loaded at `priority`.
   std::unique_ptr<Process> Start(const std::string& priority,

@@ -1,0 +1,156 @@
+// Preemption in the middle of a kernel, on the real runtime: suspended, squeezed, and always brought
+// back, whoever dies. The low program is the offline model at batch 1024: kernels of milliseconds.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+
+#include "support/stack.h"
+
+namespace xsched_hsa_tests {
+namespace {
+
+constexpr int kLow = 0, kHigh = 15;
+constexpr int kTriesMax = 40;
+
+class PreemptionTest : public testing::Test {
+ protected:
+  void StartLow(const std::string& seconds) {
+    low_ =
+        stack_.Start("low", {Bin("dual-model"), "worker", "--seconds", seconds, "--result", result_,
+                             std::string(XSCHED_HSA_SOURCE_DIR) +
+                                 "/tools/dual-model/workloads/resnet_h100.json:resnet50.b1024"});
+    ASSERT_TRUE(stack_.WaitForQueue(kLow, "state", "running"));
+  }
+  // An urgent program whose one packet waits until Finish().
+  void StartUrgent() {
+    urgent_ = stack_.Start("high", {Bin("hsa-exercise"), "blocked", "1"});
+    ASSERT_TRUE(urgent_->WaitForOutput("ready"));
+    ASSERT_TRUE(stack_.WaitForQueue(kHigh, "raise", true));
+    urgent_->Write("\n");
+    ASSERT_TRUE(urgent_->WaitForOutput("submitted"));
+  }
+  void FinishUrgent() {
+    urgent_->Write("\n");
+    EXPECT_TRUE(urgent_->WaitForOutput("completed 1"));
+    EXPECT_EQ(urgent_->Wait().exit_code, 0);
+  }
+  // The plan may find the running kernel nearly over; then the urgent program comes again.
+  void PreemptUntil(const std::string& state) {
+    for (int i = 0; i < kTriesMax; ++i) {
+      StartUrgent();
+      for (int look = 0; look < 20; ++look) {
+        const nlohmann::json queue = stack_.QueueAt(kLow);
+        if (queue.is_object() && queue["state"] == state) return;
+        usleep(10'000);
+      }
+      FinishUrgent();
+    }
+    FAIL() << "the low queue never became " << state << ": " << stack_.QueueAt(kLow).dump();
+  }
+  std::uint64_t ReadIndex() { return stack_.QueueAt(kLow)["read"].get<std::uint64_t>(); }
+  void ExpectNothingLost() {
+    const Result result = low_->Wait(std::chrono::seconds(100));
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    std::ifstream file(result_);
+    const auto record = nlohmann::json::parse(file, nullptr, false);
+    ASSERT_TRUE(record.is_object());
+    const auto& check = record["check"];
+    EXPECT_GT(check["packets_submitted"], 0);
+    EXPECT_EQ(check["packets_submitted"], check["packets_completed"]);
+    EXPECT_EQ(check["workgroups_expected"], check["workgroups_done"]);
+    EXPECT_EQ(check["order_errors"], 0);
+    EXPECT_EQ(check["signal_errors"], 0);
+  }
+
+  TemporaryDirectory directory_;
+  const std::string result_ = directory_.path() + "/low.json";
+  Stack stack_;
+  std::unique_ptr<Process> low_, urgent_;
+};
+
+const std::vector<std::string> kSuspend = {"--mechanisms", "suspend", "--delay-budget", "0"};
+const std::vector<std::string> kSqueeze = {"--mechanisms", "squeeze", "--squeeze-units", "16"};
+
+TEST_F(PreemptionTest, SuspendsInTheMiddleOfAKernelAndLosesNothing) {
+  stack_.StartController(kSuspend);
+  StartLow("2");
+  PreemptUntil("suspended");
+  const std::uint64_t read = ReadIndex();
+  usleep(200'000);
+  EXPECT_EQ(ReadIndex(), read) << "a suspended queue went on";
+  FinishUrgent();
+  ExpectNothingLost();
+  EXPECT_GT(stack_.QueueAt(kLow)["suspends"], 0);
+}
+
+TEST_F(PreemptionTest, SqueezedQueueGoesOnAndLosesNothing) {
+  stack_.StartController(kSqueeze);
+  StartLow("2");
+  PreemptUntil("squeezed");
+  const std::uint64_t read = ReadIndex();
+  for (int i = 0; i < 400 && ReadIndex() == read; ++i) usleep(25'000);
+  EXPECT_GT(ReadIndex(), read) << "a squeezed queue stood still";
+  EXPECT_EQ(stack_.QueueAt(kLow)["state"], "squeezed");
+  FinishUrgent();
+  ExpectNothingLost();
+}
+
+TEST_F(PreemptionTest, SuspendedQueueComesBackWhenTheControllerIsKilled) {
+  stack_.StartController(kSuspend);
+  StartLow("1");
+  PreemptUntil("suspended");
+  stack_.KillController(SIGKILL);
+  ExpectNothingLost();
+}
+
+TEST_F(PreemptionTest, SuspendedQueueComesBackWhenTheControllerHangs) {
+  stack_.StartController(kSuspend);
+  StartLow("1");
+  PreemptUntil("suspended");
+  stack_.KillController(SIGSTOP);
+  ExpectNothingLost();
+}
+
+TEST_F(PreemptionTest, SuspendedQueueComesBackWhenTheUrgentProgramIsKilled) {
+  stack_.StartController(kSuspend);
+  StartLow("1");
+  PreemptUntil("suspended");
+  kill(stack_.PidAt(kHigh), SIGKILL);
+  ExpectNothingLost();
+}
+
+TEST_F(PreemptionTest, SqueezedQueueHasAllItsUnitsAgainWhenTheControllerIsKilled) {
+  stack_.StartController(kSqueeze);
+  StartLow("1");
+  PreemptUntil("squeezed");
+  stack_.KillController(SIGKILL);
+  ExpectNothingLost();
+}
+
+TEST_F(PreemptionTest, ExplainsWhatItDid) {
+  stack_.StartController(kSuspend);
+  StartLow("1");
+  PreemptUntil("suspended");
+  FinishUrgent();
+  ExpectNothingLost();
+  const Result result = stack_.Ctl({"explain", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto told = nlohmann::json::parse(result.out);
+  ASSERT_EQ(told["processes"].size(), 1u) << result.out;
+  bool suspended = false;
+  for (const auto& decision : told["processes"][0]["decisions"]) {
+    if (decision["mechanism"] != "suspend") continue;
+    suspended = true;
+    EXPECT_GT(decision["rest_ms"], 0);
+    EXPECT_GT(decision["driver_ms"], 0);
+    EXPECT_FALSE(decision["reason"].get<std::string>().empty());
+    EXPECT_TRUE(decision["error"].is_null()) << decision.dump();
+  }
+  EXPECT_TRUE(suspended);
+  EXPECT_NE(stack_.Ctl({"explain", "1"}).exit_code, 0) << "no such program is an error";
+}
+
+}  // namespace
+}  // namespace xsched_hsa_tests
