@@ -1,6 +1,6 @@
 """What each test of a suite is expected to do: expected/SUITE.txt, one test a line.
 
-  NAME  RESULT  [timeout=SECONDS] [scale=K] [says="REGEX"]  REASON
+  NAME  RESULT  [timeout=SECONDS] [scale=K] [attempts=N] [says="REGEX"]  REASON
 
 RESULT is one of
   pass     it passes, and has tested something
@@ -10,7 +10,9 @@ RESULT is one of
   timeout  it does not end within its time
   skip     it is not run
 scale slows the device down (--time-scale), for tests that compare times: the host's noise counts less.
-Everything but pass needs a reason. Lines that begin with '## ' are headings of the table in docs.
+attempts is for tests with a deadline of their own that a busy host misses; each attempt is printed.
+Everything but pass needs a reason, and so does a test with attempts. Lines that begin with '## ' are
+headings of the table in docs.
 """
 
 import dataclasses
@@ -18,7 +20,7 @@ import re
 
 RESULTS = ("pass", "empty", "fail", "crash", "timeout", "skip")
 DEFAULT_TIMEOUT_S = 60
-OPTION = re.compile(r'(timeout|scale)=(\d+)(?:\s+|$)|(says)="([^"]*)"(?:\s+|$)')
+OPTION = re.compile(r'(timeout|scale|attempts)=(\d+)(?:\s+|$)|(says)="([^"]*)"(?:\s+|$)')
 
 
 @dataclasses.dataclass
@@ -28,6 +30,7 @@ class Expectation:
     heading: str
     timeout_s: int = DEFAULT_TIMEOUT_S
     scale: int = 1
+    attempts: int = 1
     says: str = ""
     reason: str = ""
 
@@ -44,12 +47,14 @@ def parse_line(line, heading):
             expectation.timeout_s = int(found[2])
         elif found[1] == "scale":
             expectation.scale = int(found[2])
+        elif found[1] == "attempts":
+            expectation.attempts = int(found[2])
         else:
             expectation.says = found[4]
         rest = rest[found.end():]
     expectation.reason = rest.strip()
-    if expectation.result != "pass" and not expectation.reason:
-        return f"{expectation.result} needs a reason"
+    if not expectation.reason and (expectation.result != "pass" or expectation.attempts > 1):
+        return f"{expectation.result if expectation.attempts == 1 else 'attempts'} needs a reason"
     if expectation.result == "empty" and not expectation.says:
         return 'empty needs says="...": how its output shows that nothing was tested'
     return expectation

@@ -41,7 +41,8 @@ class ExpectationsTest(unittest.TestCase):
         self.assertEqual((loaded["A.b"].says, loaded["A.b"].timeout_s, loaded["A.b"].reason), ("x y", 3, "because"))
 
     def test_bad_lines_are_refused(self):
-        for line in ("A.a", "A.a passes", "A.a fail", 'A.a fail says="x"', "A.a empty because", "A.a pass\nA.a pass"):
+        for line in ("A.a", "A.a passes", "A.a fail", 'A.a fail says="x"', "A.a empty because", "A.a pass\nA.a pass",
+                     "A.a pass attempts=2"):
             with self.assertRaises(Refused, msg=line):
                 self.load(line + "\n")
 
