@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
+#include <map>
+
 #include "dual-model/work_code_objects.h"
 #include "dual-model/work_kernel_abi.h"
 
@@ -131,15 +134,22 @@ TEST(WorkCodeObjectsTest, AreEmbeddedAndCarryTheSignature) {
     EXPECT_EQ(text.substr(0, 4),
               "\x7f"
               "ELF");
-    std::size_t kernels = 0;
+    std::map<std::uint32_t, std::size_t> kernels;  // by KernelKind
     for (std::size_t at = text.find(kKernelMagic); at != text.npos;
          at = text.find(kKernelMagic, at + 1)) {
-      ++kernels;
+      KernelSignature signature;
+      std::memcpy(&signature, text.data() + at, sizeof(signature));
+      ++kernels[signature.kind];
       EXPECT_EQ(at % 256, kSignatureOffsetBytes);
       // s_branch over the signature: SOPP opcode 2, in words from the next instruction.
       EXPECT_EQ(text.substr(at - 4, 4), std::string_view("\x06\x00\x82\xbf", 4));
     }
-    EXPECT_EQ(kernels, kVgprMax / kVgprStep) << isa;
+    const std::map<std::uint32_t, std::size_t> expected = {
+        {static_cast<std::uint32_t>(KernelKind::kWork), kVgprMax / kVgprStep},
+        {static_cast<std::uint32_t>(KernelKind::kFill), 1},
+        {static_cast<std::uint32_t>(KernelKind::kCopy), 1},
+        {static_cast<std::uint32_t>(KernelKind::kVectorAdd), 1}};
+    EXPECT_EQ(kernels, expected) << isa;
   }
   EXPECT_TRUE(GetWorkCodeObject("gfx1100").empty());
 }
