@@ -224,6 +224,9 @@ void Layer::Manage(hsa_agent_t agent, hsa_queue_t* queue, const QueueIdProbe* pr
   managed->window = WindowState{};
   managed->idle_since_us = 0;
   managed->foreign.store(0);
+  managed->inherited_level.store(0);
+  managed->waits = false;
+  managed->waits_since_us = 0;
   managed->pump_watches.store(0);
   managed->announced_index.store(0);
   managed->again.store(0);

@@ -90,6 +90,7 @@ std::uint64_t Pump::Round() {
   }
   if (tell_.exchange(0, std::memory_order_seq_cst) != 0) TellController();
   std::uint64_t next_ns = kForeverNs;
+  somebody_waits_ = false;
   for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
     ManagedQueue* queue = registry_->at(i);
     if (queue->live.load(std::memory_order_acquire) == 0) continue;
@@ -99,6 +100,7 @@ std::uint64_t Pump::Round() {
     }
     queue->pump_inside.store(0, std::memory_order_seq_cst);
   }
+  if (inheriting_ && !somebody_waits_) EndInheritance();
   if (refresh) page->refreshed.store(asked, std::memory_order_release);
   return next_ns;
 }
@@ -108,7 +110,7 @@ std::uint64_t Pump::LookAt(ManagedQueue* queue, bool refresh) {
   QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
   const std::uint32_t mode = slot->mode.load(std::memory_order_acquire);
   const bool watched = queue->pump_watches.load(std::memory_order_relaxed) != 0;
-  if (mode == 0 && !watched && slot->active.load(std::memory_order_relaxed) == 0) {
+  if (mode == 0 && !watched && !queue->waits && slot->active.load(std::memory_order_relaxed) == 0) {
     if (refresh) Mirror(*queue, slot);
     return kForeverNs;
   }
@@ -124,7 +126,7 @@ std::uint64_t Pump::LookAt(ManagedQueue* queue, bool refresh) {
     next_ns = look.poll_ns;
   }
   const std::uint64_t drain_ns = WatchDrain(queue, slot);
-  next_ns = std::min(next_ns, drain_ns);
+  next_ns = std::min({next_ns, drain_ns, WatchDependencies(queue, slot)});
   const bool watch = look.backlog || drain_ns != kForeverNs;
   queue->pump_watches.store(watch ? 1 : 0, std::memory_order_seq_cst);
   // From here on a producer with a backlog wakes us; one that came just before did not.

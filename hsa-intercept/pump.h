@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "dependency.h"
 #include "managed_queue.h"
 #include "mutex.h"
 #include "queue_registry.h"
@@ -42,7 +43,10 @@ class Pump {
   }
 
   // A fork child has no pump.
-  void Forget() { started_.store(false, std::memory_order_relaxed); }
+  void Forget() {
+    started_.store(false, std::memory_order_relaxed);
+    reader_.Forget();
+  }
 
  private:
   static void* ThreadMain(void* self);
@@ -51,6 +55,12 @@ class Pump {
   std::uint64_t LookAt(ManagedQueue* queue, bool refresh);
   std::uint64_t WatchDrain(ManagedQueue* queue, QueueSlot* slot);
   void Deactivate(ManagedQueue* queue, QueueSlot* slot);
+  // pump_dependencies.cc
+  std::uint64_t WatchDependencies(ManagedQueue* queue, QueueSlot* slot);
+  Dependencies UnmetAtHead(const ManagedQueue& queue, std::uint64_t head);
+  bool LetProvidersRun(const ManagedQueue& waiting, const Dependencies& unmet, std::uint32_t level);
+  void GiveUp(ManagedQueue* queue, QueueSlot* slot, std::uint64_t head);
+  void EndInheritance();
   void Mirror(const ManagedQueue& queue, QueueSlot* slot);
 
   QueueRegistry* registry_;
@@ -61,6 +71,9 @@ class Pump {
   std::atomic<std::uint32_t> own_wake_word_{0};  // while there is no session
   std::atomic<std::atomic<std::uint32_t>*> wake_word_{nullptr};
   std::atomic<ProcessPage*> page_{nullptr};
+  SafeReader reader_;                         // the pump's own
+  bool inheriting_ = false;                   // the pump's own: some queue has an inherited level
+  bool somebody_waits_ = false;               // the pump's own, of this round
   std::uint32_t orders_seen_ = 0;             // the pump's own
   void (*orders_listener_)(void*) = nullptr;  // set before Start
   void* orders_argument_ = nullptr;

@@ -21,7 +21,9 @@ std::uint32_t LevelOfQueue(const ManagedQueue& queue, const QueueSlot& slot) {
   const std::int32_t ordered = slot.priority.load(std::memory_order_relaxed);
   const std::int32_t priority =
       ordered >= 0 && ordered <= kPriorityMax ? ordered : queue.requested_priority;
-  return static_cast<std::uint32_t>(priority + 1);
+  const std::uint32_t own = static_cast<std::uint32_t>(priority + 1);
+  const std::uint32_t inherited = queue.inherited_level.load(std::memory_order_relaxed);
+  return inherited > own ? inherited : own;
 }
 
 bool RaiseIfInactive(ManagedQueue* queue, QueueSlot* slot) {

@@ -11,7 +11,8 @@
 
 namespace xsched_hsa {
 
-// priority + 1 of the queue as it counts now: the controller's word, else the program's own.
+// priority + 1 of the queue as it counts now: the controller's word, else the program's own; or the
+// level of a queue that waits for it, if that is higher.
 std::uint32_t LevelOfQueue(const ManagedQueue& queue, const QueueSlot& slot);
 
 // Marks the queue active and raises its GPU's urgency. True if it did, that is, if the queue was

@@ -199,6 +199,9 @@ std::uint64_t WindowGate::Published(const ManagedQueue& queue) const {
 std::uint64_t WindowGate::Taken(const ManagedQueue& queue) const {
   return api_.load_read_index_scacquire(queue.queue);
 }
+std::uint64_t WindowGate::Head(const ManagedQueue& queue) const {
+  return Progress(queue, Published(queue));
+}
 bool WindowGate::HasBacklog(const ManagedQueue& queue) const {
   return queue.announced_index.load(std::memory_order_seq_cst) > Published(queue);
 }

@@ -63,6 +63,8 @@ class WindowGate {
   bool HasUnfinished(const ManagedQueue& queue) const;
   bool HasBacklog(const ManagedQueue& queue) const;
   std::uint64_t Published(const ManagedQueue& queue) const;
+  // The first packet that the packet processor is not done with.
+  std::uint64_t Head(const ManagedQueue& queue) const;
   std::uint64_t Taken(const ManagedQueue& queue) const;
 
  private:

@@ -23,9 +23,9 @@ class PreemptionTest : public testing::Test {
                                  "/tools/dual-model/workloads/resnet_h100.json:resnet50.b1024"});
     ASSERT_TRUE(stack_.WaitForQueue(kLow, "state", "running"));
   }
-  // An urgent program whose one packet waits until Finish().
+  // An urgent program that is busy until FinishUrgent().
   void StartUrgent() {
-    urgent_ = stack_.Start("high", {Bin("hsa-exercise"), "blocked", "1"});
+    urgent_ = stack_.Start("high", {Bin("hsa-exercise"), "busy"});
     ASSERT_TRUE(urgent_->WaitForOutput("ready"));
     ASSERT_TRUE(stack_.WaitForQueue(kHigh, "raise", true));
     urgent_->Write("\n");
@@ -70,8 +70,10 @@ class PreemptionTest : public testing::Test {
   std::unique_ptr<Process> low_, urgent_;
 };
 
-const std::vector<std::string> kSuspend = {"--mechanisms", "suspend", "--delay-budget", "0"};
-const std::vector<std::string> kSqueeze = {"--mechanisms", "squeeze", "--squeeze-units", "16"};
+const std::vector<std::string> kSuspend = {"--mechanisms", "suspend", "--delay-budget", "0",
+                                           "--linger-us",  "200000"};
+const std::vector<std::string> kSqueeze = {"--mechanisms", "squeeze",     "--squeeze-units",
+                                           "16",           "--linger-us", "200000"};
 
 TEST_F(PreemptionTest, SuspendsInTheMiddleOfAKernelAndLosesNothing) {
   stack_.StartController(kSuspend);

@@ -154,6 +154,56 @@ void RunBlocked(hsa_agent_t gpu, std::uint64_t count) {
   Check(hsa_queue_destroy(queue), "hsa_queue_destroy");
 }
 
+// The queue never runs dry until a line comes: it gets a packet every 10 ms, which the controller's
+// linger has to outlast.
+void RunBusy(hsa_agent_t gpu) {
+  hsa_queue_t* queue = MakeQueue(gpu);
+  const hsa_signal_t done = MakeSignal(1 << 30);
+  Say("ready");
+  Pause();
+  std::atomic<bool> over{false};
+  std::uint64_t submitted = 1;
+  Submit(queue, 1, done);
+  std::thread feeder([&] {
+    while (!over.load()) {
+      usleep(10'000);
+      Submit(queue, 1, done);
+      ++submitted;
+    }
+  });
+  Say("submitted");
+  Pause();
+  over.store(true);
+  feeder.join();
+  while (hsa_signal_load_scacquire(done) !=
+         static_cast<hsa_signal_value_t>((1 << 30) - submitted)) {
+    usleep(1000);
+  }
+  Say("completed 1");
+  Pause();  // stays, idle
+  Check(hsa_queue_destroy(queue), "hsa_queue_destroy");
+}
+
+// Queue 0 waits for queue 1, that one for queue 2, and so on; only the last has N packets that wait
+// for nothing. At the first line all but the last submit, at the second the last.
+void RunDepends(hsa_agent_t gpu, std::uint64_t count, std::uint64_t queues) {
+  std::vector<hsa_queue_t*> chain;
+  std::vector<hsa_signal_t> done;
+  for (std::uint64_t i = 0; i < queues; ++i) {
+    chain.push_back(MakeQueue(gpu, 1024));
+    done.push_back(MakeSignal(i + 1 == queues ? static_cast<hsa_signal_value_t>(count) : 1));
+  }
+  Say("ready");
+  Pause();
+  for (std::uint64_t i = 0; i + 1 < queues; ++i) Submit(chain[i], 1, done[i], done[i + 1]);
+  Say("waiting");
+  Pause();
+  Submit(chain.back(), count, done.back());
+  Say("submitted");
+  WaitAndReport(done[0], 1);
+  for (hsa_queue_t* queue : chain) Check(hsa_queue_destroy(queue), "hsa_queue_destroy");
+}
+
 // Submits N, says so, and at a line destroys the queue and ends (verb destroy) or just returns
 // (exit).
 void RunAbandon(hsa_agent_t gpu, std::uint64_t count, bool destroy) {
@@ -254,6 +304,10 @@ int main(int argc, char** argv) {
     RunPaused(gpu, count);
   } else if (verb == "blocked") {
     RunBlocked(gpu, count);
+  } else if (verb == "busy") {
+    RunBusy(gpu);
+  } else if (verb == "depends") {
+    RunDepends(gpu, count, Number(argc, argv, 3, 2));
   } else if (verb == "destroy" || verb == "exit") {
     RunAbandon(gpu, count, verb == "destroy");
     if (verb == "exit") return 0;  // no hsa_shut_down, as HIP programs

@@ -1,0 +1,90 @@
+// An urgent queue that waits for a less urgent one: holding that one would hold both for ever.
+#include <gtest/gtest.h>
+
+#include "support/stack.h"
+
+namespace xsched_hsa_tests {
+namespace {
+
+class DependencyTest : public testing::Test {
+ protected:
+  // One program with a chain of queues; `priorities` in the order in which they wait for each other.
+  void StartChain(const std::vector<std::string>& priorities) {
+    program_ = stack_.Start(
+        "normal", {Bin("hsa-exercise"), "depends", "10", std::to_string(priorities.size())});
+    ASSERT_TRUE(program_->WaitForOutput("ready"));
+    const nlohmann::json process = stack_.List()["processes"][0];
+    ASSERT_EQ(process["queues"].size(), priorities.size());
+    for (std::size_t i = 0; i < priorities.size(); ++i) {
+      const std::string name = std::to_string(process["pid"].get<int>()) + ":" +
+                               std::to_string(process["queues"][i]["serial"].get<int>());
+      ASSERT_EQ(stack_.Ctl({"set-priority", name, priorities[i]}).exit_code, 0);
+    }
+  }
+  void RunChain() {
+    program_->Write("\n");
+    ASSERT_TRUE(program_->WaitForOutput("waiting"));
+    program_->Write("\n");
+    EXPECT_TRUE(program_->WaitForOutput("completed 1"));
+    EXPECT_EQ(program_->Wait().exit_code, 0);
+  }
+
+  Stack stack_;
+  std::unique_ptr<Process> program_;
+};
+
+TEST_F(DependencyTest, HighQueueThatWaitsForALowOneOfItsProcessEnds) {
+  stack_.StartController();
+  StartChain({"high", "low"});
+  RunChain();
+}
+
+TEST_F(DependencyTest, ChainOverThreeQueuesEnds) {
+  stack_.StartController();
+  StartChain({"high", "normal", "low"});
+  RunChain();
+}
+
+TEST_F(DependencyTest, ChainThatDoublesBackEnds) {
+  stack_.StartController();
+  StartChain({"normal", "high", "low", "high", "low"});
+  RunChain();
+}
+
+// Nothing of the waiting program can run; the other one goes on, though the wait is not over.
+TEST_F(DependencyTest, HighQueueThatWaitsForItsHostHoldsNobody) {
+  stack_.StartController();
+  auto high = stack_.Start("high", {Bin("hsa-exercise"), "blocked", "1"});
+  auto low = stack_.Start("low", {Bin("hsa-exercise"), "paused", "10"});
+  ASSERT_TRUE(high->WaitForOutput("ready"));
+  ASSERT_TRUE(low->WaitForOutput("ready"));
+  ASSERT_TRUE(stack_.WaitForQueue(15, "raise", true));
+  high->Write("\n");
+  ASSERT_TRUE(high->WaitForOutput("submitted"));
+  low->Write("\n");
+  EXPECT_TRUE(low->WaitForOutput("completed 10"));
+  EXPECT_EQ(low->Wait().exit_code, 0);
+  // And it is urgent again when its turn has come.
+  high->Write("\n");
+  EXPECT_TRUE(high->WaitForOutput("completed 1"));
+}
+
+// A third program between the two levels stays held while the low queue works for the high one.
+TEST_F(DependencyTest, NobodyGetsBetweenAHighQueueAndTheLowOneItWaitsFor) {
+  stack_.StartController();
+  StartChain({"high", "low"});
+  auto middle = stack_.Start("normal", {Bin("hsa-exercise"), "paused", "10"});
+  ASSERT_TRUE(middle->WaitForOutput("ready"));
+  program_->Write("\n");
+  ASSERT_TRUE(program_->WaitForOutput("waiting"));
+  middle->Write("\n");
+  ASSERT_TRUE(middle->WaitForOutput("submitted"));
+  program_->Write("\n");
+  EXPECT_TRUE(program_->WaitForOutput("completed 1"));
+  EXPECT_TRUE(middle->WaitForOutput("completed 10"));
+  EXPECT_EQ(program_->Wait().exit_code, 0);
+  EXPECT_EQ(middle->Wait().exit_code, 0);
+}
+
+}  // namespace
+}  // namespace xsched_hsa_tests
