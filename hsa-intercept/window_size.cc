@@ -24,6 +24,18 @@ std::uint64_t PollNs(std::uint64_t remaining, std::uint64_t window_ns) {
   return std::clamp(std::min(until_half, remaining / 2), kPollMinNs, kPollMaxNs);
 }
 
+// While a long packet runs and the next ones wait behind it on the hardware, its end is what tells
+// how long it took and since when the next one runs. Seen a millisecond late, as remaining work
+// alone would allow, both are wrong by as much, and the device runs dry behind the one after.
+std::uint64_t HeadPollNs(const WindowState& window, std::uint64_t head, std::uint64_t now_ns,
+                         std::uint64_t window_ns) {
+  const std::uint64_t predicted = window.predicted_ns[head % kTrackedPackets];
+  if (predicted < window_ns) return kPollMaxNs;
+  const std::uint64_t elapsed = now_ns - window.head_began_ns;
+  const std::uint64_t away = predicted > elapsed ? predicted - elapsed : (elapsed - predicted) / 8;
+  return std::max(away, kPollMinNs);
+}
+
 }  // namespace
 
 // Packets that the packet processor is done with. It may advance its read index in groups only, but
@@ -161,6 +173,9 @@ std::uint64_t WindowGate::WindowEnd(ManagedQueue* queue, std::uint64_t real,
   }
   if (at < announced) {
     look->poll_ns = PollNs(remaining, window_ns);
+    if (progress < at) {
+      look->poll_ns = std::min(look->poll_ns, HeadPollNs(window, progress, now_ns, window_ns));
+    }
   }
   return at;
 }
