@@ -129,7 +129,7 @@ PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs) {
   const std::uint64_t cycles_ns = model.CycleNs() * std::max(1u, inputs.queues);
   const std::uint64_t felt_ns = Excess(cycles_ns, model.SlackNs());
   Chooser chooser(model, inputs);
-  chooser.Offer(hold);
+  if (g_hold_is_enough) chooser.Offer(hold);
   if (inputs.can_suspend && inputs.rest_ns != 0) {
     chooser.Offer({.mechanism = PlanMechanism::kSuspend,
                    .delay_ns = felt_ns,

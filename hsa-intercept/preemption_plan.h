@@ -89,6 +89,10 @@ struct PlanChoice {
   std::uint64_t cost_ns = 0;     // predicted, to the less urgent queues
 };
 
+// False: never only hold what squeezing or suspending could reach. For the comparison of single
+// mechanisms alone (tools/dual-model/ablation).
+inline constinit bool g_hold_is_enough = true;
+
 PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs);
 
 // After an urgent queue has drained: how long a suspended or squeezed queue stays so, in case the

@@ -48,10 +48,13 @@ class Pump {
     reader_.Forget();
   }
 
+  // One look at everything; returns after how many nanoseconds to look again. Public for the
+  // simulation.
+  std::uint64_t Round();
+
  private:
   static void* ThreadMain(void* self);
   void Run();
-  std::uint64_t Round();
   std::uint64_t LookAt(ManagedQueue* queue, bool refresh);
   std::uint64_t WatchDrain(ManagedQueue* queue, QueueSlot* slot);
   void Deactivate(ManagedQueue* queue, QueueSlot* slot);

@@ -127,6 +127,9 @@ int main(int argc, char** argv) {
   if (argc >= 2 && std::string(argv[1]) == "experiment") {
     return RunScript("experiment.py", std::vector<std::string>(argv + 2, argv + argc));
   }
+  if (argc >= 2 && std::string(argv[1]) == "ablation") {
+    return RunScript("ablation.py", std::vector<std::string>(argv + 2, argv + argc));
+  }
   CLI::App app{
       "Replays model inferences on a GPU: high-priority requests beside low-priority work"};
   app.require_subcommand(1);
@@ -135,6 +138,7 @@ int main(int argc, char** argv) {
   CLI::App* run = app.add_subcommand("run", "one run: several models, each its own process");
   CLI::App* worker = app.add_subcommand("worker", "one model in this process");
   app.add_subcommand("experiment", "all runs of a scenario, with verdict and report");
+  app.add_subcommand("ablation", "mechanisms compared in virtual time; see docs/ablation.md");
   CLI::App* plan = app.add_subcommand("plan", "what run would launch, for virtual-gpu-replay");
   AddRun(run, &run_arguments);
   AddRun(plan, &run_arguments);

@@ -1,0 +1,228 @@
+#include "simulation.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "controller.h"
+
+namespace ablation {
+namespace {
+
+constexpr xsched_hsa::GpuKey kGpu = 0x0301;
+constexpr TimeNs kDrainMaxNs = 60'000'000'000;
+constexpr TimeNs kSettleNs = 50'000'000;  // after a queue was made: orders given and followed
+
+TimeNs Ns(double seconds) { return static_cast<TimeNs>(seconds * 1e9); }
+
+// Decisions live in a ring of the page; a copy is taken when a later one has been made.
+class DecisionLog {
+ public:
+  void Look(const xsched_hsa::ProcessPage& page) {
+    const std::uint64_t made = page.decisions_made.load();
+    while (next_ + 1 < made) Copy(page, next_++);
+  }
+  void Finish(const xsched_hsa::ProcessPage& page) {
+    while (next_ < page.decisions_made.load()) Copy(page, next_++);
+  }
+  std::vector<DecisionRecord> records;
+
+ private:
+  void Copy(const xsched_hsa::ProcessPage& page, std::uint64_t number) {
+    const xsched_hsa::Decision& d = page.decisions[number % xsched_hsa::kDecisionsMax];
+    if (d.sequence.load() != number + 1) return;
+    records.push_back({number, d.at_us, d.mechanism, d.reason, d.units_left, d.error, d.rest_ns,
+                       d.cycle_ns, d.request_ns, d.predicted_delay_ns, d.predicted_cost_ns,
+                       d.took_ns, d.measured_ns});
+  }
+  std::uint64_t next_ = 0;
+};
+
+class Simulation {
+ public:
+  explicit Simulation(const RunSetup& setup)
+      : setup_(setup), world_(DeviceOf(setup), setup.host, setup.seed), driver_(&world_) {
+    xsched_hsa::g_hold_is_enough = setup.mechanisms.hold_is_enough;
+    if (setup.high)
+      high_ = std::make_unique<Program>(&world_, *setup.high, setup.rate_per_s, setup.jitter, 1);
+    if (setup.low) low_ = std::make_unique<Program>(&world_, *setup.low, 0, 0, 2);
+  }
+  ~Simulation() { xsched_hsa::g_hold_is_enough = true; }
+
+  RunResult Run() {
+    const Mechanisms& m = setup_.mechanisms;
+    if (m.layer) controller_ = std::make_unique<Controller>(&world_, m.policy);
+    // One program after the other, as people start them.
+    if (low_) {
+      MakeQueue(low_.get(), 2, m.low_priority, m.reserved_units);
+      if (m.layer) low_layer_ = MakeLayer(low_.get(), xsched_hsa::kPriorityLow);
+      if (m.layer) world_.AfterEach([this] { log_.Look(*low_layer_->page()); });
+      RunTo(world_.now() + kSettleNs);
+    }
+    if (high_) {
+      MakeQueue(high_.get(), 1, m.high_priority, 0);
+      if (m.layer) high_layer_ = MakeLayer(high_.get(), xsched_hsa::kPriorityHigh);
+      RunTo(world_.now() + kSettleNs);
+    }
+    const TimeNs start = world_.now();
+    begin_ = start + Ns(setup_.warm_up_s);
+    end_ = begin_ + Ns(setup_.seconds);
+    if (low_) low_->Start(start);
+    // Another phase for each seed.
+    const double phase = (world_.DrawUniform() + 1) / 2 / setup_.rate_per_s;
+    if (high_) high_->Start(start + Ns(phase));
+    double low_before = 0, low_after = 0;
+    RunTo(begin_);
+    TimeNs starved_ns = 0;
+    if (low_) low_before = low_->Progress();
+    if (low_) starved_ns = low_->ring()->starved_ns();
+    const LayerCounts before = CountsNow();
+    RunTo(end_);
+    if (low_) low_after = low_->Progress();
+    if (low_) starved_ns = low_->ring()->starved_ns() - starved_ns;
+    LayerCounts counts = Difference(CountsNow(), before);
+    Drain();
+    if (low_layer_) log_.Finish(*low_layer_->page());
+    counts.decisions = std::move(log_.records);
+    std::erase_if(counts.decisions, [this](const DecisionRecord& record) {
+      const TimeNs at = static_cast<TimeNs>(record.at_us * 1000);
+      return at < begin_ || at >= end_;
+    });
+    RunResult result = Collect();
+    result.low_starved_ms = double(starved_ns) / 1e6;
+    result.low_per_s = (low_after - low_before) / setup_.seconds;
+    result.layer = std::move(counts);
+    return result;
+  }
+
+ private:
+  static virtual_gpu::DeviceParams DeviceOf(const RunSetup& setup) {
+    virtual_gpu::DeviceParams params = setup.device;
+    params.seed += setup.seed;
+    return params;
+  }
+
+  void MakeQueue(Program* program, std::uint64_t process, std::uint32_t priority,
+                 std::uint32_t reserved_units) {
+    Ring* ring = program->ring();
+    ring->Connect(driver_.Create(ring, process, priority));
+    if (reserved_units == 0) return;
+    std::uint32_t units = 0;
+    for (const std::uint32_t cus : setup_.device.cus_per_se) units += setup_.device.xccs * cus;
+    // A dispatch with a workgroup for an XCC without compute units never ends.
+    if (reserved_units + setup_.device.xccs * setup_.device.ses_per_xcc > units) {
+      throw std::runtime_error("a reserve of " + std::to_string(reserved_units) +
+                               " compute units leaves some shader engine with none");
+    }
+    std::vector<std::uint32_t> mask((units + 31) / 32);
+    for (std::uint32_t i = 0; i + reserved_units < units; ++i) mask[i / 32] |= 1u << (i % 32);
+    TimeNs returns_at = 0;
+    world_.device().SetCuMask(world_.now(), ring->device_id(), mask, &returns_at);
+  }
+
+  std::unique_ptr<SimLayer> MakeLayer(Program* program, int priority) {
+    auto layer = std::make_unique<SimLayer>(&world_, &driver_, priority);
+    layer->Manage(program->ring(), setup_.device, kGpu);
+    controller_->Join(layer.get(), priority);
+    program->Use(layer.get());
+    return layer;
+  }
+
+  void RunTo(TimeNs when) {
+    world_.Run(when, [] { return false; });
+  }
+
+  bool IsQuiet() const {
+    if (high_ && !high_->idle()) return false;
+    if (low_ && !low_->idle()) return false;
+    for (const SimLayer* layer : {high_layer_.get(), low_layer_.get()}) {
+      if (layer != nullptr && (layer->preempting() || layer->restricted())) return false;
+    }
+    return true;
+  }
+
+  void Drain() {
+    if (high_) high_->Stop();
+    if (low_) low_->Stop();
+    if (world_.Run(world_.now() + kDrainMaxNs, [this] { return IsQuiet(); })) return;
+    faults_.push_back("not everything completed within " +
+                      std::to_string(kDrainMaxNs / 1'000'000'000) + " s after the end");
+  }
+
+  LayerCounts CountsNow() const {
+    LayerCounts counts;
+    if (!low_layer_) return counts;
+    const xsched_hsa::QueueSlot& slot = low_layer_->slot();
+    counts.holds = slot.holds.load();
+    counts.packets_held = slot.packets_held.load();
+    counts.squeezes = slot.squeezes.load();
+    counts.suspends = slot.suspends.load();
+    counts.held_ms = double(slot.held_us.load()) / 1e3;
+    counts.restricted_ms = double(slot.restricted_us.load()) / 1e3;
+    return counts;
+  }
+
+  LayerCounts Difference(LayerCounts now, const LayerCounts& before) const {
+    now.holds -= before.holds;
+    now.packets_held -= before.packets_held;
+    now.squeezes -= before.squeezes;
+    now.suspends -= before.suspends;
+    now.held_ms -= before.held_ms;
+    now.restricted_ms -= before.restricted_ms;
+    if (!low_layer_) return now;
+    const xsched_hsa::PlanModel& model = low_layer_->model();
+    now.cycle_ns = model.cycle_samples() != 0 ? model.CycleNs() : 0;
+    now.request_ns = model.RequestNs();
+    now.slack_ns = model.SlackNs();
+    now.co_run = model.co_run();
+    for (std::uint32_t eighth = 1; eighth < 8; ++eighth) {
+      now.sharing.push_back(model.SharingOf(eighth / 8.0));
+    }
+    return now;
+  }
+
+  RunResult Collect() {
+    RunResult result;
+    for (Program* program : {high_.get(), low_.get()}) {
+      if (program == nullptr) continue;
+      const Ring& ring = *program->ring();
+      const std::string name = program == high_.get() ? "high" : "low";
+      if (ring.Faults() != 0) {
+        faults_.push_back(name + ": " + std::to_string(ring.Faults()) +
+                          " packets out of order or not once");
+      }
+      if (ring.written() != ring.completed() || ring.workgroups() != ring.workgroups_written()) {
+        faults_.push_back(name + ": packets written " + std::to_string(ring.written()) +
+                          ", completed " + std::to_string(ring.completed()) +
+                          "; workgroups written " + std::to_string(ring.workgroups_written()) +
+                          ", done " + std::to_string(ring.workgroups()));
+      }
+      result.packets += ring.completed();
+      result.workgroups += ring.workgroups();
+    }
+    for (const Sample& sample : high_ ? high_->samples() : std::vector<Sample>()) {
+      if (sample.start_ns >= begin_ && sample.start_ns < end_) result.requests.push_back(sample);
+    }
+    const virtual_gpu::DeviceStats device = world_.device().GetStats();
+    result.runlist_cycles = device.runlist_cycles;
+    result.device_events = device.events;
+    result.driver_calls = driver_.calls();
+    result.faults = faults_;
+    return result;
+  }
+
+  const RunSetup& setup_;
+  World world_;
+  DeviceDriver driver_;
+  std::unique_ptr<Program> high_, low_;
+  std::unique_ptr<Controller> controller_;
+  std::unique_ptr<SimLayer> high_layer_, low_layer_;
+  DecisionLog log_;
+  TimeNs begin_ = 0, end_ = 0;
+  std::vector<std::string> faults_;
+};
+
+}  // namespace
+
+RunResult Simulate(const RunSetup& setup) { return Simulation(setup).Run(); }
+
+}  // namespace ablation

@@ -1,0 +1,78 @@
+"""The ablation's judgement: which points there are, and where the plan is below the frontier."""
+
+import os
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "ablation"))
+import ablation  # noqa: E402
+
+SPREAD = {"p99": 0.02, "kept": 0.005}
+
+
+def entry(p99, kept):
+    return {"p99": p99, "kept": kept}
+
+
+class FrontierTest(unittest.TestCase):
+    def beaten_by(self, plan, **single):
+        return ablation.dominators(plan, single, SPREAD)
+
+    def test_beaten_in_one_figure_and_equal_in_the_other(self):
+        self.assertEqual(self.beaten_by(entry(1.1, 0.9), hold=entry(1.05, 0.9)), ["hold"])
+        self.assertEqual(self.beaten_by(entry(1.1, 0.9), hold=entry(1.1, 0.91)), ["hold"])
+
+    def test_better_in_one_and_worse_in_the_other_is_another_point_of_the_frontier(self):
+        self.assertEqual(self.beaten_by(entry(1.1, 0.9), hold=entry(3, 0.97)), [])
+        self.assertEqual(self.beaten_by(entry(1.1, 0.9), suspend=entry(1.0, 0.85)), [])
+
+    def test_within_the_spread_is_not_beaten(self):
+        self.assertEqual(self.beaten_by(entry(1.1, 0.9), hold=entry(1.09, 0.903)), [])
+
+    def test_spread_has_a_floor(self):
+        spread = ablation.spread_of([entry(1.0, 0.9), entry(1.0, 0.9)])
+        self.assertGreater(spread["p99"], 0)
+        self.assertGreater(spread["kept"], 0)
+
+
+class PointsTest(unittest.TestCase):
+    def test_each_once_and_the_full_grid(self):
+        points = ablation.make_points("all", False)
+        self.assertEqual(len(points), len(set(points)))
+        self.assertIn((1024, 20, 0.2), points)
+        self.assertIn((8, 10, 5), points)
+        self.assertIn((256, 20, 0.2), points)
+        self.assertIn((1024, 100, 0.2), points)
+        self.assertEqual(len(ablation.make_points("all", True)), 96)
+
+    def test_what_makes_no_driver_call_is_run_once_for_all_cycles(self):
+        keys = {key for c in ablation.CYCLES_MS for _, _, key in ablation.runs_of((8, 10, c))}
+        self.assertEqual(sum(1 for key in keys if key[3] == "hold"), 1)
+        self.assertEqual(sum(1 for key in keys if key[3] == "plan"), 2 * len(ablation.CYCLES_MS))
+
+
+class InputTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+
+    def test_bad_input_is_exit_code_2(self):
+        for argv in (["--axis", "width"], ["--seconds", "0"], ["--jobs", "0"],
+                     ["--sim", "x", "--nothing"]):
+            with self.assertRaises(SystemExit) as caught:
+                ablation.parse_arguments(argv)
+            self.assertEqual(caught.exception.code, 2, argv)
+
+    def test_a_run_that_fails_fails_the_ablation(self):
+        argv = ["--sim", "/bin/false", "--axis", "scenarios", "--out", self.folder.name]
+        stderr, sys.stderr = sys.stderr, open(os.devnull, "w")
+        try:
+            self.assertEqual(ablation.main(argv), 1)
+        finally:
+            sys.stderr.close()
+            sys.stderr = stderr
+
+
+if __name__ == "__main__":
+    unittest.main()
