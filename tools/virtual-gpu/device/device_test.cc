@@ -303,6 +303,23 @@ TEST(DeviceTest, HigherPipePriorityGetsFreedSlotsFirstOnlyWhereEffective) {
   EXPECT_NEAR(switched_off, equal, equal / 10);
 }
 
+TEST(DeviceTest, AdvancesToACompletionAndNotBeyond) {
+  TestRig rig(DeviceParams{});
+  TestSource source;
+  const QueueId id = rig.AddQueue(&source);
+  source.Submit({80, 1, 8, 0, 50'000});
+  source.Submit({80, 1, 8, 0, 70'000});
+  rig.Kick(id);
+  const TimeNs limit = rig.now + 10'000'000;
+  for (std::size_t packets = 1; packets <= 2; ++packets) {
+    rig.now = rig.device->AdvanceToCompletion(limit);
+    ASSERT_EQ(source.done.size(), packets);
+    EXPECT_EQ(rig.now, source.done.back().end);
+    EXPECT_EQ(rig.now, rig.device->GetStats().now);
+  }
+  EXPECT_EQ(rig.device->AdvanceToCompletion(limit), limit);  // nothing more: as AdvanceTo
+}
+
 TEST(DeviceTest, RefusesWhatIsImpossible) {
   TestRig rig(Params());
   TestSource source;

@@ -1,10 +1,9 @@
 // replay_json.cc: the replay's input and output as JSON.
 
-#include <functional>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "param_table.h"
 #include "profiles.h"
 #include "replay.h"
 
@@ -14,48 +13,6 @@ namespace {
 using nlohmann::json;
 
 [[noreturn]] void Fail(const std::string& what) { throw std::runtime_error(what); }
-
-void SetParam(DeviceParams* p, const std::string& key, const json& value) {
-  const auto set = [&](auto* field) {
-    *field = value.get<std::remove_pointer_t<decltype(field)>>();
-  };
-  const std::map<std::string, std::function<void()>> fields = {
-      {"xccs", [&] { set(&p->xccs); }},
-      {"ses_per_xcc", [&] { set(&p->ses_per_xcc); }},
-      {"cus_per_se", [&] { set(&p->cus_per_se); }},
-      {"simds_per_cu", [&] { set(&p->simds_per_cu); }},
-      {"waves_per_simd", [&] { set(&p->waves_per_simd); }},
-      {"vgprs_per_simd", [&] { set(&p->vgprs_per_simd); }},
-      {"vgpr_granule", [&] { set(&p->vgpr_granule); }},
-      {"lds_bytes_per_cu", [&] { set(&p->lds_bytes_per_cu); }},
-      {"workgroups_per_cu", [&] { set(&p->workgroups_per_cu); }},
-      {"pipes", [&] { set(&p->pipes); }},
-      {"hqd_slots_per_pipe", [&] { set(&p->hqd_slots_per_pipe); }},
-      {"processes_max", [&] { set(&p->processes_max); }},
-      {"hqd_quantum_ns", [&] { set(&p->hqd_quantum_ns); }},
-      {"runlist_quantum_ns", [&] { set(&p->runlist_quantum_ns); }},
-      {"packet_launch_ns", [&] { set(&p->packet_launch_ns); }},
-      {"packet_other_ns", [&] { set(&p->packet_other_ns); }},
-      {"pipe_priority_effective", [&] { set(&p->pipe_priority_effective); }},
-      {"hardware_scheduler", [&] { set(&p->hardware_scheduler); }},
-      {"cwsr", [&] { set(&p->cwsr); }},
-      {"workgroup_spread", [&] { set(&p->workgroup_spread); }},
-      {"grain_ns", [&] { set(&p->grain_ns); }},
-      {"contended_ends", [&] { set(&p->contended_ends); }},
-      {"calm_ns", [&] { set(&p->calm_ns); }},
-      {"runlist_cycle_ns", [&] { set(&p->runlist_cycle_ns); }},
-      {"cwsr_bytes_per_ns", [&] { set(&p->cwsr_bytes_per_ns); }},
-      {"preempt_timeout_ns", [&] { set(&p->preempt_timeout_ns); }},
-      {"seed", [&] { set(&p->seed); }},
-  };
-  const auto field = fields.find(key);
-  if (field == fields.end()) {
-    std::string known;
-    for (const auto& [name, unused] : fields) known += " " + name;
-    Fail("params: unknown name '" + key + "'; known are" + known);
-  }
-  field->second();
-}
 
 KernelCost ParseKernel(const json& j) {
   KernelCost cost;

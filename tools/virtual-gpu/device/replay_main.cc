@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "param_table.h"
+#include "profiles.h"
 #include "replay.h"
 
 namespace {
@@ -64,16 +66,35 @@ int Run(const std::string& name, bool show_pace) {
   return 0;
 }
 
+// 2 and a line if there is no such profile.
+int ShowParams(const std::string& name, bool table) {
+  const virtual_gpu::DeviceProfile* profile = virtual_gpu::FindProfile(name);
+  if (profile == nullptr) {
+    std::fprintf(stderr, "virtual-gpu-replay: unknown profile %s; see virtual-gpu profiles\n",
+                 name.c_str());
+    return 2;
+  }
+  std::puts(table ? virtual_gpu::ParamTable(profile->params).c_str()
+                  : virtual_gpu::ParamsJson(profile->params).dump(1).c_str());
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bool show_pace = argc == 3 && std::string(argv[1]) == "--pace";
+  const std::string option = argc == 3 ? argv[1] : "";
+  if (option == "--params" || option == "--params-table") {
+    return ShowParams(argv[2], option == "--params-table");
+  }
+  const bool show_pace = option == "--pace";
   if (argc != 2 + show_pace || std::string(argv[1]) == "--help") {
     std::fputs(
         "usage: virtual-gpu-replay [--pace] FILE\n"
+        "       virtual-gpu-replay --params | --params-table PROFILE\n"
         "Replays the kernel sequences of a JSON file on the device model and prints latencies\n"
         "as JSON; replay.h says what the file holds. FILE - is standard input.\n"
-        "--pace says how far behind real time the device would fall on a processor of its own.\n",
+        "--pace says how far behind real time the device would fall on a processor of its own;\n"
+        "--params and --params-table print the model's parameters as JSON and as Markdown.\n",
         argc == 2 ? stdout : stderr);
     return argc == 2 ? 0 : 2;
   }
