@@ -38,7 +38,8 @@ FIT_RUN = {"seeds": [1, 2], "seconds": 20}
 SLACK_PERCENT = 2.0
 # The model's parameters that the fit assumes: those that contention depends on.
 PROFILE_KEYS = ["workgroup_spread", "packet_launch_ns", "workgroups_per_cu", "lds_bytes_per_cu",
-                "cus_per_se", "xccs", "grain_ns", "hqd_quantum_ns", "pipe_priority_effective"]
+                "cus_per_se", "xccs", "grain_ns", "contended_ends", "calm_ns",
+                "hqd_quantum_ns", "pipe_priority_effective"]
 
 
 def fail(code, message):
@@ -159,20 +160,30 @@ def profile(build):
     return {key: values[key] for key in PROFILE_KEYS}
 
 
-def check(published, measured, recorded, build):
-    """What is worse than recorded, one line each."""
+def drifted(recorded, build):
+    """Where the profile is not the one that was fitted, one line each."""
+    return [f"profile mi308x: {key} is {value}, fitted with {recorded['profile'].get(key)}"
+            for key, value in profile(build).items() if recorded["profile"].get(key) != value]
+
+
+def worse(measured, recorded):
+    """Residuals that are worse than the recorded run's, one line each."""
     problems = []
-    for key, value in profile(build).items():
-        if recorded["profile"].get(key) != value:
-            problems.append(f"profile mi308x: {key} is {value}, fitted with "
-                            f"{recorded['profile'].get(key)}")
-    for name, figures in measured[0].items():
+    for name, figures in measured.items():
         for figure, one in figures.items():
-            before = recorded[measured[1]][name][figure]["residual_percent"]
+            before = recorded[name][figure]["residual_percent"]
             if abs(one["residual_percent"]) > abs(before) + SLACK_PERCENT:
                 problems.append(f"{name} {figure}: residual {one['residual_percent']:+.1f} %, "
                                 f"recorded {before:+.1f} %")
     return problems
+
+
+def refuse(problems):
+    for problem in problems:
+        print("calibrate: " + problem, file=sys.stderr)
+    if problems:
+        fail(1, "worse than recorded, or another profile; fit again if that is meant, and "
+                "commit mi308x.json and docs/virtual-gpu.md")
 
 
 def main():
@@ -188,14 +199,10 @@ def main():
     if options.check:
         recorded = load(options.record)
         kind = "quick" if options.quick else "whole"
+        refuse(drifted(recorded, options.build))
         measured = measure(options.build, published, recorded["parameters"], RUNS[kind])
         show(published, measured, recorded["parameters"], RUNS[kind])
-        problems = check(published, (measured, kind), recorded, options.build)
-        for problem in problems:
-            print("calibrate: " + problem, file=sys.stderr)
-        if problems:
-            fail(1, "worse than recorded, or another profile; fit again if that is meant, and "
-                    "commit mi308x.json and docs/virtual-gpu.md")
+        refuse(worse(measured, recorded[kind]))
         print("as recorded")
         return
     parameters, scan = fit(options.build, published)

@@ -35,6 +35,9 @@ void ForEach(Params* p, const Visit& visit) {
   visit("workgroup_spread", &p->workgroup_spread, "+- of the time", "assumed",
         "0..0.5; see Calibration");
   visit("grain_ns", &p->grain_ns, "ns", "model", "0: every workgroup by itself");
+  visit("contended_ends", &p->contended_ends, "per grain", "model",
+        "ends that a CU sees; bundle.h");
+  visit("calm_ns", &p->calm_ns, "ns", "model", "bundles form again after it; bundle.h");
   visit("runlist_cycle_ns", &p->runlist_cycle_ns, "ns", "assumed", "50'000..5'000'000, no waves");
   visit("cwsr_bytes_per_ns", &p->cwsr_bytes_per_ns, "bytes/ns", "assumed", "25 (PCIe)..5300 (HBM)");
   visit("preempt_timeout_ns", &p->preempt_timeout_ns, "ns", "read", "queue_preemption_timeout_ms");
