@@ -23,6 +23,22 @@ int NotRunning(const std::string& device) {
   return kBadInput;
 }
 
+// The named device, or the one that this command runs under. False: said why.
+bool Find(const std::string& device, DeviceClient* client) {
+  const char* inherited = std::getenv(rpc::kSocketEnv);
+  if (device.empty() && inherited == nullptr) {
+    std::fprintf(stderr,
+                 "virtual-gpu: which device? use --device NAME, or run this under "
+                 "virtual-gpu run\n");
+    return false;
+  }
+  const fs::path socket =
+      device.empty() ? fs::path(inherited) : DeviceDirectory(device) / rpc::kSocketName;
+  if (client->Connect(socket)) return true;
+  NotRunning(device.empty() ? inherited : device);
+  return false;
+}
+
 unsigned long long Number(const Json& json, const char* key) { return json.value(key, 0ull); }
 
 void PrintGpu(const Json& gpu) {
@@ -59,7 +75,17 @@ void PrintProcess(const Json& process) {
 
 }  // namespace
 
-int Start(DaemonOptions options, const std::string& device) {
+int ArmFault(const std::string& device, const std::string& fault) {
+  DeviceClient client;
+  if (!Find(device, &client)) return kBadInput;
+  std::string error;
+  if (client.ArmFault(fault, &error)) return 0;
+  std::fprintf(stderr, "virtual-gpu: %s\n", error.c_str());
+  return kBadInput;
+}
+
+int Start(DaemonOptions options, const std::string& device,
+          const std::vector<std::string>& faults) {
   const fs::path directory = DeviceDirectory(device);
   DeviceClient client;
   if (client.Connect(directory / rpc::kSocketName)) {
@@ -68,7 +94,13 @@ int Start(DaemonOptions options, const std::string& device) {
     return kBadInput;
   }
   if (!CheckOptions(&options)) return kBadInput;
-  return StartDaemon(options, directory, true, true) > 0 ? 0 : kBadInput;
+  if (StartDaemon(options, directory, true, true) <= 0) return kBadInput;
+  for (const std::string& fault : faults) {
+    if (ArmFault(device, fault) == 0) continue;
+    Stop(device);
+    return kBadInput;
+  }
+  return 0;
 }
 
 int Stop(const std::string& device) {
@@ -85,20 +117,10 @@ int Stop(const std::string& device) {
 }
 
 int Stats(const std::string& device, bool json, bool with_cus) {
-  const char* inherited = std::getenv(rpc::kSocketEnv);
-  if (device.empty() && inherited == nullptr) {
-    std::fprintf(stderr,
-                 "virtual-gpu: which device? use --device NAME, or run this under "
-                 "virtual-gpu run\n");
-    return kBadInput;
-  }
   DeviceClient client;
-  const fs::path socket =
-      device.empty() ? fs::path(inherited) : DeviceDirectory(device) / rpc::kSocketName;
   std::string text;
-  if (!client.Connect(socket) || !client.Stats(with_cus, &text)) {
-    return NotRunning(device.empty() ? inherited : device);
-  }
+  if (!Find(device, &client)) return kBadInput;
+  if (!client.Stats(with_cus, &text)) return NotRunning(device);
   if (json) {
     std::fputs(text.c_str(), stdout);
     return 0;

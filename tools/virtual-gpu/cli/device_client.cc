@@ -79,6 +79,14 @@ bool DeviceClient::Stats(bool with_cus, std::string* json) {
   return true;
 }
 
+bool DeviceClient::ArmFault(const std::string& fault, std::string* error) {
+  char arg[rpc::kArgBytesMax] = {};
+  fault.copy(arg, sizeof(arg) - 1);
+  if (Call(rpc::Kind::kFault, 0, arg, sizeof(arg), nullptr)) return true;
+  *error = fault == arg ? "the device process hung up" : arg;
+  return false;
+}
+
 bool DeviceClient::Shutdown() { return Call(rpc::Kind::kShutdown, 0, nullptr, 0, nullptr); }
 
 bool DeviceClient::WaitForEnd(int timeout_ms) {

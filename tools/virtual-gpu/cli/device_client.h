@@ -26,6 +26,8 @@ class DeviceClient {
   bool Watch(rpc::HelloReply* description);
   // `with_cus`: with the places of each queue's workgroups.
   bool Stats(bool with_cus, std::string* json);
+  // A fault on request (../driver/faults.h). False: *error is one line.
+  bool ArmFault(const std::string& fault, std::string* error);
   bool Shutdown();
   // Until the device process has closed its end, at most `timeout_ms`.
   bool WaitForEnd(int timeout_ms);

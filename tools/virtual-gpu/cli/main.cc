@@ -55,10 +55,18 @@ int Dispatch(const std::vector<std::string>& words, std::vector<std::string> com
   CLI::App* run_app = app.add_subcommand("run", "Run a command: virtual-gpu run [...] -- CMD...");
   const DeviceFlags flags = AddDeviceOptions(run_app, &run.options);
   run_app->add_option("--device", device, "Join, or start, the named device");
+  run_app->add_option("--fault", run.faults, "Something that shall go wrong; may be repeated")
+      ->take_all();
   DaemonOptions start_options;
+  std::vector<std::string> start_faults, fault_words;
   CLI::App* start_app = app.add_subcommand("start", "Start a named device that stays");
   AddDeviceOptions(start_app, &start_options);
   start_app->add_option("--device", device, "Its name")->required();
+  start_app->add_option("--fault", start_faults, "As of run")->take_all();
+  CLI::App* fault_app = app.add_subcommand("fault", "Make something go wrong: [DEVICE] FAULT");
+  fault_app->add_option("words", fault_words, "The device's name, and the fault")
+      ->required()
+      ->expected(1, 2);
   CLI::App* stop_app = app.add_subcommand("stop", "Stop a named device");
   stop_app->add_option("--device", device, "Its name")->required();
   CLI::App* stats_app = app.add_subcommand("stats", "Processes, queues and the device's own lag");
@@ -77,11 +85,13 @@ int Dispatch(const std::vector<std::string>& words, std::vector<std::string> com
     std::fprintf(stderr, "virtual-gpu: %s; see virtual-gpu --help\n", e.what());
     return kBadInput;
   }
+  if (fault_words.size() == 2) device = fault_words.front();
   if (!device.empty() && !CheckName(device)) return kBadInput;
   if (profiles_app->parsed()) return Profiles();
   if (stats_app->parsed()) return Stats(device, json || with_cus, with_cus);
   if (stop_app->parsed()) return Stop(device);
-  if (start_app->parsed()) return Start(start_options, device);
+  if (start_app->parsed()) return Start(start_options, device, start_faults);
+  if (fault_app->parsed()) return ArmFault(device, fault_words.back());
   if (command.empty()) {
     std::fprintf(stderr, "virtual-gpu: run what? write virtual-gpu run [...] -- CMD...\n");
     return kBadInput;

@@ -154,6 +154,13 @@ int Run(RunRequest request) {
     return kBadInput;
   }
   if (!Agrees(request, device, socket)) return kBadInput;
+  for (const std::string& fault : request.faults) {
+    DeviceClient other;  // the watched connection has nothing more to say
+    std::string error = "the device process hung up";
+    if (other.Connect(socket) && other.ArmFault(fault, &error)) continue;
+    std::fprintf(stderr, "virtual-gpu: %s\n", error.c_str());
+    return kBadInput;
+  }
   SetEnvironment(socket, device, interposer);
   return RunCommand(request.command);
 }

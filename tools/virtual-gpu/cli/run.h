@@ -19,6 +19,7 @@ struct RunRequest {
   std::string device;          // a named one; started when it does not run
   bool profile_given = false;  // on the command line: must then be that of a joined device
   bool time_scale_given = false;
+  std::vector<std::string> faults;  // armed before the command runs
   std::vector<std::string> command;
 };
 

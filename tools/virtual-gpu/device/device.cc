@@ -67,6 +67,27 @@ Status HwsDevice::UpdateQueue(TimeNs now, QueueId id, const QueueConfig& config,
   return Status::kOk;
 }
 
+Status HwsDevice::UpdateQueues(TimeNs now, std::span<const QueueChange> changes,
+                               TimeNs* returns_at) {
+  if (returns_at == nullptr) return Status::kInvalidArgument;
+  Enter(now);
+  *returns_at = now_;
+  for (const QueueChange& change : changes) {
+    if (Find(change.id) == nullptr) return Leave(), Status::kUnknownQueue;
+  }
+  const bool all = params_.hardware_scheduler;
+  if (all && !BeginCycle(now_, nullptr, returns_at)) return Leave(), Status::kPreemptTimeout;
+  for (const QueueChange& change : changes) {
+    Queue* queue = Find(change.id);
+    if (!all && !BeginCycle(now_, queue, returns_at)) return Leave(), Status::kPreemptTimeout;
+    queue->config = change.config;
+    if (!all) EndCycle(*returns_at);
+  }
+  if (all) EndCycle(*returns_at);
+  Leave();
+  return Status::kOk;
+}
+
 Status HwsDevice::SetCuMask(TimeNs now, QueueId id, std::span<const std::uint32_t> mask,
                             TimeNs* returns_at) {
   if (returns_at == nullptr || mask.empty()) return Status::kInvalidArgument;
@@ -225,6 +246,8 @@ Status HwsDevice::GetQueueStats(QueueId id, QueueStats* stats) const {
   stats->slot = queue->hqd == kNone ? 0 : queue->hqd / pipes;
   stats->mapped = queue->mapped;
   stats->resident_workgroups = queue->resident_workgroups;
+  stats->saved_waves = queue->saved_waves;
+  stats->saved_bytes = queue->saved_bytes;
   stats->running = queue->resident_workgroups > 0 || (queue->mapped && queue->launching != kNone);
   return Status::kOk;
 }

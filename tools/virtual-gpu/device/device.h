@@ -43,11 +43,16 @@ struct QueueStats {
   std::uint32_t pipe = 0, slot = 0;  // where it is, or was last, mapped
   bool mapped = false, running = false;
   std::uint32_t resident_workgroups = 0;
+  std::uint64_t saved_waves = 0, saved_bytes = 0;  // in its save area now
 };
 // A CU by its place: SE within its XCC, CU within its SE.
 struct CuLocation {
   std::uint32_t xcc = 0, se = 0, cu = 0;
   bool operator==(const CuLocation&) const = default;
+};
+struct QueueChange {
+  QueueId id = 0;
+  QueueConfig config;
 };
 struct DeviceStats {
   std::uint64_t runlist_cycles = 0;
@@ -61,7 +66,7 @@ class Device {
   static std::unique_ptr<Device> Create(const DeviceParams& params);
   virtual ~Device() = default;
 
-  // Each of the next four is one runlist cycle on hardware-scheduled parts: every queue of every
+  // Each of the next five is one runlist cycle on hardware-scheduled parts: every queue of every
   // process leaves the device (waves saved), the change is made, and the queues are mapped again.
   // *returns_at is when the ioctl returns to its caller: after the unmap, before the remap is done.
   virtual Status CreateQueue(TimeNs now, const QueueConfig& config, PacketSource* source,
@@ -69,6 +74,9 @@ class Device {
   virtual Status DestroyQueue(TimeNs now, QueueId id, TimeNs* returns_at) = 0;
   virtual Status UpdateQueue(TimeNs now, QueueId id, const QueueConfig& config,
                              TimeNs* returns_at) = 0;
+  // Several at once are one cycle; none at all is one too (without HWS: one per queue).
+  virtual Status UpdateQueues(TimeNs now, std::span<const QueueChange> changes,
+                              TimeNs* returns_at) = 0;
   virtual Status SetCuMask(TimeNs now, QueueId id, std::span<const std::uint32_t> mask,
                            TimeNs* returns_at) = 0;
 

@@ -25,6 +25,8 @@ class HwsDevice final : public Device {
   Status DestroyQueue(TimeNs now, QueueId id, TimeNs* returns_at) override;
   Status UpdateQueue(TimeNs now, QueueId id, const QueueConfig& config,
                      TimeNs* returns_at) override;
+  Status UpdateQueues(TimeNs now, std::span<const QueueChange> changes,
+                      TimeNs* returns_at) override;
   Status SetCuMask(TimeNs now, QueueId id, std::span<const std::uint32_t> mask,
                    TimeNs* returns_at) override;
   void DropProcess(TimeNs now, std::uint64_t process) override;

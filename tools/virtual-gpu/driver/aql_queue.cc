@@ -18,6 +18,7 @@ namespace {
 constexpr std::uint32_t kPacketBytes = 64;
 constexpr std::uint16_t kInvalidHeader = HSA_PACKET_TYPE_INVALID << HSA_PACKET_HEADER_TYPE;
 constexpr std::uint8_t kAmdFormatPm4Ib = 1;
+constexpr TimeNs kHungWorkgroupNs = 1'000'000'000'000'000;  // eleven days: never
 
 unsigned HeaderType(std::uint16_t header) { return header & 0xff; }
 bool HeaderBarrier(std::uint16_t header) {
@@ -174,6 +175,7 @@ bool AqlQueue::DecodeDispatch(InFlight* flight) {
   }
   flight->packet.kind = Packet::Kind::kDispatch;
   flight->packet.cost = flight->run.cost;
+  if (GoesWrong(FaultKind::kHungWave)) flight->packet.cost.workgroup_ns = kHungWorkgroupNs;
   ++counters_.dispatches;
   switch (flight->run.kind) {
     case KernelKind::kWork:
@@ -200,6 +202,7 @@ void AqlQueue::ReportOpaque(std::uint64_t kernel_object) {
   ReportOnce("kernel:" + name, "kernel " + name + " is not modelled: it takes " +
                                    std::to_string(context_.limits.opaque_workgroup_ns) +
                                    " ns per workgroup and has no effect on memory");
+  if (context_.strict) StrictAbort();
 }
 
 bool AqlQueue::SignalValue(std::uint64_t signal, std::int64_t* value) {
@@ -323,7 +326,11 @@ void AqlQueue::CompleteSignal(std::uint64_t signal, TimeNs start, TimeNs end) {
   if (copy.event_mailbox_ptr == 0) return;
   const std::uint64_t event_id = copy.event_id;
   if (!memory.Store64(copy.event_mailbox_ptr, event_id)) return Fault(copy.event_mailbox_ptr);
-  context_.events->Interrupt(copy.event_id);
+  if (!GoesWrong(FaultKind::kLostEvent)) context_.events->Interrupt(copy.event_id);
+}
+
+bool AqlQueue::GoesWrong(FaultKind fault) {
+  return context_.faults != nullptr && context_.faults->Take(fault, context_.gpu_index);
 }
 
 void AqlQueue::Fault(std::uint64_t address) {

@@ -24,6 +24,7 @@
 #include "address_space.h"
 #include "compute_queue.h"
 #include "events.h"
+#include "faults.h"
 #include "kernel_recogniser.h"
 #include "sim_clock.h"
 
@@ -47,6 +48,8 @@ class AqlQueue final : public ComputeQueue {
     bool strict;
     std::string label;            // "pid 12 queue 3", for messages
     std::uint64_t save_area = 0;  // address; its header says where queue errors are to be told
+    Faults* faults = nullptr;     // null: nothing goes wrong
+    std::uint32_t gpu_index = 0;
   };
 
   AqlQueue(Context context, const AqlRing& ring, std::uint64_t* doorbell);
@@ -84,6 +87,7 @@ class AqlQueue final : public ComputeQueue {
   void Add(std::uint64_t address, std::uint64_t amount, std::uint64_t* old);
   void CompleteSignal(std::uint64_t signal, TimeNs start, TimeNs end);
   void ReportOpaque(std::uint64_t kernel_object);
+  bool GoesWrong(FaultKind fault);
   void Fault(std::uint64_t address);
   void StopWithError(DispatchError error, const std::string& why);
   void TellRuntime(DispatchError error);

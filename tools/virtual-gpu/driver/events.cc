@@ -211,4 +211,14 @@ void EventTable::RaiseMemoryFault(std::uint64_t va, std::uint32_t gpu_id, bool n
   AnswerSatisfied();
 }
 
+void EventTable::RaiseReset(std::uint32_t gpu_id) {
+  std::lock_guard lock(mutex_);
+  for (auto& [id, event] : events_) {
+    if (event.type != kfd::kEventHwException) continue;
+    event.data.hardware = {0, 0, 1, gpu_id};  // GPU reset, hang, memory lost
+    SetLocked(id, &event);
+  }
+  AnswerSatisfied();
+}
+
 }  // namespace virtual_gpu

@@ -49,6 +49,9 @@ class EventTable {
   // Sets every memory-exception event with this data.
   void RaiseMemoryFault(std::uint64_t va, std::uint32_t gpu_id, bool not_present, bool read_only);
 
+  // Sets every hardware-exception event: this GPU was reset after a hang, its memory is lost.
+  void RaiseReset(std::uint32_t gpu_id);
+
   std::uint64_t raised() const { return raised_; }
 
  private:

@@ -23,6 +23,7 @@ constexpr std::uint32_t kFirstGpuId = 0x4d01;
 // completion that the host waits for, is often nearer than that.
 constexpr std::int64_t kSpinAfterKickNs = 60'000;
 constexpr int kThreadNice = -10;
+constexpr TimeNs kResetNs = 500'000'000;  // [U] how long a GPU reset takes
 
 int ErrnoOf(Status status) {
   switch (status) {
@@ -104,8 +105,30 @@ void Gpu::AdvanceTo(TimeNs now) {
   longest_step_ns_ = std::max(longest_step_ns_, RawNs() - before);
 }
 
+void Gpu::SetFaults(Faults* faults, OnHang on_hang) {
+  std::lock_guard lock(mutex_);
+  faults_ = faults;
+  on_hang_ = std::move(on_hang);
+}
+
+int Gpu::Refused(TimeNs* returns_at) {
+  const TimeNs now = Advance();
+  *returns_at = now;
+  if (now < reset_until_) return EIO;
+  if (faults_ == nullptr) return 0;
+  if (faults_->Take(FaultKind::kIo, index_)) return EIO;
+  if (!faults_->Take(FaultKind::kPreemptTimeout, index_)) return 0;
+  *returns_at = now + model_.part.params.preempt_timeout_ns;
+  reset_until_ = *returns_at + kResetNs;
+  for (const Live& live : live_) device_->DropProcess(now, live.config.process);
+  live_.clear();
+  on_hang_(index_, *returns_at);
+  return ETIME;
+}
+
 int Gpu::CreateQueue(ComputeQueue* queue, const QueueConfig& config, TimeNs* returns_at) {
   std::lock_guard lock(mutex_);
+  if (const int error = Refused(returns_at); error != 0) return error;
   const Status status =
       device_->CreateQueue(Advance(), config, queue, &queue->device_id, returns_at);
   if (status == Status::kOk) live_.push_back({queue, config});
@@ -115,7 +138,14 @@ int Gpu::CreateQueue(ComputeQueue* queue, const QueueConfig& config, TimeNs* ret
 
 int Gpu::DestroyQueue(ComputeQueue* queue, TimeNs* returns_at) {
   std::lock_guard lock(mutex_);
-  if (Find(queue) == nullptr) return EINVAL;
+  if (Find(queue) == nullptr) return 0;  // lost in a reset
+  if (const int error = Refused(returns_at); error != 0) {
+    // KFD forgets the queue all the same.
+    TimeNs unused = 0;
+    if (Find(queue) != nullptr) device_->DestroyQueue(Advance(), queue->device_id, &unused);
+    std::erase_if(live_, [&](const Live& l) { return l.queue == queue; });
+    return error;
+  }
   const Status status = device_->DestroyQueue(Advance(), queue->device_id, returns_at);
   std::erase_if(live_, [&](const Live& l) { return l.queue == queue; });
   return ErrnoOf(status);
@@ -124,8 +154,9 @@ int Gpu::DestroyQueue(ComputeQueue* queue, TimeNs* returns_at) {
 int Gpu::UpdateQueue(ComputeQueue* queue, const QueueConfig& config, std::uint64_t ring_base,
                      std::uint32_t ring_bytes, TimeNs* returns_at) {
   std::lock_guard lock(mutex_);
+  if (const int error = Refused(returns_at); error != 0) return error;
   Live* live = Find(queue);
-  if (live == nullptr) return EFAULT;
+  if (live == nullptr) return EIO;  // lost in a reset
   if (ring_bytes != 0 && !queue->SetRing(ring_base, ring_bytes)) return EFAULT;
   const Status status = device_->UpdateQueue(Advance(), queue->device_id, config, returns_at);
   if (status == Status::kOk) live->config = config;
@@ -135,17 +166,25 @@ int Gpu::UpdateQueue(ComputeQueue* queue, const QueueConfig& config, std::uint64
 
 int Gpu::SetCuMask(ComputeQueue* queue, std::span<const std::uint32_t> mask, TimeNs* returns_at) {
   std::lock_guard lock(mutex_);
-  if (Find(queue) == nullptr) return EFAULT;
+  if (const int error = Refused(returns_at); error != 0) return error;
+  if (Find(queue) == nullptr) return EIO;
   return ErrnoOf(device_->SetCuMask(Advance(), queue->device_id, mask, returns_at));
 }
 
-// An UPDATE_QUEUE that changes nothing is a cycle all the same, in KFD as here.
-void Gpu::BareCycle(TimeNs* returns_at) {
+int Gpu::UpdateQueues(std::span<const Change> changes, TimeNs* returns_at) {
   std::lock_guard lock(mutex_);
-  *returns_at = Advance();
-  if (live_.empty()) return;
-  const Live& any = live_.front();
-  device_->UpdateQueue(*returns_at, any.queue->device_id, any.config, returns_at);
+  if (const int error = Refused(returns_at); error != 0) return error;
+  std::vector<QueueChange> of_device;
+  for (const Change& change : changes) {
+    if (Find(change.queue) == nullptr) return EIO;
+    of_device.push_back({change.queue->device_id, change.config});
+  }
+  const Status status = device_->UpdateQueues(Advance(), of_device, returns_at);
+  if (status == Status::kOk) {
+    for (const Change& change : changes) Find(change.queue)->config = change.config;
+  }
+  changed_.notify_one();
+  return ErrnoOf(status);
 }
 
 void Gpu::DropProcess(std::uint64_t process) {

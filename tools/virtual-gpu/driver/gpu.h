@@ -13,6 +13,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -22,6 +23,7 @@
 #include "../device/device.h"
 #include "arena.h"
 #include "compute_queue.h"
+#include "faults.h"
 #include "gpu_model.h"
 #include "lag_histogram.h"
 #include "sdma_engine.h"
@@ -53,13 +55,23 @@ class Gpu {
   int UpdateQueue(ComputeQueue* queue, const QueueConfig& config, std::uint64_t ring_base,
                   std::uint32_t ring_bytes, TimeNs* returns_at);
   int SetCuMask(ComputeQueue* queue, std::span<const std::uint32_t> mask, TimeNs* returns_at);
-  // The cycle that a change to an SDMA queue causes for the compute queues.
-  void BareCycle(TimeNs* returns_at);
+  // Several queues in one cycle; with none it is the cycle that an SDMA queue's change costs the
+  // compute queues.
+  struct Change {
+    ComputeQueue* queue;
+    QueueConfig config;
+  };
+  int UpdateQueues(std::span<const Change> changes, TimeNs* returns_at);
+  int BareCycle(TimeNs* returns_at) { return UpdateQueues({}, returns_at); }
   void DropProcess(std::uint64_t process);
 
   // Where the queue's workgroups are now. Both lay a dispatch in bulk out (device.h).
   std::vector<CuLocation> ResidentCus(const ComputeQueue& queue);
   std::uint64_t ResidentWaves(const ComputeQueue& queue);
+  // What may go wrong; `on_hang` hears, under the GPU's lock, when a preemption timed out.
+  using OnHang = std::function<void(std::uint32_t gpu_index, TimeNs noticed_at)>;
+  void SetFaults(Faults* faults, OnHang on_hang);
+
   bool QueueStatsOf(const ComputeQueue& queue, QueueStats* stats) const;
   GpuStats Stats() const;
 
@@ -82,6 +94,8 @@ class Gpu {
   Gpu(std::uint32_t index, const GpuModel& model, const SimClock* clock,
       std::unique_ptr<Arena> arena, std::unique_ptr<Device> device);
   Live* Find(const ComputeQueue* queue);
+  // Under the lock: 0, or why a runlist change fails now.
+  int Refused(TimeNs* returns_at);
   // Under the lock: brings the device to the present and returns it.
   TimeNs Advance();
   void AdvanceTo(TimeNs now);
@@ -108,6 +122,9 @@ class Gpu {
   LagHistogram lag_;
   std::uint64_t wakeups_ = 0;
   std::int64_t cpu_ns_ = 0, longest_step_ns_ = 0;
+  Faults* faults_ = nullptr;
+  OnHang on_hang_;
+  TimeNs reset_until_ = 0;
   bool stop_ = false;
   std::thread thread_;
 };

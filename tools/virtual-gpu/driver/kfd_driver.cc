@@ -63,16 +63,22 @@ const KfdDriver::Entry KfdDriver::kTable[] = {
     {0x23, "AVAILABLE_MEMORY", &KfdDriver::AvailableMemory},
     {0x24, "EXPORT_DMABUF", &KfdDriver::NotModelled},
     {0x25, "RUNTIME_ENABLE", &KfdDriver::RuntimeEnable},
-    {0x26, "DBG_TRAP", &KfdDriver::NotPermitted},
+    {0x26, "DBG_TRAP", &KfdDriver::DbgTrap},
     {0x80, "IPC_IMPORT_HANDLE (DKMS)", &KfdDriver::NotKnown},
     {0x81, "IPC_EXPORT_HANDLE (DKMS)", &KfdDriver::NotKnown},
 };
 
 KfdDriver::KfdDriver(std::vector<std::unique_ptr<Gpu>>* gpus, const SimClock* clock, Timers* timers,
-                     ProcFiles* proc_files, bool strict)
-    : gpus_(gpus), clock_(clock), timers_(timers), proc_files_(proc_files), strict_(strict) {
+                     ProcFiles* proc_files, const ProcessTable* processes, bool strict)
+    : gpus_(gpus),
+      clock_(clock),
+      timers_(timers),
+      proc_files_(proc_files),
+      processes_(processes),
+      strict_(strict) {
   for (std::size_t i = 0; i < gpus->size(); ++i) {
     gates_.push_back(std::make_unique<RunlistGate>(clock, timers));
+    (*gpus)[i]->SetFaults(&faults_, [this](std::uint32_t gpu, TimeNs at) { OnHang(gpu, at); });
   }
 }
 
@@ -116,19 +122,23 @@ void KfdDriver::GetClockCounters(const Request& request, Process&) {
   request.ReplyWith(0, args);
 }
 
+kfd::ProcessApertures KfdDriver::AperturesOf(const Gpu& gpu) {
+  kfd::ProcessApertures a = {};
+  a.lds_base = kLdsBase;
+  a.lds_limit = kLdsBase + kApertureLast;
+  a.scratch_base = kScratchBase;
+  a.scratch_limit = kScratchBase + kApertureLast;
+  a.gpuvm_base = kGpuvmBase;
+  a.gpuvm_limit = kGpuvmLimit;
+  a.gpu_id = gpu.gpu_id();
+  return a;
+}
+
 void KfdDriver::GetApertures(const Request& request, Process&) {
   auto args = request.Arg<kfd::GetAperturesNewArgs>();
   std::vector<kfd::ProcessApertures> apertures;
   for (const auto& gpu : *gpus_) {
-    kfd::ProcessApertures a = {};
-    a.lds_base = kLdsBase;
-    a.lds_limit = kLdsBase + kApertureLast;
-    a.scratch_base = kScratchBase;
-    a.scratch_limit = kScratchBase + kApertureLast;
-    a.gpuvm_base = kGpuvmBase;
-    a.gpuvm_limit = kGpuvmLimit;
-    a.gpu_id = gpu->gpu_id();
-    apertures.push_back(a);
+    apertures.push_back(AperturesOf(*gpu));
   }
   const std::size_t wanted = args.num_of_nodes;
   args.num_of_nodes = static_cast<std::uint32_t>(apertures.size());
@@ -158,18 +168,17 @@ void KfdDriver::GetTileConfig(const Request& request, Process&) {
   request.ReplyWith(0, args);
 }
 
-void KfdDriver::RuntimeEnable(const Request& request, Process& process) {
-  auto args = request.Arg<kfd::RuntimeEnableArgs>();
-  constexpr std::uint32_t kEnable = 1;
-  if ((args.mode_mask & kEnable) == 0) {
-    process.runtime_enabled = false;
-    return request.ReplyWith(0, args);
-  }
-  if (process.runtime_enabled) return request.Reply(EBUSY);
-  if (!process.queues.empty()) return request.Reply(EEXIST);
-  process.runtime_enabled = true;
-  args.capabilities_mask = 0;
-  request.ReplyWith(0, args);
+void KfdDriver::RefreshRunlists(std::function<void()> done, std::size_t gpu_index) {
+  if (gpu_index == gpus_->size()) return done();
+  Gpu* gpu = (*gpus_)[gpu_index].get();
+  gates_[gpu_index]->Submit({[gpu, this] {
+                               TimeNs returns_at = clock_->Now();
+                               gpu->BareCycle(&returns_at);
+                               return returns_at;
+                             },
+                             [this, gpu_index, done = std::move(done)]() mutable {
+                               RefreshRunlists(std::move(done), gpu_index + 1);
+                             }});
 }
 
 void KfdDriver::NotPermitted(const Request& request, Process&) {
@@ -193,6 +202,13 @@ void KfdDriver::NotKnown(const Request& request, Process&) {
 void KfdDriver::EndProcess(Process* process) {
   if (process->finished) return;
   process->finished = true;
+  // A debugger that dies lets its targets go on.
+  for (const auto& [name, target] : *processes_) {
+    if (target.get() != process && target->debug.enabled &&
+        target->debug.debugger == process->key) {
+      DebugDisable(target, [] {});
+    }
+  }
   proc_files_->RemoveProcess(*process);
   for (auto& gpu : *gpus_) {
     gpu->DropProcess(process->key);

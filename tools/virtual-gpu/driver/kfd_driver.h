@@ -9,11 +9,15 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "connection.h"
+#include "faults.h"
 #include "gpu.h"
+#include "kfd_abi.h"
 #include "proc_files.h"
 #include "process.h"
 #include "runlist_gate.h"
@@ -24,14 +28,24 @@ namespace virtual_gpu {
 inline constexpr std::uint32_t kKfdMajor = 1;
 inline constexpr std::uint32_t kKfdMinor = 14;
 
+// What a queue that is off the device has in its save area.
+struct WaveState {
+  std::uint32_t control_stack_bytes = 0, save_area_bytes = 0;
+};
+
 class KfdDriver {
  public:
   KfdDriver(std::vector<std::unique_ptr<Gpu>>* gpus, const SimClock* clock, Timers* timers,
-            ProcFiles* proc_files, bool strict);
+            ProcFiles* proc_files, const ProcessTable* processes, bool strict);
 
   // Both answer the request, now or later.
   void Ioctl(const Request& request);
   void DrmInfo(const Request& request);
+
+  // A fault on request; answers with one line when the text is no fault, else nothing.
+  std::string ArmFault(const std::string& text);
+
+  const Faults& faults() const { return faults_; }
 
   // Takes a dead process's queues off the GPUs and gives back its memory.
   void EndProcess(Process* process);
@@ -47,6 +61,9 @@ class KfdDriver {
 
   void Unknown(const Request& request, const char* name, int error);
   Gpu* FindGpu(std::uint32_t gpu_id);
+  static kfd::ProcessApertures AperturesOf(const Gpu& gpu);
+  // One cycle on each GPU, one after the other; then `done`.
+  void RefreshRunlists(std::function<void()> done, std::size_t gpu_index = 0);
 
   // kfd_driver.cc
   void GetVersion(const Request& request, Process& process);
@@ -55,7 +72,6 @@ class KfdDriver {
   void CheckGpuOnly(const Request& request, Process& process);
   void SetXnackMode(const Request& request, Process& process);
   void GetTileConfig(const Request& request, Process& process);
-  void RuntimeEnable(const Request& request, Process& process);
   void NotPermitted(const Request& request, Process& process);
   void NotModelled(const Request& request, Process& process);
   void NotKnown(const Request& request, Process& process);
@@ -69,16 +85,63 @@ class KfdDriver {
   void ChangeMapping(const Request& request, Process& process, bool map);
   int PlaceMemory(Gpu* gpu, Allocation* allocation);
 
-  // kfd_queues.cc
+  // kfd_create_queue.cc
   void CreateQueue(const Request& request, Process& process);
   void DestroyQueue(const Request& request, Process& process);
+  int CheckCreate(const Process& process, kfd::CreateQueueArgs* args);
+  int SdmaRoom(const Gpu& gpu, const kfd::CreateQueueArgs& args) const;
+  int MakeQueue(Process& process, Gpu* gpu, KfdQueue* queue);
+  void SubmitCreate(const Request& request, Gpu* gpu, const kfd::CreateQueueArgs& args);
+  void SubmitDestroy(const Request& request, std::uint32_t id);
+  void Forget(Process* process, std::uint32_t queue_id);
+
+  // kfd_update_queue.cc
   void UpdateQueue(const Request& request, Process& process);
   void SetCuMask(const Request& request, Process& process);
   void GetQueueWaveState(const Request& request, Process& process);
   void AllocQueueGws(const Request& request, Process& process);
-  int MakeQueue(Process& process, Gpu* gpu, KfdQueue* queue, std::uint64_t write_pointer,
-                std::uint64_t read_pointer);
-  TimeNs ApplyUpdate(Gpu* gpu, KfdQueue* queue, bool ring_changed, int* error);
+  static QueueConfig ConfigOf(const Process& process, const KfdQueue& queue);
+  static WaveState WaveStateOf(const Gpu& gpu, const KfdQueue& queue);
+  static int ApplyUpdate(const Process& process, Gpu* gpu, KfdQueue* queue,
+                         const kfd::UpdateQueueArgs& args, TimeNs* returns_at);
+  // Whether the queues are active has changed: one cycle. Under the GPU's gate.
+  int ApplyActivity(Gpu* gpu, const Process& process, const std::vector<KfdQueue*>& queues,
+                    TimeNs* returns_at);
+  // `change` under the gate of the queue's GPU; `unknown` answers when the queue is gone by then.
+  void SubmitChange(const Request& request, std::uint32_t queue_id, int unknown,
+                    std::function<int(Gpu*, KfdQueue*, TimeNs*)> change);
+
+  // kfd_debug.cc
+  void RuntimeEnable(const Request& request, Process& process);
+  void DbgTrap(const Request& request, Process& caller);
+  std::shared_ptr<Process> DebugTarget(const Request& request, const Process& caller, int* error);
+  void DebugEnable(const Request& request, const Process& caller,
+                   const std::shared_ptr<Process>& target);
+  void DebugDisable(const std::shared_ptr<Process>& target, std::function<void()> done);
+  void DebugSendRuntimeEvent(const Request& request, const std::shared_ptr<Process>& target);
+  void DebugSetExceptions(const Request& request, const std::shared_ptr<Process>& target);
+  void DebugSetFlags(const Request& request, const std::shared_ptr<Process>& target);
+  void DebugQueryEvent(const Request& request, const std::shared_ptr<Process>& target);
+  void DebugQueueSnapshot(const Request& request, const std::shared_ptr<Process>& target);
+  void DebugDeviceSnapshot(const Request& request, const std::shared_ptr<Process>& target);
+  void Deactivate(const std::shared_ptr<Process>& target, std::function<void()> done);
+  // `queue` null: an exception of the process.
+  void RaiseException(Process* process, KfdQueue* queue, std::uint64_t mask);
+
+  // kfd_debug_queues.cc
+  struct QueueJob;
+  void DebugSuspendQueues(const Request& request, const std::shared_ptr<Process>& target);
+  void DebugResumeQueues(const Request& request, const std::shared_ptr<Process>& target);
+  void SubmitNamed(const Request& request, std::shared_ptr<QueueJob> job);
+  void ResumeAll(const std::shared_ptr<Process>& target, std::function<void()> done);
+  void RunJob(std::shared_ptr<QueueJob> job, std::size_t gpu_index);
+  void WakeDestroyers(Process* process);
+  void RunJobOn(Gpu* gpu, QueueJob* job, TimeNs* returns_at);
+  void WriteSaveAreaHeader(Gpu* gpu, Process* process, const KfdQueue& queue);
+
+  // kfd_faults.cc
+  std::string SetEvicted(pid_t pid, bool evicted);
+  void OnHang(std::uint32_t gpu_index, TimeNs noticed_at);
 
   // kfd_events_ioctls.cc
   void CreateEvent(const Request& request, Process& process);
@@ -91,7 +154,9 @@ class KfdDriver {
   const SimClock* const clock_;
   Timers* const timers_;
   ProcFiles* const proc_files_;
+  const ProcessTable* const processes_;
   const bool strict_;
+  Faults faults_;
   std::vector<std::unique_ptr<RunlistGate>> gates_;  // one per GPU
 };
 

@@ -51,14 +51,31 @@ std::uint64_t CuOccupancy(const Process& process, Gpu* gpu) {
   return (waves + full - 1) / full;
 }
 
+std::uint64_t EvictedMs(const Process& process) {
+  std::int64_t ns = process.evicted_ns;
+  if (process.evicted) ns += RawNs() - process.evicted_since_ns;
+  return static_cast<std::uint64_t>(ns / 1'000'000);
+}
+
 }  // namespace
 
 void ProcFiles::Start(const fs::path& root, const std::vector<std::unique_ptr<Gpu>>* gpus) {
   proc_ = root / "sys/devices/virtual/kfd/kfd/proc";
   staging_ = root / "staging";
   gpus_ = gpus;
+  debugfs_ = root / "sys/kernel/debug/kfd";
   fs::create_directories(proc_);
+  fs::create_directories(debugfs_);
   fs::create_directories(staging_);
+  for (const char* name : {"hqds", "mqds", "rls"}) WriteDebugfs(name, "");
+}
+
+void ProcFiles::WriteDebugfs(const std::string& name, const std::string& text) {
+  Write(debugfs_ / name, text);
+}
+
+std::uint32_t ProcFiles::PasidOf(const Process& process) {
+  return static_cast<std::uint32_t>(kFirstPasid + process.key);
 }
 
 fs::path ProcFiles::Directory(const Process& process) const {
@@ -108,7 +125,7 @@ void ProcFiles::AddProcess(const Process& process) {
     fs::create_directories(staged / ("stats_" + std::to_string(gpu->gpu_id())), error);
     fs::create_directories(staged / ("counters_" + std::to_string(gpu->gpu_id())), error);
   }
-  Write(staged / "pasid", Line(kFirstPasid + process.key));
+  Write(staged / "pasid", Line(PasidOf(process)));
   WriteCounters(staged, process);
   if (owners_.contains(process.pid)) MoveOut(Directory(process));
   owners_[process.pid] = process.key;
@@ -148,7 +165,7 @@ void ProcFiles::WriteCounters(const fs::path& directory, const Process& process)
           Line(process.memory.UsedBytes(Allocation::Kind::kVram, gpu->index())));
     Write(directory / ("sdma_" + id), Line(SdmaMicroseconds(process, *gpu)));
     const fs::path stats = directory / ("stats_" + id);
-    Write(stats / "evicted_ms", Line(0));  // nothing evicts a process here
+    Write(stats / "evicted_ms", Line(EvictedMs(process)));
     Write(stats / "cu_occupancy", Line(CuOccupancy(process, gpu.get())));
     const fs::path counters = directory / ("counters_" + id);
     for (const char* name : {"faults", "page_in", "page_out"}) Write(counters / name, Line(0));

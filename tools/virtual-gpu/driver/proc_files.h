@@ -33,6 +33,9 @@ class ProcFiles {
   void RemoveProcess(const Process& process);
   void AddQueue(const Process& process, const KfdQueue& queue);
   void RemoveQueue(const Process& process, std::uint32_t queue_id);
+  // Writes a file of /sys/kernel/debug/kfd.
+  void WriteDebugfs(const std::string& name, const std::string& text);
+  static std::uint32_t PasidOf(const Process& process);
   // Brings the process's counters up to date.
   void Refresh(const Process& process);
 
@@ -45,7 +48,7 @@ class ProcFiles {
   void WriteCounters(const std::filesystem::path& directory, const Process& process);
   std::filesystem::path Staging();
 
-  std::filesystem::path proc_, staging_;
+  std::filesystem::path proc_, debugfs_, staging_;
   const std::vector<std::unique_ptr<Gpu>>* gpus_ = nullptr;
   // An exec leaves the old process for a moment beside the new one of the same pid.
   std::map<pid_t, std::uint64_t> owners_;  // pid -> Process::key

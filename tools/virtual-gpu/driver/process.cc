@@ -33,6 +33,7 @@ std::shared_ptr<Process> Process::Create(std::uint64_t key, pid_t pid, std::uint
 Process::~Process() {
   queues.clear();
   if (pid_fd >= 0) close(pid_fd);
+  if (debug.event_fd >= 0) close(debug.event_fd);
 }
 
 std::uint64_t* Process::Doorbell(std::uint32_t gpu_index, std::uint32_t slot) const {

@@ -28,6 +28,7 @@ enum class Kind : std::uint32_t {
   kWatch = 5,     // a launcher that keeps the device process alive; reply arg: HelloReply
   kShutdown = 6,  // the device process ends
   kRefresh = 7,   // arg: a path that is about to be opened, zero-padded; its file is written again
+  kFault = 8,     // arg: a fault's text, zero-padded; reply: EINVAL and a line in arg, or 0
 };
 
 // Request: RequestHeader, arg_bytes, payload_bytes. Reply: ReplyHeader, arg_bytes, payload_bytes.
@@ -37,11 +38,11 @@ struct RequestHeader {
   std::uint32_t number = 0;
   std::uint32_t arg_bytes = 0;
   std::uint32_t payload_bytes = 0;
-  std::uint32_t reserved = 0;
+  std::int32_t thread = 0;  // the caller's thread id, where it matters (DBG_TRAP)
 };
 struct ReplyHeader {
   std::uint32_t magic = kMagic;
-  std::int32_t error = 0;  // 0 or a positive errno
+  std::int32_t error = 0;  // 0, a positive errno, or minus what the ioctl returns
   std::uint32_t arg_bytes = 0;
   std::uint32_t payload_bytes = 0;
 };

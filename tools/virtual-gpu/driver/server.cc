@@ -67,7 +67,8 @@ bool Server::Start() {
     if (gpu == nullptr) return false;
     gpus_.push_back(std::move(gpu));
   }
-  driver_ = std::make_unique<KfdDriver>(&gpus_, &clock_, &timers_, &proc_files_, options_.strict);
+  driver_ = std::make_unique<KfdDriver>(&gpus_, &clock_, &timers_, &proc_files_, &processes_,
+                                        options_.strict);
   if (!Listen()) return false;
   std::vector<TopologyGpu> shown;
   for (const auto& gpu : gpus_) shown.push_back({gpu->gpu_id(), gpu->model()});

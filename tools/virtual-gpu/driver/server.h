@@ -59,6 +59,7 @@ class Server {
   void Watch(const Request& request);
   void SendStats(const Request& request);
   void Refresh(const Request& request);
+  void ArmFault(const Request& request);
   void Close(int fd);
   void EndProcess(const std::shared_ptr<Process>& process);
   void ReapByPidFd(int fd);
@@ -74,7 +75,7 @@ class Server {
   ProcFiles proc_files_;
   std::unique_ptr<KfdDriver> driver_;
   std::map<int, std::shared_ptr<Connection>> connections_;
-  std::map<std::pair<pid_t, std::uint64_t>, std::shared_ptr<Process>> processes_;
+  ProcessTable processes_;
   std::uint64_t next_process_key_ = 1;
   std::uint64_t processes_seen_ = 0;
   std::uint32_t users_ = 0;

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "debugfs_text.h"
 #include "report.h"
 #include "server.h"
 #include "topology.h"
@@ -62,6 +63,9 @@ bool Server::Dispatch(const Request& request) {
       return true;
     case rpc::Kind::kRefresh:
       Refresh(request);
+      return true;
+    case rpc::Kind::kFault:
+      ArmFault(request);
       return true;
     case rpc::Kind::kShutdown:
       request.Reply(0);
@@ -140,16 +144,42 @@ void Server::Watch(const Request& request) {
   request.ReplyWith(0, Describe());
 }
 
+void Server::ArmFault(const Request& request) {
+  const auto* text = reinterpret_cast<const char*>(request.arg.data());
+  const std::string error = driver_->ArmFault(std::string(text, strnlen(text, request.arg.size())));
+  if (error.empty()) return request.Reply(0);
+  std::vector<std::byte> line(request.arg.size());
+  std::memcpy(line.data(), error.data(), std::min(error.size(), line.size() - 1));
+  request.connection->Reply(EINVAL, line);
+}
+
 // A file whose contents are of this moment, in KFD: it is written when somebody opens it.
 void Server::Refresh(const Request& request) {
   const auto* text = reinterpret_cast<const char*>(request.arg.data());
   const std::string_view path(text, strnlen(text, request.arg.size()));
+  std::error_code ignored;
+  if (path.empty()) return request.Reply(EINVAL);
   constexpr std::string_view kProc = "/kfd/proc/";
   if (const std::size_t at = path.find(kProc); at != std::string_view::npos) {
     const pid_t pid = std::atoi(std::string(path.substr(at + kProc.size())).c_str());
     for (const auto& [name, process] : processes_) {
       if (process->pid == pid) proc_files_.Refresh(*process);
     }
+  }
+  constexpr std::string_view kDebugfs = "/debug/kfd/";
+  if (const std::size_t at = path.find(kDebugfs); at != std::string_view::npos) {
+    const std::string file(path.substr(at + kDebugfs.size()));
+    const KfdView view = {&gpus_, &processes_};
+    if (file == "hqds") proc_files_.WriteDebugfs(file, HqdsText(view));
+    if (file == "mqds") proc_files_.WriteDebugfs(file, MqdsText(view));
+    if (file == "rls") proc_files_.WriteDebugfs(file, RunlistsText(view));
+  }
+  const bool exists =
+      std::filesystem::exists(options_.directory / rpc::kRootName / path.substr(1), ignored);
+  if (!exists && path.find(kProc) == std::string_view::npos) {
+    const std::string name(path);
+    ReportOnce("file:" + name, "file " + name + " is not modelled; opening it fails with ENOENT");
+    if (options_.strict) StrictAbort();
   }
   request.Reply(0);
 }

@@ -98,7 +98,8 @@ std::string Server::StatsJson(bool with_cus) const {
                {"daemon_pid", getpid()},
                {"profile", options_.model.profile},
                {"time_scale", options_.time_scale},
-               {"processes_seen", processes_seen_}};
+               {"processes_seen", processes_seen_},
+               {"lost_events", driver_->faults().Taken(FaultKind::kLostEvent)}};
   json["gpus"] = Json::array();
   for (const auto& gpu : gpus_) json["gpus"].push_back(GpuJson(*gpu));
   json["processes"] = Json::array();

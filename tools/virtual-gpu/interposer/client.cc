@@ -2,7 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,6 +165,37 @@ bool SayHello(int fd, rpc::HelloReply* answer, int* fds, int* fd_count) {
   return true;
 }
 
+// A program without interrupts spins on its signals: nothing can tell it that nobody will ever
+// change them. As a real machine does when a GPU is pulled out, it is ended.
+void* WatchConnection(void* argument) {
+  pollfd wait = {static_cast<int>(reinterpret_cast<intptr_t>(argument)), POLLRDHUP, 0};
+  while (poll(&wait, 1, -1) < 0 && errno == EINTR) {
+  }
+  ReportLost();
+  constexpr int kGraceSeconds = 1;  // for the program's own way out
+  sleep(kGraceSeconds);
+  static const char kLine[] =
+      "virtual-gpu: this program spins on its signals (HSA_ENABLE_INTERRUPT=0), which nobody "
+      "completes any more; it is ended\n";
+  const ssize_t written = write(STDERR_FILENO, kLine, sizeof(kLine) - 1);
+  (void)written;
+  abort();
+}
+
+void StartWatcher() {
+  const char* interrupts = getenv("HSA_ENABLE_INTERRUPT");
+  if (interrupts == nullptr || strcmp(interrupts, "0") != 0) return;
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+  pthread_t thread;
+  if (pthread_create(&thread, nullptr, WatchConnection,
+                     reinterpret_cast<void*>(static_cast<intptr_t>(g_main_connection))) == 0) {
+    pthread_detach(thread);
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
 // Under g_lock.
 int ConnectProcess() {
   if (g_connected) return 0;
@@ -196,6 +230,7 @@ int ConnectProcess() {
     g_atfork_registered = true;
   }
   g_main_connection = fd;
+  StartWatcher();
   __atomic_store_n(&g_connected, true, __ATOMIC_RELEASE);
   return 0;
 }
@@ -291,13 +326,20 @@ int Call(Message* message) {
   rpc::ReplyHeader reply;
   if (!Send(fd, *message)) {
     const int error = errno;
+    if (error == EFAULT) {  // what the caller's struct points to; nothing was sent
+      ReleaseConnection(fd);
+      return EFAULT;
+    }
     close(fd);
     if (error == EMSGSIZE || error == ENOBUFS || error == ENOMEM) return ENOMEM;
     ReportLost();
     return EIO;
   }
+  errno = 0;
   if (!Receive(fd, message, &reply, nullptr, nullptr)) {
+    const int error = errno;
     close(fd);
+    if (error == EFAULT) return EFAULT;  // the answer had nowhere to go
     ReportLost();
     return EIO;
   }

@@ -38,6 +38,11 @@ const char* Prepare(const char* path, char (&buffer)[PATH_MAX]) {
   return target;
 }
 
+// A KFD file that is not modelled: the device process names it.
+void Missed(const char* path, const char* target) {
+  if (target != path && errno == ENOENT && IsTopologyPath(path)) RefreshFile(path);
+}
+
 // The descriptor of a virtual node in *fd, when `path` is one.
 bool OpenDevice(const char* path, int flags, int* fd) {
   unsigned minor = 0;
@@ -61,7 +66,10 @@ int OpenVia(const char* name, void** slot, const char* path, int flags, unsigned
   int fd = -1;
   if (OpenDevice(path, flags, &fd)) return fd;
   char buffer[PATH_MAX];
-  return Next<OpenFn>(slot, name)(Prepare(path, buffer), flags, mode);
+  const char* target = Prepare(path, buffer);
+  fd = Next<OpenFn>(slot, name)(target, flags, mode);
+  if (fd < 0) Missed(path, target);
+  return fd;
 }
 
 int OpenAtVia(const char* name, void** slot, int directory, const char* path, int flags,
@@ -144,12 +152,18 @@ VG_EXPORT int __openat64_2(int directory, const char* path, int flags) {
 VG_EXPORT FILE* fopen(const char* path, const char* mode) {
   static void* next;
   char buffer[PATH_MAX];
-  return Next<FILE* (*)(const char*, const char*)>(&next, "fopen")(Prepare(path, buffer), mode);
+  const char* target = Prepare(path, buffer);
+  FILE* file = Next<FILE* (*)(const char*, const char*)>(&next, "fopen")(target, mode);
+  if (file == nullptr) Missed(path, target);
+  return file;
 }
 VG_EXPORT FILE* fopen64(const char* path, const char* mode) {
   static void* next;
   char buffer[PATH_MAX];
-  return Next<FILE* (*)(const char*, const char*)>(&next, "fopen64")(Prepare(path, buffer), mode);
+  const char* target = Prepare(path, buffer);
+  FILE* file = Next<FILE* (*)(const char*, const char*)>(&next, "fopen64")(target, mode);
+  if (file == nullptr) Missed(path, target);
+  return file;
 }
 VG_EXPORT DIR* opendir(const char* path) {
   static void* next;

@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "client.h"
 #include "drm_abi.h"
 #include "kfd_abi.h"
+#include "kfd_debug_abi.h"
 
 namespace virtual_gpu::interposer {
 namespace {
@@ -20,7 +22,8 @@ int Fail(int error) {
   return -1;
 }
 
-int Result(int error) { return error == 0 ? 0 : Fail(error); }
+// An errno, or minus what the ioctl returns.
+int Result(int error) { return error <= 0 ? -error : Fail(error); }
 
 // Where a struct keeps a pointer to an array, and how long that array is.
 struct PointerField {
@@ -44,7 +47,28 @@ constexpr PointerField kPointerFields[] = {
      offsetof(kfd::SetCuMaskArgs, num_cu_mask), 1, true, false},
 };
 
-const PointerField* FindPointerField(unsigned number) {
+// The same for DBG_TRAP, by operation. The snapshots' entries are as long as the caller says.
+constexpr PointerField kDebugFields[] = {
+    {kfd::kDebugEnable, offsetof(kfd::DebugEnableArgs, rinfo_ptr),
+     offsetof(kfd::DebugEnableArgs, rinfo_size), 8, false, true},
+    {kfd::kDebugSuspendQueues, offsetof(kfd::DebugSuspendArgs, queue_array_ptr),
+     offsetof(kfd::DebugSuspendArgs, num_queues), 32, true, true},
+    {kfd::kDebugResumeQueues, offsetof(kfd::DebugResumeArgs, queue_array_ptr),
+     offsetof(kfd::DebugResumeArgs, num_queues), 32, true, true},
+    {kfd::kDebugGetQueueSnapshot, offsetof(kfd::DebugSnapshotArgs, buffer_ptr),
+     offsetof(kfd::DebugSnapshotArgs, count), 0, false, true},
+    {kfd::kDebugGetDeviceSnapshot, offsetof(kfd::DebugSnapshotArgs, buffer_ptr),
+     offsetof(kfd::DebugSnapshotArgs, count), 0, false, true},
+};
+
+const PointerField* FindPointerField(unsigned number, const void* arg) {
+  if (number == kfd::kDbgTrap) {
+    const std::uint32_t op = static_cast<const kfd::DebugHeader*>(arg)->op;
+    for (const PointerField& field : kDebugFields) {
+      if (field.number == op) return &field;
+    }
+    return nullptr;
+  }
   for (const PointerField& field : kPointerFields) {
     if (field.number == number) return &field;
   }
@@ -82,6 +106,32 @@ int ReportLossAsFault(kfd::WaitEventsArgs* args) {
 
 }  // namespace
 
+namespace {
+
+int AttachPayload(const PointerField& field, unsigned number, void* arg, Message* message) {
+  constexpr std::uint64_t kRoom = rpc::kMessageBytesMax - 1024;
+  constexpr std::uint64_t kMaskBytesMax = 128;  // KFD cuts longer masks off
+  std::uint64_t pointer;
+  std::uint32_t count;
+  memcpy(&pointer, static_cast<char*>(arg) + field.pointer_at, sizeof(pointer));
+  memcpy(&count, static_cast<char*>(arg) + field.count_at, sizeof(count));
+  std::uint64_t bits = field.element_bits;
+  if (bits == 0) bits = 8ull * static_cast<kfd::DebugSnapshotArgs*>(arg)->entry_bytes;
+  std::uint64_t bytes = (count * bits + 7) / 8;
+  if (number == kfd::kSetCuMask && bytes > kMaskBytesMax) bytes = kMaskBytesMax;
+  if (bytes > kRoom) {
+    if (field.in) return ENOMEM;
+    bytes = kRoom;
+  }
+  if (pointer == 0) return 0;  // the driver model says what that means
+  message->payload = reinterpret_cast<void*>(pointer);
+  if (field.in) message->header.payload_bytes = static_cast<std::uint32_t>(bytes);
+  if (field.out) message->payload_out_max = static_cast<std::uint32_t>(bytes);
+  return 0;
+}
+
+}  // namespace
+
 int KfdIoctl(unsigned long request, void* arg) {
   Message message;
   message.header.kind = rpc::Kind::kKfdIoctl;
@@ -91,22 +141,19 @@ int KfdIoctl(unsigned long request, void* arg) {
   if (message.header.arg_bytes > rpc::kArgBytesMax) return Fail(EINVAL);
   if (arg == nullptr && message.header.arg_bytes != 0) return Fail(EFAULT);
 
-  const PointerField* field = FindPointerField(message.header.number);
+  const unsigned number = message.header.number;
+  const PointerField* field = FindPointerField(number, arg);
   if (field != nullptr && message.header.arg_bytes >= field->pointer_at + sizeof(std::uint64_t)) {
-    std::uint64_t pointer;
-    std::uint32_t count;
-    memcpy(&pointer, static_cast<char*>(arg) + field->pointer_at, sizeof(pointer));
-    memcpy(&count, static_cast<char*>(arg) + field->count_at, sizeof(count));
-    const std::uint64_t bytes = (std::uint64_t{count} * field->element_bits + 7) / 8;
-    if (bytes > rpc::kMessageBytesMax - 1024) return Fail(ENOMEM);
-    if (pointer == 0 && bytes != 0 && field->in) return Fail(EFAULT);
-    message.payload = reinterpret_cast<void*>(pointer);
-    if (field->in) message.header.payload_bytes = static_cast<std::uint32_t>(bytes);
-    if (field->out && pointer != 0) message.payload_out_max = static_cast<std::uint32_t>(bytes);
+    if (const int error = AttachPayload(*field, number, arg, &message); error != 0) {
+      return Fail(error);
+    }
+  }
+  if (number == kfd::kDbgTrap) {
+    message.header.thread = static_cast<std::int32_t>(syscall(SYS_gettid));
   }
   const int error = Call(&message);
-  if (error == 0 && message.header.number == kfd::kCreateEvent) NoteEvent(arg);
-  if (error == EIO && message.header.number == kfd::kWaitEvents && DeviceLost()) {
+  if (error == 0 && number == kfd::kCreateEvent) NoteEvent(arg);
+  if (error == EIO && number == kfd::kWaitEvents && DeviceLost()) {
     return ReportLossAsFault(static_cast<kfd::WaitEventsArgs*>(arg));
   }
   return Result(error);

@@ -21,6 +21,7 @@ struct Prefix {
 constexpr Prefix kPrefixes[] = {
     {"/sys/devices/virtual/kfd", true},
     {"/sys/class/kfd", true},
+    {"/sys/kernel/debug/kfd", true},
     {"/sys/dev/char/226:", false},
     {"/sys/module/amdgpu", true},
     {"/sys/class/drm", true},
@@ -64,12 +65,18 @@ const char* RedirectAt(int directory, const char* path, char (&buffer)[PATH_MAX]
 
 bool ShowsTheMoment(const char* path) {
   if (path == nullptr || path[0] != '/') return false;
+  if (strncmp(path, "/sys/kernel/debug/kfd/", 22) == 0) return true;
   const char* proc = strstr(path, "/kfd/proc/");
   if (proc == nullptr || strstr(path, "/queues") != nullptr) return false;
   for (const char* name : {"/vram_", "/sdma_", "/stats_"}) {
     if (strstr(proc, name) != nullptr) return true;
   }
   return false;
+}
+
+bool IsTopologyPath(const char* path) {
+  return path != nullptr && strstr(path, "/kfd/") != nullptr && path[1] == 's' &&
+         strstr(path, "/kfd/proc/") == nullptr;
 }
 
 Node DeviceNode(const char* path, unsigned* minor) {

@@ -18,6 +18,9 @@ const char* RedirectAt(int directory, const char* path, char (&buffer)[PATH_MAX]
 // Is this one of our files that show the moment at which they are opened?
 bool ShowsTheMoment(const char* path);
 
+// Of KFD's topology, where every file that is asked for is supposed to be.
+bool IsTopologyPath(const char* path);
+
 enum class Node { kNone, kKfd, kRender };
 // Is this path a device node? `minor` is set for kRender.
 Node DeviceNode(const char* path, unsigned* minor);

@@ -13,6 +13,10 @@ int main(int argc, char** argv) {
   virtual_gpu::test::AddRuntimePrograms(&programs);
   virtual_gpu::test::AddQueuePrograms(&programs);
   virtual_gpu::test::AddDataPrograms(&programs);
+  virtual_gpu::test::AddRulePrograms(&programs);
+  virtual_gpu::test::AddDebugPrograms(&programs);
+  virtual_gpu::test::AddFaultPrograms(&programs);
+  virtual_gpu::test::AddBenchPrograms(&programs);
   const auto program = argc == 2 ? programs.find(argv[1]) : programs.end();
   if (program == programs.end()) {
     std::fprintf(stderr, "usage: virtual-gpu-exercise NAME; names:");

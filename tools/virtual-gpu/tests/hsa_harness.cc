@@ -61,6 +61,51 @@ int KfdIoctl(int fd, std::uint32_t number, void* args, unsigned bytes) {
 
 std::string VirtualGpuProgram() { return "'" XSCHED_HSA_BIN_DIR "/virtual-gpu'"; }
 
+int KfdIoctlResult(int fd, std::uint32_t number, void* args, unsigned bytes) {
+  const unsigned long request = _IOC(_IOC_READ | _IOC_WRITE, 'K', number, bytes);
+  const int result = ioctl(fd, request, args);
+  return result >= 0 ? result : -errno;
+}
+
+std::uint32_t GpuIdOfNode(int node) {
+  const std::string path = "/sys/class/kfd/kfd/topology/nodes/" + std::to_string(node) + "/gpu_id";
+  FILE* file = fopen(path.c_str(), "r");
+  unsigned id = 0;
+  if (file == nullptr || std::fscanf(file, "%u", &id) != 1) Die("no %s", path.c_str());
+  std::fclose(file);
+  return id;
+}
+
+std::string StatsText(const std::string& flags) {
+  FILE* pipe = popen((VirtualGpuProgram() + " stats " + flags).c_str(), "r");
+  std::string text;
+  char buffer[4096];
+  for (std::size_t got; (got = fread(buffer, 1, sizeof(buffer), pipe)) > 0;) {
+    text.append(buffer, got);
+  }
+  pclose(pipe);
+  return text;
+}
+
+void WaitUntilRunning(const Queue& queue) {
+  const std::string id = "\"id\": " + std::to_string(queue.kfd().queue_id) + ",";
+  const std::string key = "\"resident_workgroups\": ";
+  for (;;) {
+    const std::string text = StatsText("--json");
+    const std::size_t at = text.find(key, text.find(id));
+    if (at != std::string::npos && std::atoll(text.c_str() + at + key.size()) > 0) return;
+    SleepMs(1);
+  }
+}
+
+long long Stat(const std::string& name, long pid) {
+  const std::string text = StatsText("--json");
+  const std::size_t process = pid == 0 ? 0 : text.find("\"pid\": " + std::to_string(pid) + ",");
+  const std::string key = "\"" + name + "\": ";
+  const std::size_t at = process == std::string::npos ? process : text.find(key, process);
+  return at == std::string::npos ? -1 : std::atoll(text.c_str() + at + key.size());
+}
+
 void NoteIoctl(int fd, unsigned long request, const void* arg) {
   if (_IOC_TYPE(request) != 'K' || _IOC_NR(request) != kfd::kCreateQueue) return;
   kfd::CreateQueueArgs args = {};

@@ -44,6 +44,9 @@ struct KfdQueueInfo {
 
 // Any KFD ioctl; returns errno.
 int KfdIoctl(int fd, std::uint32_t number, void* args, unsigned bytes);
+// The same; returns what the ioctl does, or -errno.
+int KfdIoctlResult(int fd, std::uint32_t number, void* args, unsigned bytes);
+std::uint32_t GpuIdOfNode(int node);
 
 class Queue {
  public:
@@ -100,6 +103,12 @@ class WorkKernel {
 // False after 20 s.
 bool WaitZero(hsa_signal_t signal, hsa_wait_state_t state = HSA_WAIT_STATE_BLOCKED);
 void SleepMs(int ms);
+// What `virtual-gpu stats` says of the device: the first number of that name; with `pid`, the first
+// after that process's entry. -1: none.
+long long Stat(const std::string& name, long pid = 0);
+std::string StatsText(const std::string& flags);
+// Until the queue has workgroups on CUs.
+void WaitUntilRunning(const Queue& queue);
 // The virtual-gpu program of this build, quoted for a shell.
 std::string VirtualGpuProgram();
 // Kernel time of a completed signal, in nanoseconds.

@@ -14,4 +14,9 @@ void AddRuntimePrograms(Programs* programs);  // runtime_programs.cc: what ROCr'
 void AddQueuePrograms(Programs* programs);    // queue_programs.cc: KFD's queue ioctls and files
 void AddDataPrograms(Programs* programs);     // data_programs.cc: kernels whose result is data
 
+void AddRulePrograms(Programs* programs);   // driver_rule_programs.cc: errno values, cycles
+void AddDebugPrograms(Programs* programs);  // debug_programs.cc: DBG_TRAP
+void AddFaultPrograms(Programs* programs);  // fault_programs.cc: faults on request
+void AddBenchPrograms(Programs* programs);  // bench_programs.cc: load for tests/bench
+
 }  // namespace virtual_gpu::test

@@ -9,8 +9,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "hsa_harness.h"
 #include "kfd_abi.h"
@@ -42,15 +44,12 @@ std::string ReadAt(int directory, const std::string& path) {
   return std::string(text, got > 0 ? static_cast<std::size_t>(got) : 0);
 }
 
-std::string GpuId() { return ReadAt(AT_FDCWD, "/sys/class/kfd/kfd/topology/nodes/1/gpu_id"); }
-
 // What a layer does that wants to know the KFD id of the queue that it has just made.
 void QueueFiles() {
   const Runtime runtime;
   const std::string mine = kProc + std::to_string(getpid());
   const std::string queues = mine + "/queues";
-  std::string gpu_id = GpuId();
-  gpu_id.pop_back();
+  const std::string gpu_id = std::to_string(GpuIdOfNode(1));
   {
     const Queue first(runtime);
     const std::set<std::string> before = Names(queues);
@@ -87,7 +86,7 @@ void QueueFiles() {
 void ProcessCounters() {
   const Runtime runtime;
   const std::string mine = kProc + std::to_string(getpid());
-  const std::string gpu_id = std::to_string(std::atoll(GpuId().c_str()));
+  const std::string gpu_id = std::to_string(GpuIdOfNode(1));
   const auto number = [&](const std::string& name) {
     const std::string text = ReadAt(AT_FDCWD, mine + "/" + name);
     EXPECT_THAT(text.size() > 1 && text.back() == '\n');
@@ -110,6 +109,56 @@ void ProcessCounters() {
   EXPECT_THAT(number("stats_" + gpu_id + "/cu_occupancy") == 3);
   EXPECT_THAT(WaitZero(done));
   EXPECT_THAT(number("stats_" + gpu_id + "/cu_occupancy") == 0);
+}
+
+std::string Whole(const char* path) {
+  std::string text;
+  char buffer[4096];
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  EXPECT_THAT(fd >= 0);
+  for (ssize_t got; (got = read(fd, buffer, sizeof(buffer))) > 0;) {
+    text.append(buffer, static_cast<std::size_t>(got));
+  }
+  close(fd);
+  return text;
+}
+
+int Count(const std::string& text, const std::string& part) {
+  int count = 0;
+  for (std::size_t at = 0; (at = text.find(part, at)) != std::string::npos; at += part.size()) {
+    ++count;
+  }
+  return count;
+}
+
+// Parses hqds as the tools do: a block for each slot of each XCC, active ones by the third
+// register.
+void Debugfs() {
+  const Runtime runtime;
+  const Queue first(runtime), second(runtime);
+  EXPECT_THAT(second.SetPercentage(0) == 0);
+  const std::uint32_t mask[3] = {0x0000ffff, 0, 0};  // CU 0 of each SE
+  EXPECT_THAT(first.SetCuMask(mask, 96) == 0);
+  SleepMs(20);  // the remap comes after the ioctl
+  const std::string hqds = Whole("/sys/kernel/debug/kfd/hqds");
+  char node[32], base[64];
+  std::snprintf(node, sizeof(node), "Node 1, gpu_id %x:", GpuIdOfNode(1));
+  EXPECT_THAT(hqds.find(node) == 0);
+  EXPECT_THAT(Count(hqds, "HIQ on MEC 2 Pipe 0 Queue 0\n") == 4 && Count(hqds, "CP Pipe") == 96);
+  EXPECT_THAT(Count(hqds, "    0000c914: ") == 100 && Count(hqds, ", Queue 2\n") == 16);
+  std::snprintf(base, sizeof(base), " %08x %08x", static_cast<unsigned>(first.kfd().ring >> 8),
+                static_cast<unsigned>(first.kfd().ring >> 40));
+  EXPECT_THAT(Count(hqds, base) == 4);  // on every XCC
+  std::snprintf(base, sizeof(base), " %08x %08x", static_cast<unsigned>(second.kfd().ring >> 8),
+                static_cast<unsigned>(second.kfd().ring >> 40));
+  EXPECT_THAT(Count(hqds, base) == 0);                             // suspended
+  EXPECT_THAT(Count(hqds, " 00000001 00000007 00000111\n") >= 4);  // priorities, quantum
+  const std::string mqds = Whole("/sys/kernel/debug/kfd/mqds");
+  EXPECT_THAT(mqds.find("Process " + std::to_string(getpid()) + " PASID ") == 0);
+  EXPECT_THAT(Count(mqds, "  Compute queue on device ") >= 2);
+  EXPECT_THAT(Count(mqds, "    00000000: c0310800") >= 2);
+  EXPECT_THAT(Count(mqds, "    00000060: 00000001 00000000 00000001 00000001") == 1);  // the mask
+  EXPECT_THAT(Whole("/sys/kernel/debug/kfd/rls").find("c005a200") != std::string::npos);
 }
 
 int Update(int fd, const Queue& queue, bool with_ring, std::uint32_t percentage,
@@ -156,14 +205,7 @@ void SecondDescriptor() {
 }
 
 std::string CusOf(std::uint32_t queue_id) {
-  const std::string command = VirtualGpuProgram() + " stats --cus";
-  FILE* pipe = popen(command.c_str(), "r");
-  std::string text;
-  char buffer[4096];
-  for (std::size_t got; (got = fread(buffer, 1, sizeof(buffer), pipe)) > 0;) {
-    text.append(buffer, got);
-  }
-  pclose(pipe);
+  const std::string text = StatsText("--cus");
   const std::size_t queue = text.find("\"id\": " + std::to_string(queue_id) + ",");
   const std::size_t at = text.find("\"cus\": \"", queue);
   if (queue == std::string::npos || at == std::string::npos) return "";
@@ -205,6 +247,46 @@ void MaskMoves() {
   EXPECT_THAT(counters->done == 160);
 }
 
+hsa_status_t CollectGpus(hsa_agent_t agent, void* data) {
+  hsa_device_type_t type;
+  HSA_CHECK(hsa_agent_get_info(agent, HSA_AGENT_INFO_DEVICE, &type));
+  if (type == HSA_DEVICE_TYPE_GPU) static_cast<std::vector<hsa_agent_t>*>(data)->push_back(agent);
+  return HSA_STATUS_SUCCESS;
+}
+
+// A kernel on every GPU at once; a change to one GPU's queue leaves the others' runlists alone.
+void EveryGpu() {
+  Runtime runtime;
+  std::vector<hsa_agent_t> gpus;
+  HSA_CHECK(hsa_iterate_agents(CollectGpus, &gpus));
+  std::printf("gpus %zu\n", gpus.size());
+  const hsa_signal_t done = runtime.Signal(static_cast<std::int64_t>(gpus.size()));
+  std::vector<std::unique_ptr<Queue>> queues;
+  std::set<std::string> owners;
+  for (const hsa_agent_t gpu : gpus) {
+    runtime.gpu = gpu;
+    queues.push_back(std::make_unique<Queue>(runtime));
+    queues.back()->SubmitBarrierAnd(kNoSignal, done);
+    owners.insert(ReadAt(AT_FDCWD, kProc + std::to_string(getpid()) + "/queues/" +
+                                       std::to_string(queues.back()->kfd().queue_id) + "/gpuid"));
+  }
+  EXPECT_THAT(WaitZero(done));
+  EXPECT_THAT(owners.size() == gpus.size());
+}
+
+// In a container's PID namespace: the files are under the pid that the device's host sees.
+void Container() {
+  const Runtime runtime;
+  const Queue queue(runtime);
+  std::printf("own pid %d\n", getpid());
+  EXPECT_THAT(queue.SetPercentage(0) == 0 && queue.SetPercentage(100) == 0);
+  const auto processes = Names(kProc);
+  EXPECT_THAT(processes.size() == 1);
+  std::printf("seen as %s\n", processes.begin()->c_str());
+  EXPECT_THAT(
+      Names(kProc + *processes.begin() + "/queues").contains(std::to_string(queue.kfd().queue_id)));
+}
+
 }  // namespace
 
 void AddQueuePrograms(Programs* programs) {
@@ -213,6 +295,9 @@ void AddQueuePrograms(Programs* programs) {
       {"process-counters", ProcessCounters},
       {"second-descriptor", SecondDescriptor},
       {"mask-moves", MaskMoves},
+      {"debugfs", Debugfs},
+      {"every-gpu", EveryGpu},
+      {"container", Container},
   });
 }
 

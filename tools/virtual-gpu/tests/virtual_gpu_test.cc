@@ -66,8 +66,39 @@ TEST(VirtualGpuTest, QueueWithoutARingStopsAndResumes) { RUN_EXERCISE("suspend-n
 TEST(VirtualGpuTest, HalfTheCusTakeTwiceAsLong) { RUN_EXERCISE("cu-mask"); }
 TEST(VirtualGpuTest, QueueFilesComeAndGoWithTheirQueues) { RUN_EXERCISE("queue-files"); }
 TEST(VirtualGpuTest, ProcessFilesCountOfTheMoment) { RUN_EXERCISE("process-counters"); }
+TEST(VirtualGpuTest, DebugfsShowsTheQueuesRegisters) { RUN_EXERCISE("debugfs"); }
 TEST(VirtualGpuTest, ASecondDescriptorIsTheSameProcess) { RUN_EXERCISE("second-descriptor"); }
 TEST(VirtualGpuTest, ACuMaskMovesRunningWorkgroups) { RUN_EXERCISE("mask-moves"); }
+TEST(DriverRuleTest, EveryBadArgumentHasTheKernelsErrno) { RUN_EXERCISE("bad-arguments"); }
+TEST(DriverRuleTest, QueuesAreRefusedAsInTheKernel) { RUN_EXERCISE("bad-creations"); }
+TEST(DebugTrapTest, AProcessSuspendsItsOwnQueues) { RUN_EXERCISE("debug-self"); }
+TEST(DebugTrapTest, DestroyWaitsForTheDebugger) { RUN_EXERCISE("debug-destroy"); }
+TEST(DebugTrapTest, OnlyATracerDebugsAnotherProcess) { RUN_EXERCISE("debug-other"); }
+
+double KernelMs(const std::string& output, std::size_t from = 0) {
+  const std::size_t at = output.find("kernel_ms ", from);
+  return at == std::string::npos ? -1 : std::atof(output.c_str() + at + 10);
+}
+
+// Ten cycles of 5 ms each, simulated.
+TEST(DriverRuleTest, UpdatesThatChangeNothingCostTheNeighbour) {
+  const std::string run = VirtualGpu() + " run --quiet --param runlist_cycle_ns=5000000 ";
+  const Outcome hws = Shell(run + "-- " + Exercise("noop-updates"));
+  if (hws.code == kSkippedCode) GTEST_SKIP() << hws.output;
+  ASSERT_EQ(hws.code, 0) << hws.output;
+  EXPECT_TRUE(Has(hws.output, "cycles 10\n")) << hws.output;
+  const Outcome mes = Shell(run + "--param hardware_scheduler=0 -- " + Exercise("noop-updates"));
+  ASSERT_EQ(mes.code, 0) << mes.output;
+  EXPECT_GT(KernelMs(hws.output), KernelMs(mes.output) + 45) << hws.output << mes.output;
+}
+
+TEST(DriverRuleTest, WithoutCwsrAnUpdateDrains) {
+  const Outcome outcome =
+      Shell(VirtualGpu() + " run --quiet --param cwsr=0 -- " + Exercise("drain"));
+  if (outcome.code == kSkippedCode) GTEST_SKIP() << outcome.output;
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+}
+
 TEST(VirtualGpuTest, AgentDispatchStopsItsQueueOnly) { RUN_EXERCISE("bad-packet"); }
 TEST(VirtualGpuTest, DispatchWithoutDimensionsStopsItsQueueOnly) { RUN_EXERCISE("bad-dimensions"); }
 TEST(VirtualGpuTest, TheRuntimeStartsAgainInOneProcess) { RUN_EXERCISE("init-again"); }
@@ -92,11 +123,6 @@ TEST(VirtualGpuTest, AnUnknownKernelIsNamedAndTakesTheAssumedTime) {
   if (outcome.code == kSkippedCode) GTEST_SKIP() << outcome.output;
   EXPECT_EQ(outcome.code, 0) << outcome.output;
   EXPECT_TRUE(Has(outcome.output, "kernel xsched_work_v64.kd is not modelled")) << outcome.output;
-}
-
-double KernelMs(const std::string& output, std::size_t from = 0) {
-  const std::size_t at = output.find("kernel_ms ", from);
-  return at == std::string::npos ? -1 : std::atof(output.c_str() + at + 10);
 }
 
 TEST(VirtualGpuTest, TwoProcessesShareOneDevice) {

@@ -1,0 +1,167 @@
+// fault_programs.cc: what programs see of the faults on request; the tests arm them (--fault).
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "hsa_harness.h"
+#include "kfd_abi.h"
+#include "programs.h"
+
+namespace virtual_gpu::test {
+namespace {
+
+constexpr hsa_signal_t kNoSignal = {0};
+
+void Arm(const std::string& fault) {
+  EXPECT_THAT(std::system((VirtualGpuProgram() + " fault " + fault + " 2>/dev/null").c_str()) == 0);
+}
+
+WorkKernel::Counters* Counters(const Runtime& runtime) {
+  return static_cast<WorkKernel::Counters*>(runtime.Host(sizeof(WorkKernel::Counters)));
+}
+
+// Armed: nothing. A time-out, the refusals after it, the event, the reset, and a new queue.
+void PreemptTimeout() {
+  const Runtime runtime;
+  Queue queue(runtime), other(runtime);
+  WorkKernel kernel(runtime);
+  auto* counters = Counters(runtime);
+  kfd::CreateEventArgs event = {};
+  event.event_type = kfd::kEventHwException;
+  EXPECT_THAT(KfdIoctl(queue.kfd().fd, kfd::kCreateEvent, &event, sizeof(event)) == 0);
+  const hsa_signal_t done = runtime.Signal(1);
+  kernel.Dispatch(&queue, counters, 0, 1u << 20, 100'000'000, done, 65536);
+  WaitUntilRunning(queue);
+  Arm("preempt-timeout");
+  EXPECT_THAT(queue.SetPercentage(0) == ETIME);
+  EXPECT_THAT(other.SetPercentage(100) == EIO);  // the scheduler hangs
+  kfd::EventData data = {};
+  data.event_id = event.event_id;
+  kfd::WaitEventsArgs wait = {reinterpret_cast<std::uint64_t>(&data), 1, 1, 10'000, 0};
+  EXPECT_THAT(KfdIoctl(queue.kfd().fd, kfd::kWaitEvents, &wait, sizeof(wait)) == 0);
+  EXPECT_THAT(wait.wait_result == kfd::kWaitComplete && data.hardware.memory_lost == 1);
+  EXPECT_THAT(data.hardware.gpu_id == GpuIdOfNode(1));
+  SleepMs(700);                                  // the reset
+  EXPECT_THAT(other.SetPercentage(100) == EIO);  // lost with it
+  EXPECT_THAT(hsa_signal_load_relaxed(done) == 1);
+  Queue fresh(runtime);
+  const hsa_signal_t again = runtime.Signal(1);
+  fresh.SubmitBarrierAnd(kNoSignal, again);
+  EXPECT_THAT(WaitZero(again));
+}
+
+void IoError() {
+  const Runtime runtime;
+  Queue queue(runtime);
+  Arm("eio:2");
+  EXPECT_THAT(queue.SetPercentage(100) == EIO && queue.SetPercentage(0) == EIO);
+  EXPECT_THAT(queue.SetPercentage(100) == 0);
+  const hsa_signal_t done = runtime.Signal(1);
+  queue.SubmitBarrierAnd(kNoSignal, done);
+  EXPECT_THAT(WaitZero(done));
+}
+
+void CreateFails() {
+  const Runtime runtime;
+  { const Queue works(runtime); }
+  Arm("create-fails:ENOSPC");
+  hsa_queue_t* queue = nullptr;
+  const hsa_status_t status = hsa_queue_create(runtime.gpu, 256, HSA_QUEUE_TYPE_MULTI, nullptr,
+                                               nullptr, UINT32_MAX, UINT32_MAX, &queue);
+  EXPECT_THAT(status == HSA_STATUS_ERROR_OUT_OF_RESOURCES);
+  const Queue works_again(runtime);
+}
+
+// The hung kernel never ends; suspending it and other queues work.
+void HungWave() {
+  const Runtime runtime;
+  Queue hung(runtime), other(runtime);
+  WorkKernel kernel(runtime);
+  auto* counters = Counters(runtime);
+  auto* others = Counters(runtime);
+  const hsa_signal_t never = runtime.Signal(1), done = runtime.Signal(1);
+  Arm("hung-wave");
+  kernel.Dispatch(&hung, counters, 0, 80, 1000, never, 65536);
+  WaitUntilRunning(hung);
+  SleepMs(50);
+  EXPECT_THAT(counters->done == 0);
+  EXPECT_THAT(hung.SetPercentage(0) == 0);
+  kernel.Dispatch(&other, others, 0, 80, 1000, done, 65536);
+  EXPECT_THAT(WaitZero(done) && others->done == 80);
+  EXPECT_THAT(hsa_signal_load_relaxed(never) == 1 && counters->done == 0);
+}
+
+// The value is there, the interrupt never comes: who looks at the value goes on, a sleeper doesn't.
+void LostEvent() {
+  const Runtime runtime;
+  Queue queue(runtime);
+  const hsa_signal_t gate = runtime.Signal(1), done = runtime.Signal(1);
+  queue.SubmitBarrierAnd(gate, done);
+  Arm("lost-event");
+  SleepMs(20);
+  hsa_signal_store_screlease(gate, 0);
+  EXPECT_THAT(WaitZero(done, HSA_WAIT_STATE_ACTIVE));
+  EXPECT_THAT(Stat("lost_events") == 1);
+  hsa_signal_store_relaxed(done, 1);
+  queue.SubmitBarrierAnd(kNoSignal, done);
+  EXPECT_THAT(WaitZero(done));  // the next one is delivered
+}
+
+// KFD evicts the process: UPDATE_QUEUE does not bring its queues back, restoring does.
+void Evict() {
+  const Runtime runtime;
+  Queue queue(runtime);
+  WorkKernel kernel(runtime);
+  auto* counters = Counters(runtime);
+  const auto now = [&] { return std::atomic_ref(counters->done).load(std::memory_order_acquire); };
+  constexpr std::uint64_t kWorkgroups = 80 * 32 * 100;
+  const hsa_signal_t done = runtime.Signal(1);
+  kernel.Dispatch(&queue, counters, 0, kWorkgroups, 10'000'000, done);
+  while (now() == 0) SleepMs(1);
+  const std::string pid = std::to_string(getpid());
+  Arm("evict:" + pid);
+  EXPECT_THAT(queue.SetPercentage(100) == 0);
+  const std::uint64_t stopped_at = now();
+  SleepMs(50);
+  EXPECT_THAT(now() == stopped_at && stopped_at < kWorkgroups);
+  Arm("restore:" + pid);
+  EXPECT_THAT(WaitZero(done) && now() == kWorkgroups);
+  const std::string stats =
+      "/sys/class/kfd/kfd/proc/" + pid + "/stats_" + std::to_string(GpuIdOfNode(1)) + "/evicted_ms";
+  FILE* file = fopen(stats.c_str(), "r");
+  int evicted_ms = 0;
+  EXPECT_THAT(file != nullptr && std::fscanf(file, "%d", &evicted_ms) == 1 && evicted_ms >= 50);
+  std::fclose(file);
+}
+
+// A DRM-less unknown ioctl fails as KFD does; --strict ends the device.
+void UnknownIoctl() {
+  const int kfd = open("/dev/kfd", O_RDWR | O_CLOEXEC);
+  EXPECT_THAT(kfd >= 0);
+  std::uint64_t args[4] = {};
+  EXPECT_THAT(KfdIoctl(kfd, 0x7e, args, sizeof(args)) == ENOTTY);
+  EXPECT_THAT(KfdIoctl(kfd, 0x7e, args, sizeof(args)) == ENOTTY);
+  EXPECT_THAT(open("/sys/class/kfd/kfd/no-such-file", O_RDONLY | O_CLOEXEC) < 0 && errno == ENOENT);
+}
+
+}  // namespace
+
+void AddFaultPrograms(Programs* programs) {
+  programs->insert({
+      {"preempt-timeout", PreemptTimeout},
+      {"io-error", IoError},
+      {"create-fails", CreateFails},
+      {"hung-wave", HungWave},
+      {"lost-event", LostEvent},
+      {"evict", Evict},
+      {"unknown-ioctl", UnknownIoctl},
+  });
+}
+
+}  // namespace virtual_gpu::test
