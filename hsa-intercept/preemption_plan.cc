@@ -7,6 +7,9 @@ namespace {
 
 // A new measurement's weight. Requests vary; one odd one must not turn the plan round.
 constexpr double kWeight = 0.125;
+// What a running kernel does to a request is mostly little and now and then all of its rest; the budget
+// is about the latter. So what is worse counts at once, and what is better is believed slowly.
+constexpr double kWorseWeight = 0.5, kBetterWeight = 1.0 / 32;
 constexpr std::uint64_t kRestNoticeableNs = 200'000;  // below, co_run can't be told from noise
 
 std::uint64_t Excess(std::uint64_t value, std::uint64_t over) {
@@ -100,7 +103,9 @@ void PlanModel::ObserveOutcome(PlanMechanism mechanism, std::uint64_t took_ns,
   const double delay = static_cast<double>(Excess(took_ns, base_ns));
   if (mechanism == PlanMechanism::kHold) {
     if (rest_ns < kRestNoticeableNs) return;
-    return Mix(&co_run_, delay / static_cast<double>(rest_ns), 0.02, 1.5);
+    const double seen = std::clamp(delay / static_cast<double>(rest_ns), 0.02, 1.5);
+    co_run_ += (seen > co_run_ ? kWorseWeight : kBetterWeight) * (seen - co_run_);
+    return;
   }
   if (mechanism == PlanMechanism::kSuspend) {
     double slack = static_cast<double>(slack_ns_);

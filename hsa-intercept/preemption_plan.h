@@ -16,7 +16,7 @@
 //
 //            cycles   one for each queue to be restricted (each change is a runlist cycle for all)
 //            slack    of a cycle, how much a request does not feel: its host was not ready anyway
-//            co_run   how much of the rest a request feels while both share the device
+//            co_run   how much of the rest a request feels while both share the device, when it feels much
 //            sharing  what a queue squeezed to so many units still takes: learnt for each eighth of
 //                     the device; before that 0.8 x (units left / all)^4, the form of a contention
 //                     model (docs/decisions.md). More units never count as less sharing.

@@ -126,7 +126,7 @@ TEST_F(PlanTest, LearnsTheSlackThatHidesACycle) {
 }
 
 TEST_F(PlanTest, LearnsHowMuchOfARestARequestFeels) {
-  for (int i = 0; i < 40; ++i) {
+  for (int i = 0; i < 200; ++i) {
     model_.ObserveOutcome(PlanMechanism::kHold, 2'200'000, 10 * kMs, 0, 0);
   }
   EXPECT_LT(model_.co_run(), 0.05);
@@ -135,6 +135,20 @@ TEST_F(PlanTest, LearnsHowMuchOfARestARequestFeels) {
     model_.ObserveRequest(2'200'000);
   }
   EXPECT_GT(model_.co_run(), 0.9);
+}
+
+// Nineteen requests that a running kernel hardly delays and one that waits for all of it: the budget
+// is about that one.
+TEST_F(PlanTest, TheRareRequestThatWaitsForAllOfARestDecides) {
+  SetCycle(1 * kMs);
+  for (int i = 0; i < 200; ++i) {
+    const std::uint64_t delay_ns = i % 20 == 0 ? 3 * kMs : 0;
+    model_.ObserveOutcome(PlanMechanism::kHold, 2'200'000 + delay_ns, 3 * kMs, 0, 0);
+  }
+  EXPECT_GT(model_.co_run(), 0.25);
+  PlanInputs inputs = Running(10 * kMs);
+  inputs.can_squeeze = false;
+  EXPECT_EQ(ChoosePlan(model_, inputs).mechanism, PlanMechanism::kSuspend);
 }
 
 TEST_F(PlanTest, OneOddMeasureDoesNotCount) {
