@@ -41,6 +41,9 @@ void PreemptTimeout() {
   Arm("preempt-timeout");
   EXPECT_THAT(queue.SetPercentage(0) == ETIME);
   EXPECT_THAT(other.SetPercentage(100) == EIO);  // the scheduler hangs
+  hsa_queue_t* refused = nullptr;
+  EXPECT_THAT(hsa_queue_create(runtime.gpu, 256, HSA_QUEUE_TYPE_MULTI, nullptr, nullptr, UINT32_MAX,
+                               UINT32_MAX, &refused) != HSA_STATUS_SUCCESS);
   kfd::EventData data = {};
   data.event_id = event.event_id;
   kfd::WaitEventsArgs wait = {reinterpret_cast<std::uint64_t>(&data), 1, 1, 10'000, 0};

@@ -149,6 +149,14 @@ void Debugfs() {
   std::snprintf(base, sizeof(base), " %08x %08x", static_cast<unsigned>(first.kfd().ring >> 8),
                 static_cast<unsigned>(first.kfd().ring >> 40));
   EXPECT_THAT(Count(hqds, base) == 4);  // on every XCC
+  const auto active = [&](std::size_t block) {
+    unsigned value = 2;
+    const std::size_t row = hqds.find("0000c914: ", block);
+    EXPECT_THAT(std::sscanf(hqds.c_str() + row, "0000c914: %*x %*x %x", &value) == 1);
+    return value;
+  };
+  EXPECT_THAT(active(hqds.rfind("CP Pipe", hqds.find(base))) == 1);
+  EXPECT_THAT(active(hqds.rfind("CP Pipe")) == 0);  // the last slot
   std::snprintf(base, sizeof(base), " %08x %08x", static_cast<unsigned>(second.kfd().ring >> 8),
                 static_cast<unsigned>(second.kfd().ring >> 40));
   EXPECT_THAT(Count(hqds, base) == 0);                             // suspended
