@@ -86,13 +86,16 @@ struct alignas(64) ManagedQueue {
   std::atomic<std::uint32_t> foreign{0};       // its program bypasses the API: never held
   std::atomic<std::uint32_t> pump_watches{0};  // the pump looks after it: no need to wake it again
   std::atomic<std::uint32_t> inherited_level{0};  // of a queue that waits for this one; 0: none
-  std::atomic<std::uint32_t> squeezed{0};      // it may go on although something is more urgent
+  // While whatever is exposed can be reached anyway: how much more than the policy's window may be.
+  std::atomic<std::uint64_t> wide_window_ns{0};
+  std::atomic<std::uint32_t> squeezed{0};  // it may go on although something is more urgent
 
   alignas(64) WindowState window;
-  RestrictionState restricted;       // the preemptor's, under its mutex
-  std::uint64_t waits_at = 0;        // the pump's own: the head that a dependency keeps there
-  std::uint64_t waits_since_us = 0;  // the pump's own: since when it has been seen so; 0: it does not
-  bool waits = false;                // the pump's own: it was given up as urgent for that
+  RestrictionState restricted;  // the preemptor's, under its mutex
+  std::uint64_t waits_at = 0;   // the pump's own: the head that a dependency keeps there
+  std::uint64_t waits_since_us =
+      0;               // the pump's own: since when it has been seen so; 0: it does not
+  bool waits = false;  // the pump's own: it was given up as urgent for that
   std::uint64_t idle_since_us = 0;   // the pump's own: drained since, 0 while busy
   std::uint64_t idle_published = 0;  // the pump's own: the published index at that time
 };

@@ -156,6 +156,14 @@ PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs) {
   return best;
 }
 
+std::uint64_t WideWindowNs(const PlanModel& model, PlanInputs inputs) {
+  constexpr std::uint64_t kEndlessNs = 1'000'000'000'000;
+  if (model.cycle_samples() == 0) return 0;
+  inputs.rest_ns = kEndlessNs;
+  const PlanChoice choice = ChoosePlan(model, inputs);
+  return choice.reason == PlanReason::kCheapestWithinBudget ? kWideWindowNs : 0;
+}
+
 std::uint64_t DwellNs(const PlanModel& model, const PlanInputs& inputs, std::uint64_t gap_ns) {
   const std::uint64_t cycles_ns = 2 * model.CycleNs() * std::max(1u, inputs.queues);
   return gap_ns != 0 && gap_ns <= cycles_ns ? cycles_ns : 0;

@@ -95,6 +95,11 @@ inline constinit bool g_hold_is_enough = true;
 
 PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs);
 
+// How much a queue may expose: where a squeeze or a suspension is within the budget however much is
+// on the hardware, a narrow window only starves the queue. 0: the policy's window.
+inline constexpr std::uint64_t kWideWindowNs = 5'000'000;
+std::uint64_t WideWindowNs(const PlanModel& model, PlanInputs inputs);
+
 // After an urgent queue has drained: how long a suspended or squeezed queue stays so, in case the
 // next request comes at once. Going back and forth costs a cycle each way, so as long as that, if
 // the gaps seen lately are no longer.

@@ -169,6 +169,17 @@ TEST_F(PlanTest, ARequestsOwnLengthIsWhatTheShorterOnesTake) {
   EXPECT_EQ(model_.RequestNs(), 5'000'000u);
 }
 
+TEST_F(PlanTest, WidensTheWindowOnlyWhereARunningKernelCanBeReachedWithinTheBudget) {
+  SetCycle(50'000);
+  EXPECT_EQ(WideWindowNs(model_, Running(0)), kWideWindowNs);
+  PlanInputs inputs = Running(0);
+  inputs.can_squeeze = inputs.can_suspend = false;
+  EXPECT_EQ(WideWindowNs(model_, inputs), 0u);
+  SetCycle(2 * kMs);
+  EXPECT_EQ(WideWindowNs(model_, Running(0)), 0u);
+  EXPECT_EQ(WideWindowNs(PlanModel(), Running(0)), 0u) << "nothing measured yet";
+}
+
 TEST_F(PlanTest, StaysRestrictedOnlyAcrossGapsThatACycleIsLongerThan) {
   const PlanInputs inputs = Running(1);
   EXPECT_EQ(DwellNs(model_, inputs, 0), 0u);

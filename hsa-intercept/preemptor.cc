@@ -155,7 +155,9 @@ void Preemptor::LookAtGpu(std::uint32_t index, GpuUrgency* urgency, std::uint64_
         queue->urgency.load(std::memory_order_acquire) != urgency) {
       continue;
     }
-    FollowPriority(queue, queue->slot.load(std::memory_order_acquire));
+    QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
+    FollowPriority(queue, slot);
+    SizeWindow(arena, queue, slot);
     if (queue->restricted.restriction != kUnrestricted && !arena.urgent) {
       *next_ns = std::min(*next_ns, lifting ? NowNs() + kRetryLiftNs : arena.lift_ns);
     }
@@ -238,6 +240,13 @@ PlanInputs Preemptor::InputsOf(const Outranked& outranked) const {
   }
   if (inputs.rest_ns < kShortRestNs) inputs.rest_ns = 0;
   return inputs;
+}
+
+void Preemptor::SizeWindow(const Arena& arena, ManagedQueue* queue, QueueSlot* slot) const {
+  Outranked alone;
+  alone.list[alone.count++] = {queue, slot, 1};
+  queue->wide_window_ns.store(WideWindowNs(arena.model, InputsOf(alone)),
+                              std::memory_order_relaxed);
 }
 
 void Preemptor::Decide(Arena* arena, Outranked* outranked, std::uint64_t now_ns) {

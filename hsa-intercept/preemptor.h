@@ -98,6 +98,7 @@ class Preemptor {
   void Depart(Arena* arena, std::uint64_t now_ns);
   void Decide(Arena* arena, Outranked* outranked, std::uint64_t now_ns);
   PlanInputs InputsOf(const Outranked& outranked) const;
+  void SizeWindow(const Arena& arena, ManagedQueue* queue, QueueSlot* slot) const;
   void Apply(Arena* arena, const Outranked& outranked, std::uint64_t now_ns);
   int Suspend(Arena* arena, const Candidate& candidate);
   int Squeeze(Arena* arena, const Candidate& candidate, std::uint32_t units_left);

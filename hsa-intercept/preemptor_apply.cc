@@ -178,6 +178,7 @@ void Preemptor::LiftAllLocked() {
   for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
     ManagedQueue* queue = registry_->at(i);
     if (queue->live.load(std::memory_order_acquire) == 0) continue;
+    queue->wide_window_ns.store(0, std::memory_order_relaxed);
     Lift(nullptr, queue, queue->slot.load(std::memory_order_acquire));
   }
   for (Arena& arena : arenas_) arena.urgent = false;
@@ -286,6 +287,7 @@ void Preemptor::Adopt(ManagedQueue* queue, const KfdQueue& kfd, const KfdNode& n
   queue->restricted.kfd = kfd;
   queue->restricted.node = node;
   queue->squeezed.store(0, std::memory_order_relaxed);
+  queue->wide_window_ns.store(0, std::memory_order_relaxed);
 }
 
 // Ids are used again: nothing may be done to this one any more.

@@ -106,8 +106,11 @@ void WindowGate::LookLocked(ManagedQueue* queue, GateLook* look) {
   if (armed) {
     now_ns = NowNs();
     look->closed = IsClosed(*queue, *slot, now_ns / 1000, &look->closed_until_us);
-    const std::uint64_t window_ns =
+    std::uint64_t window_ns =
         static_cast<std::uint64_t>(slot->window_us.load(std::memory_order_relaxed)) * 1000;
+    if (window_ns != 0) {
+      window_ns = std::max(window_ns, queue->wide_window_ns.load(std::memory_order_relaxed));
+    }
     if (!look->closed) {
       end = window_ns != 0 ? WindowEnd(queue, real, announced, window_ns, now_ns, look)
                            : ScanValid(*queue, real, announced);
