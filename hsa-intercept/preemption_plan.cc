@@ -5,11 +5,11 @@
 namespace xsched_hsa {
 namespace {
 
-// A new measurement's weight. Requests vary; one odd one must not turn the plan round.
-constexpr double kWeight = 0.125;
-// What a running kernel does to a request is mostly little and now and then all of its rest; the budget
-// is about the latter. So what is worse counts at once, and what is better is believed slowly.
-constexpr double kWorseWeight = 0.5, kBetterWeight = 1.0 / 32;
+// Requests vary, and so do the looks that measure them. What a hold delays is rare and long, so of 32
+// measures only the two worst don't count; what a cycle or a squeezed queue delays is much the same
+// each time, and the worst four are rather the measure's own.
+constexpr double kWorseHold = 15.0 / 16, kWorse = 7.0 / 8;
+constexpr double kCoRunPrior = 0.5;
 constexpr std::uint64_t kRestNoticeableNs = 200'000;  // below, co_run can't be told from noise
 
 std::uint64_t Excess(std::uint64_t value, std::uint64_t over) {
@@ -17,13 +17,6 @@ std::uint64_t Excess(std::uint64_t value, std::uint64_t over) {
 }
 std::uint64_t Scaled(std::uint64_t ns, double share) {
   return static_cast<std::uint64_t>(static_cast<double>(ns) * share);
-}
-// The rank-th smallest, from 0.
-std::uint64_t Sorted(const std::uint64_t* values, std::uint32_t count, std::uint32_t rank) {
-  std::uint64_t sorted[PlanModel::kRequestSamples];
-  std::copy(values, values + count, sorted);
-  std::sort(sorted, sorted + count);
-  return sorted[rank];
 }
 double PriorSharing(double share) { return 0.8 * share * share * share * share; }
 std::uint32_t ShareIndex(double share) {
@@ -63,63 +56,65 @@ class Chooser {
 
 }  // namespace
 
-void PlanModel::Mix(double* value, double seen, double least, double most) {
-  *value += kWeight * (std::clamp(seen, least, most) - *value);
+double Samples::Quantile(double share, double prior) const {
+  const std::uint32_t held = count();
+  if (held == 0) return prior;
+  double sorted[kMax];
+  std::copy(values_, values_ + held, sorted);
+  std::sort(sorted, sorted + held);
+  // Rounded down: of two, the smaller.
+  return sorted[static_cast<std::uint32_t>(share * (held - 1))];
 }
 
 void PlanModel::ObserveCycle(std::uint64_t call_ns) {
-  cycles_ns_[cycle_samples_++ % kCycleSamples] = 2 * call_ns;
+  cycle_ns_.Add(2 * static_cast<double>(call_ns));
+}
+void PlanModel::ObserveRequest(std::uint64_t took_ns) {
+  request_ns_.Add(static_cast<double>(took_ns));
+  last_ns_.Add(static_cast<double>(took_ns));
+  since_hold_ = 0;
 }
 
 std::uint64_t PlanModel::CycleNs() const {
-  const std::uint32_t count = std::min(cycle_samples_, kCycleSamples);
-  if (count == 0) return kCyclePriorNs;
-  // Of two, the smaller: what went wrong only ever made it longer.
-  return Sorted(cycles_ns_, count, (count - 1) / 2);
+  return static_cast<std::uint64_t>(cycle_ns_.Quantile(0.5, kCyclePriorNs));
 }
+std::uint64_t PlanModel::RequestNs() const {
+  return static_cast<std::uint64_t>(std::min(request_ns_.Quantile(0.25, kRequestPriorNs),
+                                             last_ns_.Quantile(0.25, kRequestPriorNs)));
+}
+std::uint64_t PlanModel::SlackNs() const {
+  return static_cast<std::uint64_t>(slack_ns_.Quantile(1 - kWorse, 0));
+}
+double PlanModel::co_run() const { return co_run_.Quantile(kWorseHold, kCoRunPrior); }
 
 double PlanModel::SharingOf(double share_left) const {
   const std::uint32_t index = ShareIndex(share_left);
-  double sharing = seen_[index] ? sharing_[index] : PriorSharing(share_left);
+  double sharing = sharing_[index].Quantile(kWorse, PriorSharing(share_left));
   for (std::uint32_t i = 0; i < index; ++i) {
-    if (seen_[i]) sharing = std::max(sharing, sharing_[i]);
+    sharing = std::max(sharing, sharing_[i].Quantile(kWorse, 0));
   }
   return sharing;
-}
-
-void PlanModel::ObserveRequest(std::uint64_t took_ns) {
-  requests_ns_[request_samples_++ % kRequestSamples] = took_ns;
-}
-
-std::uint64_t PlanModel::RequestNs() const {
-  const std::uint32_t count = std::min(request_samples_, kRequestSamples);
-  return count == 0 ? kRequestPriorNs : Sorted(requests_ns_, count, (count - 1) / 4);
 }
 
 void PlanModel::ObserveOutcome(PlanMechanism mechanism, std::uint64_t took_ns,
                                std::uint64_t rest_ns, std::uint64_t cycles_ns, double share_left) {
   const std::uint64_t base_ns = RequestNs();
-  ObserveRequest(took_ns);
+  ++since_hold_;
+  const double base = static_cast<double>(base_ns), cycles = static_cast<double>(cycles_ns);
   const double delay = static_cast<double>(Excess(took_ns, base_ns));
-  if (mechanism == PlanMechanism::kHold) {
-    if (rest_ns < kRestNoticeableNs) return;
-    const double seen = std::clamp(delay / static_cast<double>(rest_ns), 0.02, 1.5);
-    co_run_ += (seen > co_run_ ? kWorseWeight : kBetterWeight) * (seen - co_run_);
-    return;
+  if (mechanism != PlanMechanism::kHold) last_ns_.Add(static_cast<double>(took_ns));
+  switch (mechanism) {
+    case PlanMechanism::kHold:
+      ObserveRequest(took_ns);
+      if (rest_ns < kRestNoticeableNs) return;
+      return co_run_.Add(std::clamp(delay / static_cast<double>(rest_ns), 0.0, 2.0));
+    case PlanMechanism::kSuspend:
+      return slack_ns_.Add(std::clamp(cycles - delay, 0.0, std::min(cycles, base)));
+    case PlanMechanism::kSqueeze: {
+      const double felt = static_cast<double>(Excess(cycles_ns, SlackNs()));
+      return sharing_[ShareIndex(share_left)].Add(std::clamp((delay - felt) / base, 0.0, 4.0));
+    }
   }
-  if (mechanism == PlanMechanism::kSuspend) {
-    double slack = static_cast<double>(slack_ns_);
-    const double cycles = static_cast<double>(cycles_ns);
-    Mix(&slack, cycles - delay, 0, std::min(cycles, static_cast<double>(base_ns)));
-    slack_ns_ = static_cast<std::uint64_t>(slack);
-    return;
-  }
-  const double from_cycle = static_cast<double>(Excess(cycles_ns, slack_ns_));
-  const double sharing = std::clamp((delay - from_cycle) / static_cast<double>(base_ns), 0.0, 4.0);
-  const std::uint32_t index = ShareIndex(share_left);
-  if (!seen_[index]) sharing_[index] = PriorSharing(share_left);
-  seen_[index] = true;
-  sharing_[index] += (sharing - sharing_[index]) / 4;
 }
 
 PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs) {
@@ -131,14 +126,21 @@ PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs) {
       inputs.can_squeeze && inputs.unit_step != 0 && inputs.compute_units > inputs.unit_step;
   if (!squeezable && !inputs.can_suspend) return hold;
 
+  if (g_hold_is_enough && model.WantsHold()) {
+    hold.reason = PlanReason::kLearning;
+    return hold;
+  }
   const std::uint64_t cycles_ns = model.CycleNs() * std::max(1u, inputs.queues);
   const std::uint64_t felt_ns = Excess(cycles_ns, model.SlackNs());
   Chooser chooser(model, inputs);
   if (g_hold_is_enough) chooser.Offer(hold);
   if (inputs.can_suspend && inputs.rest_ns != 0) {
-    chooser.Offer({.mechanism = PlanMechanism::kSuspend,
-                   .delay_ns = felt_ns,
-                   .cost_ns = request_ns + cycles_ns});
+    const PlanChoice suspend{.mechanism = PlanMechanism::kSuspend,
+                             .reason = PlanReason::kLearning,
+                             .delay_ns = felt_ns,
+                             .cost_ns = request_ns + cycles_ns};
+    if (g_hold_is_enough && model.WantsSuspension()) return suspend;
+    chooser.Offer(suspend);
   }
   for (std::uint32_t left = inputs.unit_step; squeezable && left < inputs.compute_units;
        left += inputs.unit_step) {

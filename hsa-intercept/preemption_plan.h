@@ -31,43 +31,62 @@
 
 namespace xsched_hsa {
 
-// What is measured, per process and GPU. A zero means not measured yet; priors stand in.
+// The last measurements of one kind.
+class Samples {
+ public:
+  static constexpr std::uint32_t kMax = 32;
+  void Add(double value) { values_[count_++ % kMax] = value; }
+  std::uint32_t count() const { return count_ < kMax ? count_ : kMax; }
+  std::uint32_t ever() const { return count_; }
+  // The one that this share of the others is below; `prior` when there is none.
+  double Quantile(double share, double prior) const;
+
+ private:
+  double values_[kMax] = {};
+  std::uint32_t count_ = 0;
+};
+
+// What is measured, per process and GPU; priors stand in until then. A budget is for all requests, so
+// what a mechanism delays is taken at its worse end, not at its mean.
 class PlanModel {
  public:
   static constexpr std::uint64_t kCyclePriorNs = 1'000'000;  // 0.1..5 ms is all anybody knows
   static constexpr std::uint64_t kRequestPriorNs = 3'000'000;
 
-  static constexpr std::uint32_t kCycleSamples = 8, kRequestSamples = 32, kShares = 8;
+  static constexpr std::uint32_t kShares = 8;
 
-  // The median of the last samples: a call that had to wait for another one's cycle is no measure.
+  // The median: a call that had to wait for another one's cycle is no measure.
   std::uint64_t CycleNs() const;
-  std::uint32_t cycle_samples() const { return cycle_samples_; }
-  // What a request takes that nothing disturbs: the lower quartile of the last ones.
+  std::uint32_t cycle_samples() const { return cycle_ns_.ever(); }
+  // What a request takes by itself: the lower quartile of those that met no more than a hold. Were only
+  // the last ones counted, what we do would become the measure of itself. All that we do makes requests
+  // longer, so if the last ones' lower quartile is less, it is that.
   std::uint64_t RequestNs() const;
-  std::uint64_t SlackNs() const { return slack_ns_; }
-  double co_run() const { return co_run_; }
+  std::uint64_t SlackNs() const;
+  double co_run() const;
   // Of a request, what a queue takes that is left this share of the device.
   double SharingOf(double share_left) const;
 
   // A driver call that changes a queue at work took `call_ns`. It returns when all queues are off the
   // hardware; mapping them again takes about as long and is not seen.
   void ObserveCycle(std::uint64_t call_ns);
-  // A request that found nothing of ours on the hardware, and one that met the mechanism.
+  // Some requests have to meet only a hold, or that measure would never be had, or grow old; and some
+  // a suspension, as long as a cycle is not far longer than a request, or the slack would never be.
+  bool WantsHold() const { return since_hold_ >= kHoldEvery || request_ns_.ever() < kTriesFirst; }
+  bool WantsSuspension() const {
+    return slack_ns_.ever() < kTriesFirst && CycleNs() <= 2 * RequestNs();
+  }
+  static constexpr std::uint32_t kTriesFirst = 4, kHoldEvery = 256;
+
+  // A request that found nothing of ours to decide about, and one that met the mechanism.
   void ObserveRequest(std::uint64_t took_ns);
   void ObserveOutcome(PlanMechanism mechanism, std::uint64_t took_ns, std::uint64_t rest_ns,
                       std::uint64_t cycles_ns, double share_left);
 
  private:
-  void Mix(double* value, double seen, double least, double most);
-
-  std::uint64_t slack_ns_ = 0;
-  std::uint64_t requests_ns_[kRequestSamples] = {};  // the last ones
-  std::uint32_t request_samples_ = 0;                // ever
-  double co_run_ = 0.5;
-  std::uint64_t cycles_ns_[kCycleSamples] = {};  // the last ones
-  std::uint32_t cycle_samples_ = 0;              // ever
-  double sharing_[kShares] = {};                 // by eighths left; only where seen_ says so
-  bool seen_[kShares] = {};
+  Samples cycle_ns_, request_ns_, last_ns_, slack_ns_, co_run_;
+  std::uint32_t since_hold_ = 0;  // requests
+  Samples sharing_[kShares];      // by eighths of the device left
 };
 
 struct PlanInputs {

@@ -23,6 +23,17 @@ constexpr std::uint64_t kRetryLiftNs = 10'000'000;
 constexpr std::uint32_t kProbesFirst = 3;
 constexpr std::uint64_t kStaleNs = 1'000'000'000;
 
+// From the doorbell until the queue had no more work, as the urgent program's layer saw it. It is
+// another process's word: if it is implausible, our own looks have to do.
+std::uint64_t RequestTookNs(const GpuUrgency& urgency, std::uint64_t began_ns,
+                            std::uint64_t ended_ns) {
+  const std::uint64_t raised_ns = urgency.raised_ns.load(std::memory_order_relaxed);
+  const std::uint64_t drained_ns = urgency.drained_ns.load(std::memory_order_relaxed);
+  const bool plausible = raised_ns <= began_ns && began_ns - raised_ns < kLeaseUs * 1000 &&
+                         raised_ns < drained_ns && drained_ns <= ended_ns;
+  return plausible ? drained_ns - raised_ns : ended_ns - began_ns;
+}
+
 }  // namespace
 
 bool Preemptor::Start() {
@@ -136,7 +147,7 @@ void Preemptor::LookAtGpu(std::uint32_t index, GpuUrgency* urgency, std::uint64_
   if (outranked.count != 0 && !arena.urgent) {
     Arrive(&arena, &outranked, now_ns);
   } else if (outranked.count == 0 && arena.urgent) {
-    Depart(&arena, now_ns);
+    Depart(&arena, *urgency, now_ns);
   } else if (arena.urgent && arena.review_ns != 0 && now_ns >= arena.review_ns) {
     Decide(&arena, &outranked, now_ns);
   }
@@ -200,12 +211,12 @@ void Preemptor::Arrive(Arena* arena, Outranked* outranked, std::uint64_t now_ns)
   Decide(arena, outranked, now_ns);
 }
 
-void Preemptor::Depart(Arena* arena, std::uint64_t now_ns) {
+void Preemptor::Depart(Arena* arena, const GpuUrgency& urgency, std::uint64_t now_ns) {
   arena->urgent = false;
   arena->ended_ns = now_ns;
   arena->review_ns = 0;
   arena->lift_ns = now_ns;
-  const std::uint64_t took_ns = now_ns - arena->began_ns;
+  const std::uint64_t took_ns = RequestTookNs(urgency, arena->began_ns, now_ns);
   // An urgent queue that never runs dry is no request to learn from.
   if (took_ns < kLeaseUs * 1000) {
     PlanInputs inputs;

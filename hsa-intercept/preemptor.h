@@ -95,7 +95,7 @@ class Preemptor {
                  std::uint64_t* next_ns);
   void FindOutranked(const GpuUrgency* urgency, std::uint64_t now_us, Outranked* found);
   void Arrive(Arena* arena, Outranked* outranked, std::uint64_t now_ns);
-  void Depart(Arena* arena, std::uint64_t now_ns);
+  void Depart(Arena* arena, const GpuUrgency& urgency, std::uint64_t now_ns);
   void Decide(Arena* arena, Outranked* outranked, std::uint64_t now_ns);
   PlanInputs InputsOf(const Outranked& outranked) const;
   void SizeWindow(const Arena& arena, ManagedQueue* queue, QueueSlot* slot) const;

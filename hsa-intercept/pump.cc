@@ -15,7 +15,7 @@ namespace {
 constexpr std::uint64_t kForeverNs = UINT64_MAX;
 constexpr std::uint64_t kSleepMaxNs = 3'600'000'000'000;  // "forever" for a timespec
 constexpr std::uint64_t kBusyLockNs = 20'000;
-constexpr std::uint64_t kDrainPollMinNs = 50'000;
+constexpr std::uint64_t kDrainPollMinNs = 25'000;
 
 }  // namespace
 
@@ -145,7 +145,8 @@ std::uint64_t Pump::WatchDrain(ManagedQueue* queue, QueueSlot* slot) {
   }
   const std::uint64_t linger_ns =
       static_cast<std::uint64_t>(slot->linger_us.load(std::memory_order_relaxed)) * 1000;
-  const std::uint64_t poll_ns = std::max(linger_ns / 4, kDrainPollMinNs);
+  // How long a request took is measured by these looks, too.
+  const std::uint64_t poll_ns = std::max(linger_ns / 8, kDrainPollMinNs);
   const std::uint64_t published = gate_->Published(*queue);
   if (gate_->HasUnfinished(*queue)) {
     queue->idle_since_us = 0;
@@ -158,6 +159,9 @@ std::uint64_t Pump::WatchDrain(ManagedQueue* queue, QueueSlot* slot) {
   }
   const std::uint64_t idle_ns = (now_us - queue->idle_since_us) * 1000;
   if (idle_ns < linger_ns) return std::min(poll_ns, linger_ns - idle_ns);
+  if (GpuUrgency* urgency = queue->urgency.load(std::memory_order_acquire); urgency != nullptr) {
+    urgency->drained_ns.store(queue->idle_since_us * 1000, std::memory_order_relaxed);
+  }
   Deactivate(queue, slot);
   return slot->active.load(std::memory_order_relaxed) != 0 ? poll_ns : kForeverNs;
 }

@@ -39,6 +39,7 @@ bool RaiseIfInactive(ManagedQueue* queue, QueueSlot* slot) {
     const std::uint32_t level = LevelOf(word);
     next = UrgencyWord(EpochOf(word) + 1, level > own ? level : own);
   } while (!urgency->word.compare_exchange_weak(word, next, std::memory_order_seq_cst));
+  if (LevelOf(word) < own) urgency->raised_ns.store(NowNs(), std::memory_order_relaxed);
   slot->raises.fetch_add(1, std::memory_order_relaxed);
   if (UserPage* page = queue->user_page.load(std::memory_order_acquire); page != nullptr) {
     RingBell(page);

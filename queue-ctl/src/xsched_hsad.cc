@@ -29,7 +29,7 @@ struct Arguments {
   std::string log_level = "info";
   PolicyParams params;
   std::vector<std::string> mechanisms = {"squeeze", "suspend", "priority"};
-  double delay_budget_percent = 5;
+  double delay_budget_percent = 8;
   bool cross_user = false;
 };
 

@@ -52,6 +52,8 @@ struct alignas(64) GpuUrgency {
   std::atomic<std::uint64_t> word;            // both, CAS only
   std::atomic<std::uint64_t> lease_until_us;  // both, never lowered by the layer
   std::atomic<std::uint32_t> acked_epoch;     // controller: the last epoch it has acted on
+  std::atomic<std::uint64_t> raised_ns;       // layer: when it raised the level last; a measure only
+  std::atomic<std::uint64_t> drained_ns;      // layer: since when its queue had no work; likewise
 };
 constexpr std::uint32_t LevelOf(std::uint64_t word) { return static_cast<std::uint32_t>(word); }
 constexpr std::uint32_t EpochOf(std::uint64_t word) { return static_cast<std::uint32_t>(word >> 32); }
@@ -148,7 +150,8 @@ enum class PlanReason : std::uint32_t {
   kCheapestWithinBudget = 0,
   kLeastDelay = 1,     // nothing is within the delay budget
   kOnlyHold = 2,       // nothing else is allowed or works on this queue
-  kNothingExposed = 3  // the hardware has nothing of the queue, and squeezing does not pay
+  kNothingExposed = 3,  // the hardware has nothing of the queue, and squeezing does not pay
+  kLearning = 4         // to learn how long a request takes by itself, or what of a cycle it feels
 };
 
 // One preemption as the plan saw it, and what came of it (docs/life-of-a-preemption.md). Written by the
