@@ -18,7 +18,7 @@ constexpr char kDefaultFile[] = "resnet_h100.json:";
 
 struct Arguments {
   std::string high, low, mechanisms = "plan", profile = "mi308x", json_path;
-  double cycle_ms = 0.2, budget_percent = 5, jitter_percent = 0;
+  double cycle_ms = 0.2, budget_percent = 8, jitter_percent = 0;
   bool decisions = false, requests = false, no_pipe_priority = false;
   std::uint32_t window_us = 0, linger_us = 0;
   RunSetup setup;
@@ -50,7 +50,7 @@ void AddOptions(CLI::App* app, Arguments* a) {
   app->add_option("--doorbell-us", a->setup.host.doorbell_us, "host: one publication [0.25]");
   app->add_option("--window-us", a->window_us, "the policy's window [200]");
   app->add_option("--linger-us", a->linger_us, "the policy's linger [250]");
-  app->add_option("--budget", a->budget_percent, "what a request may lose, percent [5]");
+  app->add_option("--budget", a->budget_percent, "what a request may lose, percent [8]");
   app->add_option("--json", a->json_path, "where the record goes; - is standard output");
   app->add_flag("--decisions", a->decisions, "with each decision in the record");
   app->add_flag("--requests", a->requests, "with each request in the record");
