@@ -215,14 +215,9 @@ void Preemptor::Depart(Arena* arena, const GpuUrgency& urgency, std::uint64_t no
   arena->urgent = false;
   arena->ended_ns = now_ns;
   arena->review_ns = 0;
-  arena->lift_ns = now_ns;
-  const std::uint64_t took_ns = RequestTookNs(urgency, arena->began_ns, now_ns);
-  // An urgent queue that never runs dry is no request to learn from.
-  if (took_ns < kLeaseUs * 1000) {
-    PlanInputs inputs;
-    arena->lift_ns += DwellNs(arena->model, inputs, arena->gap_ns);
-    Complete(arena, took_ns);
-  }
+  arena->lift_ns = now_ns + DwellNs(arena->model, PlanInputs{}, arena->gap_ns);
+  // However long it took: a job of seconds is learnt from, too, or it would be held for for ever.
+  Complete(arena, RequestTookNs(urgency, arena->began_ns, now_ns));
 }
 
 PlanInputs Preemptor::InputsOf(const Outranked& outranked) const {

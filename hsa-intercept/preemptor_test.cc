@@ -265,6 +265,29 @@ TEST_F(PreemptorTest, OnlyHoldsAfterTheDriverHasRefused) {
   EXPECT_EQ(driver_.Take(), Calls{});
 }
 
+TEST_F(PreemptorTest, LearnsFromUrgentWorkOfAnyLength) {
+  slot_->mechanisms = kMechanismSuspend;
+  Preemptor fresh(registry_.get(), gate_.get(), pump_.get(), &driver_);
+  fresh.SetSession(page_.get(), user_page_.get());
+  int suspended = 0;
+  for (std::uint32_t i = 0; i < 2 * PlanModel::kTriesFirst; ++i) {
+    Expose(20);
+    Urgent();
+    fresh.Round();
+    suspended += slot_->restriction == kSuspended ? 1 : 0;
+    for (int lease = 0; lease < 20; ++lease) {  // a second of work, the lease renewed
+      g_test_now_ns += 50 * kMs;
+      urgency_->lease_until_us = NowUs() + kLeaseUs;
+      fresh.Round();
+    }
+    Urgent(0);
+    fresh.Round();
+    Drain();
+  }
+  EXPECT_GT(suspended, 0);
+  fresh.SetSession(nullptr, nullptr);
+}
+
 TEST_F(PreemptorTest, TriesALiftAgainUntilItWorks) {
   slot_->mechanisms = kMechanismSuspend;
   Expose(40);

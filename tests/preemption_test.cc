@@ -36,11 +36,12 @@ class PreemptionTest : public testing::Test {
     EXPECT_TRUE(urgent_->WaitForOutput("completed 1"));
     EXPECT_EQ(urgent_->Wait().exit_code, 0);
   }
-  // The plan may find the running kernel nearly over; then the urgent program comes again.
+  // The first requests are for learning, and a later one may find the running kernel nearly over: the
+  // urgent program comes until it has happened.
   void PreemptUntil(const std::string& state) {
     for (int i = 0; i < kTriesMax; ++i) {
       StartUrgent();
-      for (int look = 0; look < 20; ++look) {
+      for (int look = 0; look < 10; ++look) {
         const nlohmann::json queue = stack_.QueueAt(kLow);
         if (queue.is_object() && queue["state"] == state) return;
         usleep(10'000);
@@ -77,7 +78,7 @@ const std::vector<std::string> kSqueeze = {"--mechanisms", "squeeze",     "--squ
 
 TEST_F(PreemptionTest, SuspendsInTheMiddleOfAKernelAndLosesNothing) {
   stack_.StartController(kSuspend);
-  StartLow("2");
+  StartLow("3");
   PreemptUntil("suspended");
   const std::uint64_t read = ReadIndex();
   usleep(200'000);
@@ -89,7 +90,7 @@ TEST_F(PreemptionTest, SuspendsInTheMiddleOfAKernelAndLosesNothing) {
 
 TEST_F(PreemptionTest, SqueezedQueueGoesOnAndLosesNothing) {
   stack_.StartController(kSqueeze);
-  StartLow("2");
+  StartLow("3");
   PreemptUntil("squeezed");
   const std::uint64_t read = ReadIndex();
   for (int i = 0; i < 400 && ReadIndex() == read; ++i) usleep(25'000);
@@ -101,7 +102,7 @@ TEST_F(PreemptionTest, SqueezedQueueGoesOnAndLosesNothing) {
 
 TEST_F(PreemptionTest, SuspendedQueueComesBackWhenTheControllerIsKilled) {
   stack_.StartController(kSuspend);
-  StartLow("1");
+  StartLow("3");
   PreemptUntil("suspended");
   stack_.KillController(SIGKILL);
   ExpectNothingLost();
@@ -109,7 +110,7 @@ TEST_F(PreemptionTest, SuspendedQueueComesBackWhenTheControllerIsKilled) {
 
 TEST_F(PreemptionTest, SuspendedQueueComesBackWhenTheControllerHangs) {
   stack_.StartController(kSuspend);
-  StartLow("1");
+  StartLow("3");
   PreemptUntil("suspended");
   stack_.KillController(SIGSTOP);
   ExpectNothingLost();
@@ -117,7 +118,7 @@ TEST_F(PreemptionTest, SuspendedQueueComesBackWhenTheControllerHangs) {
 
 TEST_F(PreemptionTest, SuspendedQueueComesBackWhenTheUrgentProgramIsKilled) {
   stack_.StartController(kSuspend);
-  StartLow("1");
+  StartLow("3");
   PreemptUntil("suspended");
   kill(stack_.PidAt(kHigh), SIGKILL);
   ExpectNothingLost();
@@ -125,7 +126,7 @@ TEST_F(PreemptionTest, SuspendedQueueComesBackWhenTheUrgentProgramIsKilled) {
 
 TEST_F(PreemptionTest, SqueezedQueueHasAllItsUnitsAgainWhenTheControllerIsKilled) {
   stack_.StartController(kSqueeze);
-  StartLow("1");
+  StartLow("3");
   PreemptUntil("squeezed");
   stack_.KillController(SIGKILL);
   ExpectNothingLost();
@@ -133,7 +134,7 @@ TEST_F(PreemptionTest, SqueezedQueueHasAllItsUnitsAgainWhenTheControllerIsKilled
 
 TEST_F(PreemptionTest, ExplainsWhatItDid) {
   stack_.StartController(kSuspend);
-  StartLow("1");
+  StartLow("3");
   PreemptUntil("suspended");
   FinishUrgent();
   ExpectNothingLost();

@@ -68,26 +68,34 @@ nlohmann::json Stack::List() {
                                : nlohmann::json();
 }
 
-nlohmann::json Stack::QueueAt(int priority) {
-  const nlohmann::json list = List();
-  if (!list.is_object()) return nullptr;
+namespace {
+
+// The newest process with a queue at that priority; the list has ended ones first, then by age.
+nlohmann::json ProcessAt(const nlohmann::json& list, int priority) {
+  nlohmann::json found;
+  if (!list.is_object()) return found;
   for (const auto& process : list["processes"]) {
     for (const auto& queue : process["queues"]) {
-      if (queue["requested_priority"] == priority) return queue;
+      if (queue["requested_priority"] == priority) found = process;
     }
+  }
+  return found;
+}
+
+}  // namespace
+
+nlohmann::json Stack::QueueAt(int priority) {
+  const nlohmann::json process = ProcessAt(List(), priority);
+  if (!process.is_object()) return nullptr;
+  for (const auto& queue : process["queues"]) {
+    if (queue["requested_priority"] == priority) return queue;
   }
   return nullptr;
 }
 
 int Stack::PidAt(int priority) {
-  const nlohmann::json list = List();
-  if (!list.is_object()) return 0;
-  for (const auto& process : list["processes"]) {
-    for (const auto& queue : process["queues"]) {
-      if (queue["requested_priority"] == priority) return process["pid"];
-    }
-  }
-  return 0;
+  const nlohmann::json process = ProcessAt(List(), priority);
+  return process.is_object() ? process["pid"].get<int>() : 0;
 }
 
 bool Stack::WaitForQueue(int priority, const std::string& field, const nlohmann::json& value) {

@@ -35,7 +35,7 @@ class Stack {
   // The process of the list whose `exe` or command ran as `pid`'s namespace pid; null if there is
   // none.
   nlohmann::json List();
-  // The only queue of the session whose XSCHED_HSA_PRIORITY was `priority`; null when absent.
+  // The queue of the newest session whose XSCHED_HSA_PRIORITY was `priority`; null when absent.
   nlohmann::json QueueAt(int priority);
   // Waits until QueueAt(priority)[field] == value.
   bool WaitForQueue(int priority, const std::string& field, const nlohmann::json& value);
