@@ -193,7 +193,7 @@ void Preemptor::Probe(const GpuUrgency* urgency, Arena* arena) {
         queue->urgency.load(std::memory_order_acquire) != urgency) {
       continue;
     }
-    const QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
+    QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
     const std::uint32_t usable = slot->mechanisms.load(std::memory_order_relaxed) &
                                  slot->mechanisms_available.load(std::memory_order_relaxed);
     if ((usable & (kMechanismSqueeze | kMechanismSuspend)) == 0 ||
@@ -201,8 +201,10 @@ void Preemptor::Probe(const GpuUrgency* urgency, Arena* arena) {
       continue;
     }
     const std::uint64_t began_ns = NowNs();
-    Timed(arena, kfd_->Update(queue->restricted.kfd, 100), began_ns);
-    return;
+    const int error = Timed(arena, kfd_->Update(queue->restricted.kfd, 100), began_ns);
+    if (error == 0) return;
+    slot->mechanisms_available.fetch_and(~(kMechanismSqueeze | kMechanismSuspend));
+    return LogRefusal(*queue, "update", error, "it is only held from now on");
   }
 }
 

@@ -288,6 +288,17 @@ TEST_F(PreemptorTest, LearnsFromUrgentWorkOfAnyLength) {
   fresh.SetSession(nullptr, nullptr);
 }
 
+TEST_F(PreemptorTest, AsksADriverThatRefusesToMeasureOnlyOnce) {
+  Expose(40);
+  g_test_now_ns += 2'000 * kMs;  // the last measure is stale
+  driver_.error = EPERM;
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 100% prio 7"});
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{});
+  EXPECT_EQ(slot_->mechanisms_available & (kMechanismSqueeze | kMechanismSuspend), 0u);
+}
+
 TEST_F(PreemptorTest, TriesALiftAgainUntilItWorks) {
   slot_->mechanisms = kMechanismSuspend;
   Expose(40);
