@@ -59,16 +59,19 @@ bool Layer::Load(const RuntimeVersion& version) {
   MutexScope scope(&registration_mutex_);
   if (link_.process_page != nullptr) return true;  // loaded before, hsa_init came again
   char why[256];
-  if (!TryAttach(why, sizeof(why))) {
-    Log(LogLevel::kInfo, "%s: passing through until one does", why);
+  bool refused = false;
+  if (!TryAttach(why, sizeof(why), &refused)) {
+    Log(refused ? LogLevel::kWarn : LogLevel::kInfo, "%s: passing through until one does", why);
   }
   return true;
 }
 
 // With registration_mutex_ held.
-bool Layer::TryAttach(char* why, std::uint32_t why_bytes) {
+bool Layer::TryAttach(char* why, std::uint32_t why_bytes, bool* refused) {
   SessionLink link;
-  if (!Connect(config_, version_, &link, why, why_bytes)) return false;
+  const bool connected = Connect(config_, version_, &link, why, why_bytes);
+  *refused = link.refused;
+  if (!connected) return false;
   Attach(link);
   Log(LogLevel::kInfo, "attached to the controller at %s as session %u, priority %d",
       config_.socket_path, link.id, config_.priority);
@@ -99,7 +102,7 @@ void Layer::AttachQueue(ManagedQueue* queue) {
   for (auto* counter :
        {&slot->packets_held, &slot->holds, &slot->held_us, &slot->held_us_max, &slot->raises,
         &slot->submitted_index, &slot->published_index, &slot->read_index, &slot->squeezes,
-        &slot->suspends, &slot->restricted_us}) {
+        &slot->suspends, &slot->restricted_us, &slot->device_us, &slot->deadline_us}) {
     counter->store(0, std::memory_order_relaxed);
   }
   slot->active.store(0, std::memory_order_relaxed);
@@ -109,6 +112,8 @@ void Layer::AttachQueue(ManagedQueue* queue) {
                                    std::memory_order_relaxed);
   slot->mechanisms.store(0, std::memory_order_relaxed);
   slot->kfd_priority.store(-1, std::memory_order_relaxed);
+  slot->standing_first.store(0, std::memory_order_relaxed);
+  slot->standing_units.store(0, std::memory_order_relaxed);
   slot->mode.store(0, std::memory_order_relaxed);
   slot->hold.store(0, std::memory_order_relaxed);
   slot->priority.store(-1, std::memory_order_relaxed);
@@ -117,6 +122,7 @@ void Layer::AttachQueue(ManagedQueue* queue) {
   const bool foreign = queue->foreign.load(std::memory_order_relaxed) != 0;
   slot->state.store(foreign ? kSlotForeign : kSlotLive, std::memory_order_release);
   queue->slot.store(slot, std::memory_order_release);
+  link_.process_page->changes.fetch_add(1, std::memory_order_release);
 }
 
 // Opens the queue's gate and lets everything pass from now on.
@@ -223,6 +229,8 @@ void Layer::Manage(hsa_agent_t agent, hsa_queue_t* queue, const QueueIdProbe* pr
   managed->gpu_key = key;
   managed->window = WindowState{};
   managed->idle_since_us = 0;
+  managed->exposed_since_us = 0;
+  managed->active_since_us.store(0);
   managed->foreign.store(0);
   managed->inherited_level.store(0);
   managed->waits = false;
@@ -264,6 +272,7 @@ void Layer::Unmanage(ManagedQueue* queue) {
   slot->active.store(0, std::memory_order_seq_cst);
   if (link_.process_page != nullptr) {
     slot->state.store(kSlotRetired, std::memory_order_release);
+    link_.process_page->changes.fetch_add(1, std::memory_order_release);
     pump_.TellController();
   }
   registry_.Release(queue);

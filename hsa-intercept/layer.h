@@ -64,7 +64,7 @@ class Layer {
  private:
   static void* SessionMain(void* self);
   void RunSession();
-  bool TryAttach(char* why, std::uint32_t why_bytes);
+  bool TryAttach(char* why, std::uint32_t why_bytes, bool* refused);
   void Attach(const SessionLink& link);
   void Detach();
   void AttachQueue(ManagedQueue* queue);

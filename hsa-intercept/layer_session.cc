@@ -31,6 +31,7 @@ void* Layer::SessionMain(void* self) {
 
 void Layer::RunSession() {
   int retry_ms = kRetryFirstMs;
+  bool told_refusal = false;
   while (!inert_.load(std::memory_order_acquire)) {
     SessionLink link;
     {
@@ -48,8 +49,13 @@ void Layer::RunSession() {
     MutexScope scope(&registration_mutex_);
     char why[256];
     FindSocketPath(config_.socket_path, sizeof(config_.socket_path));
-    if (link_.process_page == nullptr && !inert_.load() && TryAttach(why, sizeof(why))) {
+    bool refused = false;
+    if (link_.process_page == nullptr && !inert_.load() && TryAttach(why, sizeof(why), &refused)) {
       retry_ms = kRetryFirstMs;
+    } else if (refused && !told_refusal) {
+      // Once: a controller of another release stays so.
+      Log(LogLevel::kWarn, "%s: passing through", why);
+      told_refusal = true;
     }
   }
   session_started_.store(false);

@@ -54,6 +54,8 @@ struct RestrictionState {
   KfdNode node;
   std::uint32_t restriction = kUnrestricted;
   std::uint64_t since_us = 0;
+  std::uint32_t standing_first = 0;  // the standing mask in force (QueueSlot), in compute units
+  std::uint32_t standing_units = 0;  // 0: none
   std::uint32_t user_mask[kCuMaskWordsMax] = {};  // as the program asked for it
   std::uint32_t user_mask_bits = 0;               // 0: it never did, or asked for all
   bool program_set_priority = false;              // then the hardware's is not ours to change
@@ -96,6 +98,8 @@ struct alignas(64) ManagedQueue {
   std::uint64_t waits_since_us =
       0;               // the pump's own: since when it has been seen so; 0: it does not
   bool waits = false;  // the pump's own: it was given up as urgent for that
+  std::uint64_t exposed_since_us = 0;  // the pump's own: work on the hardware, counted up to here
+  std::atomic<std::uint64_t> active_since_us{0};
   std::uint64_t idle_since_us = 0;   // the pump's own: drained since, 0 while busy
   std::uint64_t idle_published = 0;  // the pump's own: the published index at that time
 };

@@ -108,6 +108,9 @@ class Preemptor {
   bool MayProbe(const Arena& arena, std::uint64_t now_ns) const;
   void Probe(const GpuUrgency* urgency, Arena* arena);
   void FollowPriority(ManagedQueue* queue, QueueSlot* slot);
+  void FollowStandingMask(ManagedQueue* queue, QueueSlot* slot);
+  void SetStandingMask(ManagedQueue* queue, QueueSlot* slot, std::uint32_t first,
+                       std::uint32_t units);
   void Record(Arena* arena, const Outranked& outranked, std::uint64_t now_ns);
   void Complete(Arena* arena, std::uint64_t took_ns);
   bool ShouldListen() const;

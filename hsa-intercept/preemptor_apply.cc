@@ -23,16 +23,26 @@ std::uint32_t WordBits(std::uint32_t compute_units) {
   return std::min(kCuMaskWordsMax, (compute_units + 31) / 32) * 32;
 }
 
-// The program's own mask, or all.
+// Is `bit` outside the standing mask?
+bool IsStandingOut(const RestrictionState& state, std::uint32_t bit) {
+  return state.standing_units != 0 &&
+         (bit < state.standing_first || bit - state.standing_first >= state.standing_units);
+}
+
+// What the queue has while nothing restricts it: the program's own mask, or all; of these, what the
+// standing mask leaves.
 Mask FullMask(const RestrictionState& state) {
   Mask mask;
   mask.bits = WordBits(state.node.compute_units);
   if (state.user_mask_bits == 0) {
     std::memset(mask.words, 0xff, mask.bits / 8);
-    return mask;
+  } else {
+    mask.bits = state.user_mask_bits;
+    std::memcpy(mask.words, state.user_mask, mask.bits / 8);
   }
-  mask.bits = state.user_mask_bits;
-  std::memcpy(mask.words, state.user_mask, mask.bits / 8);
+  for (std::uint32_t bit = 0; bit < mask.bits; ++bit) {
+    if (IsStandingOut(state, bit)) mask.words[bit / 32] &= ~(1u << (bit % 32));
+  }
   return mask;
 }
 
@@ -43,8 +53,9 @@ bool NarrowMask(const RestrictionState& state, std::uint32_t units, Mask* mask) 
   const std::uint32_t arrays = state.node.shader_arrays;
   if (arrays == 0 || arrays > 256) return false;
   bool reached[256] = {};
+  const std::uint32_t first = state.standing_units != 0 ? state.standing_first : 0;
   for (std::uint32_t bit = 0; bit < mask->bits; ++bit) {
-    if (bit >= units) {
+    if (bit >= first + units) {
       mask->words[bit / 32] &= ~(1u << (bit % 32));
     } else if (HasBit(mask->words, bit)) {
       reached[bit % arrays] = true;
@@ -179,7 +190,9 @@ void Preemptor::LiftAllLocked() {
     ManagedQueue* queue = registry_->at(i);
     if (queue->live.load(std::memory_order_acquire) == 0) continue;
     queue->wide_window_ns.store(0, std::memory_order_relaxed);
-    Lift(nullptr, queue, queue->slot.load(std::memory_order_acquire));
+    QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
+    Lift(nullptr, queue, slot);
+    SetStandingMask(queue, slot, 0, 0);
   }
   for (Arena& arena : arenas_) arena.urgent = false;
 }
@@ -227,6 +240,50 @@ void Preemptor::FollowPriority(ManagedQueue* queue, QueueSlot* slot) {
   state.kfd.priority = before;
   slot->mechanisms_available.fetch_and(~kMechanismPriority);
   LogRefusal(*queue, "change the priority of", error, "it stays as it is");
+}
+
+// A partition of the device, as the controller has ordered it.
+void Preemptor::FollowStandingMask(ManagedQueue* queue, QueueSlot* slot) {
+  const bool allowed =
+      (slot->mechanisms.load(std::memory_order_relaxed) &
+       slot->mechanisms_available.load(std::memory_order_relaxed) & kMechanismSqueeze) != 0;
+  const std::uint32_t units = slot->standing_units.load(std::memory_order_relaxed);
+  if (!allowed || units == 0) return SetStandingMask(queue, slot, 0, 0);
+  const std::uint32_t first = slot->standing_first.load(std::memory_order_relaxed);
+  const KfdNode& node = queue->restricted.node;
+  // Another process's words: whatever does not fit the device is no mask.
+  if (node.shader_arrays == 0 || first % node.shader_arrays != 0 ||
+      units % node.shader_arrays != 0 || first >= node.compute_units ||
+      units > node.compute_units - first) {
+    return SetStandingMask(queue, slot, 0, 0);
+  }
+  SetStandingMask(queue, slot, first, units);
+}
+
+void Preemptor::SetStandingMask(ManagedQueue* queue, QueueSlot* slot, std::uint32_t first,
+                                std::uint32_t units) {
+  RestrictionState& state = queue->restricted;
+  const std::uint32_t first_before = state.standing_first, units_before = state.standing_units;
+  if (first == first_before && units == units_before) return;
+  // A squeezed queue's mask comes first; lifting it looks again.
+  if (state.restriction == kSqueezed) return;
+  state.standing_first = first;
+  state.standing_units = units;
+  Mask mask;
+  if (units != 0 && !NarrowMask(state, units, &mask)) {
+    // Nothing would be left of the program's own mask on some shader array.
+    state.standing_first = first_before;
+    state.standing_units = units_before;
+    if (units_before != 0) SetStandingMask(queue, slot, 0, 0);
+    return;
+  }
+  mask = FullMask(state);
+  const int error = kfd_->SetMask(state.kfd, mask.words, mask.bits);
+  if (error == 0 || error == EFAULT) return;
+  state.standing_first = first_before;
+  state.standing_units = units_before;
+  slot->mechanisms_available.fetch_and(~kMechanismSqueeze);
+  LogRefusal(*queue, "mask", error, "it keeps the compute units it has");
 }
 
 void Preemptor::Record(Arena* arena, const Outranked& outranked, std::uint64_t now_ns) {
@@ -313,7 +370,12 @@ void Preemptor::ProgramSetMask(ManagedQueue* queue, const std::uint32_t* mask, s
   if (bits != 0) std::memcpy(state.user_mask, mask, state.user_mask_bits / 8);
   Mask narrowed;
   state.narrowable = NarrowMask(state, state.node.shader_arrays, &narrowed);
-  if (state.restriction != kSqueezed) return;
+  // The program's mask has replaced the standing one: it is put on again at the next look.
+  if (state.restriction != kSqueezed) {
+    if (state.standing_units == 0) return;
+    state.standing_first = state.standing_units = 0;
+    return Nudge();
+  }
   // The program's mask stands now; narrow it again, or let the queue be.
   std::uint32_t units = 0;
   for (const Arena& arena : arenas_) units = std::max(units, arena.choice.units_left);

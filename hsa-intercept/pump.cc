@@ -16,6 +16,7 @@ constexpr std::uint64_t kForeverNs = UINT64_MAX;
 constexpr std::uint64_t kSleepMaxNs = 3'600'000'000'000;  // "forever" for a timespec
 constexpr std::uint64_t kBusyLockNs = 20'000;
 constexpr std::uint64_t kDrainPollMinNs = 25'000;
+constexpr std::uint64_t kReportPollNs = 500'000;
 
 }  // namespace
 
@@ -126,7 +127,8 @@ std::uint64_t Pump::LookAt(ManagedQueue* queue, bool refresh) {
     next_ns = look.poll_ns;
   }
   const std::uint64_t drain_ns = WatchDrain(queue, slot);
-  next_ns = std::min({next_ns, drain_ns, WatchDependencies(queue, slot)});
+  next_ns = std::min({next_ns, drain_ns, WatchDependencies(queue, slot),
+                      CountUse(queue, slot, mode, look.closed)});
   const bool watch = look.backlog || drain_ns != kForeverNs;
   queue->pump_watches.store(watch ? 1 : 0, std::memory_order_seq_cst);
   // From here on a producer with a backlog wakes us; one that came just before did not.
@@ -138,7 +140,8 @@ std::uint64_t Pump::LookAt(ManagedQueue* queue, bool refresh) {
 // An active queue that has been without work for linger_us is done, and less urgent ones may go on.
 std::uint64_t Pump::WatchDrain(ManagedQueue* queue, QueueSlot* slot) {
   if (slot->active.load(std::memory_order_seq_cst) == 0) return kForeverNs;
-  if ((slot->mode.load(std::memory_order_acquire) & kModeRaise) == 0) {
+  const std::uint32_t mode = slot->mode.load(std::memory_order_acquire);
+  if ((mode & (kModeRaise | kModeReport)) == 0) {
     slot->active.store(0, std::memory_order_seq_cst);
     TellController();
     return kForeverNs;
@@ -146,11 +149,13 @@ std::uint64_t Pump::WatchDrain(ManagedQueue* queue, QueueSlot* slot) {
   const std::uint64_t linger_ns =
       static_cast<std::uint64_t>(slot->linger_us.load(std::memory_order_relaxed)) * 1000;
   // How long a request took is measured by these looks, too.
-  const std::uint64_t poll_ns = std::max(linger_ns / 8, kDrainPollMinNs);
+  const std::uint64_t poll_ns =
+      (mode & kModeRaise) != 0 ? std::max(linger_ns / 8, kDrainPollMinNs) : kReportPollNs;
   const std::uint64_t published = gate_->Published(*queue);
   if (gate_->HasUnfinished(*queue)) {
     queue->idle_since_us = 0;
-    return poll_ns;
+    // A queue that only reports and has nothing on the hardware is held: its release wakes us.
+    return (mode & kModeRaise) != 0 || gate_->HasExposed(*queue) ? poll_ns : kForeverNs;
   }
   const std::uint64_t now_us = NowUs();
   if (queue->idle_since_us == 0 || queue->idle_published != published) {
@@ -162,6 +167,7 @@ std::uint64_t Pump::WatchDrain(ManagedQueue* queue, QueueSlot* slot) {
   if (GpuUrgency* urgency = queue->urgency.load(std::memory_order_acquire); urgency != nullptr) {
     urgency->drained_ns.store(queue->idle_since_us * 1000, std::memory_order_relaxed);
   }
+  CountBurst(*queue);
   Deactivate(queue, slot);
   return slot->active.load(std::memory_order_relaxed) != 0 ? poll_ns : kForeverNs;
 }
@@ -171,7 +177,7 @@ void Pump::Deactivate(ManagedQueue* queue, QueueSlot* slot) {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   // A doorbell that came in between saw `active` still set and did not raise: do it in its place.
   if (gate_->HasUnfinished(*queue) || gate_->Published(*queue) != queue->idle_published) {
-    RaiseIfInactive(queue, slot);
+    Activate(queue, slot);
   }
   queue->idle_since_us = 0;
   TellController();

@@ -58,6 +58,9 @@ class Pump {
   std::uint64_t LookAt(ManagedQueue* queue, bool refresh);
   std::uint64_t WatchDrain(ManagedQueue* queue, QueueSlot* slot);
   void Deactivate(ManagedQueue* queue, QueueSlot* slot);
+  // pump_usage.cc
+  std::uint64_t CountUse(ManagedQueue* queue, QueueSlot* slot, std::uint32_t mode, bool closed);
+  void CountBurst(const ManagedQueue& queue);
   // pump_dependencies.cc
   std::uint64_t WatchDependencies(ManagedQueue* queue, QueueSlot* slot);
   Dependencies UnmetAtHead(const ManagedQueue& queue, std::uint64_t head);

@@ -106,7 +106,8 @@ bool ReceiveWelcome(int fd, WelcomeMessage* welcome, int (&fds)[kDescriptors]) {
     std::memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
   }
   if (got >= 0) errno = EPROTO;
-  return got == static_cast<ssize_t>(sizeof(*welcome));
+  // Another version's may be shorter; its header says so.
+  return got >= static_cast<ssize_t>(sizeof(welcome->header));
 }
 
 // The seals make sure that nobody can shrink the page under us, which would be a SIGBUS in the
@@ -140,12 +141,22 @@ bool MapPages(const int (&fds)[kDescriptors], SessionLink* link) {
 
 bool Accept(const WelcomeMessage& welcome, const int (&fds)[kDescriptors], SessionLink* link,
             char* why, std::uint32_t why_bytes) {
-  if (welcome.header.magic != kWireMagic || welcome.header.size_bytes != sizeof(welcome)) {
+  const WireHeader& header = welcome.header;
+  const bool same_version = header.abi_version == kAbiVersion;
+  if (header.magic != kWireMagic || (same_version && header.size_bytes != sizeof(welcome))) {
     std::snprintf(why, why_bytes,
                   "the answer is not a controller's: is another program on the socket?");
     return false;
   }
-  if (welcome.header.type != WireType::kWelcome || welcome.header.abi_version != kAbiVersion) {
+  link->refused = true;
+  if (!same_version) {
+    std::snprintf(why, why_bytes,
+                  "this layer speaks version %u, the controller version %u; install layer and "
+                  "controller of one release",
+                  kAbiVersion, header.abi_version);
+    return false;
+  }
+  if (header.type != WireType::kWelcome) {
     std::snprintf(why, why_bytes, "refused by the controller: %.*s",
                   static_cast<int>(sizeof(welcome.text)) - 1, welcome.text);
     return false;
@@ -154,6 +165,7 @@ bool Accept(const WelcomeMessage& welcome, const int (&fds)[kDescriptors], Sessi
     Say(why, why_bytes, "the controller's pages can't be mapped");
     return false;
   }
+  link->refused = false;
   link->id = welcome.session_id;
   link->peer_pid = welcome.peer_pid;
   return true;

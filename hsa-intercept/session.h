@@ -26,6 +26,7 @@ struct SessionLink {
   std::int32_t peer_pid = 0;  // of this process, as the controller sees it
   ProcessPage* process_page = nullptr;
   UserPage* user_page = nullptr;
+  bool refused = false;  // a controller is there and does not want us: worth a word to the user
 };
 
 // What the runtime's table told about itself, for the controller's inventory.

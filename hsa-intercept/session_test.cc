@@ -156,6 +156,22 @@ TEST_F(SessionTest, RefusesAnotherAbiVersion) {
     SendWelcome(fd, welcome, {});
   });
   EXPECT_FALSE(TryConnect());
+  EXPECT_TRUE(link_.refused);
+  EXPECT_NE(std::string(why_).find("install layer and controller of one release"),
+            std::string::npos)
+      << why_;
+}
+
+TEST_F(SessionTest, RefusesAnAnswerOfAnotherVersionAndLength) {
+  Serve([](int fd, const HelloMessage&) {
+    const WireHeader header{kWireMagic, kAbiVersion - 1, WireType::kWelcome, sizeof(header)};
+    send(fd, &header, sizeof(header), MSG_NOSIGNAL);
+  });
+  EXPECT_FALSE(TryConnect());
+  EXPECT_TRUE(link_.refused);
+  EXPECT_NE(std::string(why_).find("version " + std::to_string(kAbiVersion - 1)),
+            std::string::npos)
+      << why_;
 }
 
 TEST_F(SessionTest, RefusesPagesThatCouldShrinkUnderIt) {

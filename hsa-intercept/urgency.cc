@@ -26,9 +26,15 @@ std::uint32_t LevelOfQueue(const ManagedQueue& queue, const QueueSlot& slot) {
   return inherited > own ? inherited : own;
 }
 
-bool RaiseIfInactive(ManagedQueue* queue, QueueSlot* slot) {
+bool MarkActive(ManagedQueue* queue, QueueSlot* slot) {
   if (slot->active.load(std::memory_order_seq_cst) != 0) return false;
   if (slot->active.exchange(1, std::memory_order_seq_cst) != 0) return false;
+  queue->active_since_us.store(NowUs(), std::memory_order_relaxed);
+  return true;
+}
+
+bool RaiseIfInactive(ManagedQueue* queue, QueueSlot* slot) {
+  if (!MarkActive(queue, slot)) return false;
   GpuUrgency* urgency = queue->urgency.load(std::memory_order_acquire);
   if (urgency == nullptr) return false;
   const std::uint32_t own = LevelOfQueue(*queue, *slot);
@@ -45,6 +51,12 @@ bool RaiseIfInactive(ManagedQueue* queue, QueueSlot* slot) {
     RingBell(page);
   }
   return true;
+}
+
+bool Activate(ManagedQueue* queue, QueueSlot* slot) {
+  const std::uint32_t mode = slot->mode.load(std::memory_order_acquire);
+  if ((mode & kModeRaise) != 0) return RaiseIfInactive(queue, slot);
+  return (mode & kModeReport) != 0 && MarkActive(queue, slot);
 }
 
 void RingBell(UserPage* page) {

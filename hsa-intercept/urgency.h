@@ -19,6 +19,11 @@ std::uint32_t LevelOfQueue(const ManagedQueue& queue, const QueueSlot& slot);
 // not active before: the caller then wakes the pump, which tells the controller.
 bool RaiseIfInactive(ManagedQueue* queue, QueueSlot* slot);
 
+// Likewise without the raise, for a queue that only reports.
+bool MarkActive(ManagedQueue* queue, QueueSlot* slot);
+// The one of the two that the queue's mode asks for, if any.
+bool Activate(ManagedQueue* queue, QueueSlot* slot);
+
 // Must the queue's packets wait? If so, *until_us is when that restriction lapses by itself.
 bool IsClosed(const ManagedQueue& queue, const QueueSlot& slot, std::uint64_t now_us,
               std::uint64_t* until_us);

@@ -16,9 +16,9 @@ namespace xsched_hsa {
 // No barrier may follow the doorbell's store: it would wait for a write to device memory (or, on
 // the virtual GPU, to a line that the device polls). What has to be looked at after publishing is
 // therefore looked at between the index, whose compare-and-swap is the barrier, and the doorbell.
-bool WindowGate::PublishOpen(ManagedQueue* queue, std::uint64_t end, QueueSlot* raise) {
+bool WindowGate::PublishOpen(ManagedQueue* queue, std::uint64_t end, QueueSlot* tells) {
   const std::uint64_t real = RaiseIndex(queue, end);
-  const bool raised = raise != nullptr && RaiseIfInactive(queue, raise);
+  const bool activated = tells != nullptr && Activate(queue, tells);
   // Another producer may have rung for later packets while the queue was armed, and the look that
   // served it may have stopped at our slot, which was still INVALID then.
   const bool behind = queue->announced_index.load(std::memory_order_seq_cst) > end;
@@ -27,7 +27,7 @@ bool WindowGate::PublishOpen(ManagedQueue* queue, std::uint64_t end, QueueSlot* 
     GateLook ignored;
     Look(queue, &ignored);
   }
-  return raised;
+  return activated;
 }
 
 // Raises the real write index to `end`, never lowers it; returns it as it now is. A full barrier.
@@ -66,20 +66,20 @@ void WindowGate::Announce(ManagedQueue* queue, std::uint64_t end) {
 bool WindowGate::DoorbellManaged(ManagedQueue* queue, std::uint64_t end) {
   QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
   const std::uint32_t mode = slot->mode.load(std::memory_order_acquire);
-  const bool raise = (mode & kModeRaise) != 0;
+  const bool tells = (mode & (kModeRaise | kModeReport)) != 0;
   // Before publishing: others shall stop as early as possible. Once more after, because the pump
   // clears `active` before it looks at the indexes a last time.
-  bool wake_pump = raise && RaiseIfInactive(queue, slot);
+  bool wake_pump = tells && Activate(queue, slot);
   if ((mode & kModeArmed) != 0 && queue->foreign.load(std::memory_order_relaxed) == 0) {
     Announce(queue, end);
     GateLook look;
     if (Look(queue, &look) && look.backlog) {
       wake_pump |= queue->pump_watches.load(std::memory_order_seq_cst) == 0;
     }
-    if (raise) wake_pump |= RaiseIfInactive(queue, slot);
+    if (tells) wake_pump |= Activate(queue, slot);
     return wake_pump;
   }
-  return PublishOpen(queue, end, raise ? slot : nullptr) || wake_pump;
+  return PublishOpen(queue, end, tells ? slot : nullptr) || wake_pump;
 }
 
 bool WindowGate::Look(ManagedQueue* queue, GateLook* look) {
@@ -207,6 +207,9 @@ std::uint64_t WindowGate::Head(const ManagedQueue& queue) const {
 }
 bool WindowGate::HasBacklog(const ManagedQueue& queue) const {
   return queue.announced_index.load(std::memory_order_seq_cst) > Published(queue);
+}
+bool WindowGate::HasExposed(const ManagedQueue& queue) const {
+  return Published(queue) > Head(queue);
 }
 bool WindowGate::HasUnfinished(const ManagedQueue& queue) const {
   const std::uint64_t announced = queue.announced_index.load(std::memory_order_seq_cst);

@@ -62,13 +62,15 @@ class WindowGate {
   // Announced, but not yet taken by the packet processor?
   bool HasUnfinished(const ManagedQueue& queue) const;
   bool HasBacklog(const ManagedQueue& queue) const;
+  // Does the hardware have something of it that it is not done with?
+  bool HasExposed(const ManagedQueue& queue) const;
   std::uint64_t Published(const ManagedQueue& queue) const;
   // The first packet that the packet processor is not done with.
   std::uint64_t Head(const ManagedQueue& queue) const;
   std::uint64_t Taken(const ManagedQueue& queue) const;
 
  private:
-  bool PublishOpen(ManagedQueue* queue, std::uint64_t end, QueueSlot* raise);
+  bool PublishOpen(ManagedQueue* queue, std::uint64_t end, QueueSlot* tells);
   bool DoorbellManaged(ManagedQueue* queue, std::uint64_t end);
   void Announce(ManagedQueue* queue, std::uint64_t end);
   std::uint64_t RaiseIndex(ManagedQueue* queue, std::uint64_t end);

@@ -59,23 +59,39 @@ Client::~Client() {
 
 std::optional<nlohmann::json> Client::Call(const nlohmann::json& request, std::string* error,
                                            int timeout_ms) {
-  using Steady = std::chrono::steady_clock;
-  const auto deadline = Steady::now() + std::chrono::milliseconds(timeout_ms);
   const std::string text = request.dump();
   if (send(fd_, text.data(), text.size(), MSG_NOSIGNAL) < 0) {
     *error = std::string("the controller has gone (") + std::strerror(errno) + ")";
     return std::nullopt;
   }
+  bool timed_out = false;
+  auto reply = Receive(error, timeout_ms, &timed_out);
+  if (timed_out) {
+    *error = "the controller did not answer within " + std::to_string(timeout_ms) + " ms";
+  }
+  return reply;
+}
+
+std::optional<nlohmann::json> Client::Next(std::string* error, int timeout_ms) {
+  error->clear();
+  bool timed_out = false;
+  return Receive(error, timeout_ms, &timed_out);
+}
+
+std::optional<nlohmann::json> Client::Receive(std::string* error, int timeout_ms, bool* timed_out) {
+  using Steady = std::chrono::steady_clock;
+  const auto deadline = Steady::now() + std::chrono::milliseconds(timeout_ms);
   std::string reply;
   std::vector<char> buffer(kWireMessageMax);
   for (;;) {
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Steady::now()).count();
     pollfd ready{fd_, POLLIN, 0};
-    const int polled = poll(&ready, 1, left > 0 ? static_cast<int>(left) : 0);
+    const int wait_ms = timeout_ms < 0 ? -1 : left > 0 ? static_cast<int>(left) : 0;
+    const int polled = poll(&ready, 1, wait_ms);
     if (polled < 0 && errno == EINTR) continue;
     if (polled == 0) {
-      *error = "the controller did not answer within " + std::to_string(timeout_ms) + " ms";
+      *timed_out = true;
       return std::nullopt;
     }
     const ssize_t size = recv(fd_, buffer.data(), buffer.size(), 0);

@@ -25,6 +25,8 @@ void ResetControllerLine(QueueSlot& slot) {
   slot.delay_budget_permille.store(0, std::memory_order_relaxed);
   slot.squeeze_units.store(0, std::memory_order_relaxed);
   slot.kfd_priority.store(-1, std::memory_order_relaxed);
+  slot.standing_first.store(0, std::memory_order_relaxed);
+  slot.standing_units.store(0, std::memory_order_relaxed);
 }
 
 }  // namespace

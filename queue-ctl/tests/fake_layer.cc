@@ -19,13 +19,16 @@ void FakeLayer::MakeQueue(std::uint32_t index, std::uint32_t serial, int priorit
   }
   slot.active.store(0);
   slot.gate_closed.store(0);
-  slot.state.store(kSlotLive, std::memory_order_release);
+  slot.device_us.store(0);
+  slot.deadline_us.store(0);
+  SetState(index, kSlotLive);
 }
 
 void FakeLayer::DestroyQueue(std::uint32_t index) { SetState(index, kSlotRetired); }
 
 void FakeLayer::SetState(std::uint32_t index, std::uint32_t state) {
   Slot(index).state.store(state, std::memory_order_release);
+  process_->changes.fetch_add(1, std::memory_order_release);
 }
 
 GpuUrgency* FakeLayer::Gpu(GpuKey key) const {
@@ -58,8 +61,9 @@ void FakeLayer::RaiseWord(std::uint32_t index) {
 }
 
 void FakeLayer::BecomeActive(std::uint32_t index) {
-  if ((Slot(index).mode.load() & kModeRaise) == 0) return;
-  if (Slot(index).active.exchange(1) == 0) RaiseWord(index);
+  const std::uint32_t mode = Slot(index).mode.load();
+  if ((mode & (kModeRaise | kModeReport)) == 0) return;
+  if (Slot(index).active.exchange(1) == 0 && (mode & kModeRaise) != 0) RaiseWord(index);
 }
 
 void FakeLayer::BecomeIdle(std::uint32_t index) { Slot(index).active.store(0); }

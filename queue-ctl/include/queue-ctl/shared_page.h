@@ -23,13 +23,14 @@
 namespace xsched_hsa {
 
 inline constexpr std::uint32_t kPageMagic = 0x41534858;  // "XHSA"
-inline constexpr std::uint32_t kAbiVersion = 2;
+inline constexpr std::uint32_t kAbiVersion = 3;
 inline constexpr std::uint32_t kQueuesMax = 256;
 inline constexpr std::uint32_t kGpusMax = 16;
 inline constexpr std::uint64_t kLeaseUs = 50'000;        // how long an unrenewed restriction lasts
 inline constexpr std::uint64_t kLeaseRenewUs = 15'000;   // how often the controller renews
 inline constexpr std::uint32_t kUnknownKfdQueueId = 0xffffffff;
 inline constexpr std::uint32_t kDecisionsMax = 64;       // the last ones a process remembers
+inline constexpr std::uint32_t kLatencyBuckets = 240;    // of a LatencyHistogram
 
 // Priorities are KFD's queue priorities, 0..15. A level is priority + 1; level 0 means "none".
 inline constexpr std::int32_t kPriorityLow = 0, kPriorityNormal = 7, kPriorityHigh = 15;
@@ -86,6 +87,8 @@ enum QueueSlotState : std::uint32_t {
 enum QueueMode : std::uint32_t {
   kModeArmed = 1,  // something more urgent may come: expose only a window, obey urgency and hold
   kModeRaise = 2,  // less urgent work exists: raise urgency when this queue becomes active
+  kModeReport = 4,  // keep `active` and `device_us` up to date, and tell the controller when `active`
+                    // changes or a held queue's last exposed packet has been taken
 };
 
 // Mechanisms beyond the hold, which an armed queue always has. As allowed by the controller, and as
@@ -131,6 +134,18 @@ struct alignas(64) QueueSlot {
   std::atomic<std::uint64_t> squeezes;
   std::atomic<std::uint64_t> suspends;
   std::atomic<std::uint64_t> restricted_us;   // total time squeezed or suspended
+  // Device time the queue has used: host-measured time in which at least one of its packets was
+  // exposed to the hardware and not yet taken, while the queue is armed, raises or reports. Written by
+  // the pump at its looks, so it lags by at most one look (1 ms), and it counts
+  //  - time on the hardware, not compute units: two queues side by side are both charged in full;
+  //  - packets that wait at the hardware (for a barrier's signal, or for another tenant's kernel);
+  // and it misses the last packet's run where the packet processor takes a packet before it has
+  // finished (a packet is taken once its header is INVALID), and everything before the mode was set.
+  // Time in which the preemptor has the queue suspended does not count.
+  std::atomic<std::uint64_t> device_us;
+  // The running request's deadline, CLOCK_MONOTONIC us; 0: none. Written by the layer's request
+  // functions, which then write the eventfd.
+  std::atomic<std::uint64_t> deadline_us;
 
   // Line 4: written by the controller.
   alignas(64) std::atomic<std::uint32_t> mode;           // QueueMode bits
@@ -143,6 +158,11 @@ struct alignas(64) QueueSlot {
   std::atomic<std::uint32_t> delay_budget_permille;      // of a request: what it may lose to us
   std::atomic<std::uint32_t> squeeze_units;              // compute units left; 0: the plan's choice
   std::atomic<std::int32_t> kfd_priority;                // hardware queue priority; -1: as it is
+  // Standing mask: of the compute units in the driver's mask order, `standing_units` from
+  // `standing_first` on, both multiples of the node's shader arrays, so that each keeps as many. It
+  // is obeyed if kMechanismSqueeze is allowed and available. 0 units: all.
+  std::atomic<std::uint32_t> standing_first;
+  std::atomic<std::uint32_t> standing_units;
 };
 
 enum class PlanMechanism : std::uint32_t { kHold = 0, kSqueeze = 1, kSuspend = 2 };
@@ -175,6 +195,47 @@ struct alignas(64) Decision {
   std::atomic<std::uint64_t> measured_ns;     // the urgent work, raise to lowering; 0: not over
 };
 
+// How long things took, in buckets that grow by an eighth of an octave: a percentile read from it is
+// at most 12.5 % too high. Written by the layer with relaxed adds, from any thread; a reader copies
+// and bounds. Buckets 0..7 are exact microseconds; bucket 8 * o + s, o >= 1, begins at
+// (8 + s) << (o - 1) us. The last one also takes everything longer (71 minutes and more).
+constexpr std::uint32_t LatencyBucket(std::uint64_t us) {
+  if (us < 8) return static_cast<std::uint32_t>(us);
+  std::uint32_t octave = 0;
+  while (us >> octave >= 16) ++octave;
+  const std::uint32_t bucket =
+      8 * (octave + 1) + static_cast<std::uint32_t>((us >> octave) - 8);
+  return bucket < kLatencyBuckets ? bucket : kLatencyBuckets - 1;
+}
+constexpr std::uint64_t LatencyBucketFloorUs(std::uint32_t bucket) {
+  return bucket < 8 ? bucket : std::uint64_t{8 + bucket % 8} << (bucket / 8 - 1);
+}
+
+struct LatencyHistogram {
+  std::atomic<std::uint64_t> count, sum_us, max_us;
+  std::atomic<std::uint64_t> buckets[kLatencyBuckets];
+
+  void Add(std::uint64_t us) {
+    buckets[LatencyBucket(us)].fetch_add(1, std::memory_order_relaxed);
+    sum_us.fetch_add(us, std::memory_order_relaxed);
+    std::uint64_t max = max_us.load(std::memory_order_relaxed);
+    while (max < us && !max_us.compare_exchange_weak(max, us, std::memory_order_relaxed)) {
+    }
+    count.fetch_add(1, std::memory_order_release);
+  }
+};
+
+// What a program says and shows of its requests. Written by the layer, read by anybody.
+struct alignas(64) RequestPage {
+  std::atomic<std::uint64_t> begun, ended;  // marked by the program (xsched_hsa.h)
+  std::atomic<std::uint64_t> missed;        // ended after their deadline
+  std::atomic<std::uint64_t> open;          // begun and not ended now
+  LatencyHistogram marked;                  // begin to end
+  LatencyHistogram bursts;                  // of raising and reporting queues: from the doorbell that
+                                            // made one active until it had no more work (without the
+                                            // linger); for programs that mark nothing
+};
+
 struct ProcessPage {
   std::uint32_t magic, abi_version;
   std::uint32_t size_bytes;
@@ -190,7 +251,11 @@ struct ProcessPage {
   std::atomic<std::uint32_t> faults;                 // the layer's own faults (each went pass-through)
   std::atomic<std::uint64_t> cycle_ns;               // a runlist cycle as measured here; 0: never
   std::atomic<std::uint64_t> decisions_made;         // so many; the last kDecisionsMax are below
+  // Bumped (before the eventfd is written) after a slot's state or line 1 changed. The controller
+  // scans the slots only then.
+  std::atomic<std::uint32_t> changes;
   Decision decisions[kDecisionsMax];                 // number n at n % kDecisionsMax
+  RequestPage requests;
   QueueSlot queues[kQueuesMax];
 };
 
@@ -198,5 +263,8 @@ static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 static_assert(sizeof(GpuUrgency) == 64);
 static_assert(sizeof(QueueSlot) == 256);
 static_assert(offsetof(ProcessPage, queues) % 64 == 0);
+static_assert(LatencyBucket(7) == 7 && LatencyBucket(8) == 8 && LatencyBucket(16) == 16);
+static_assert(LatencyBucketFloorUs(LatencyBucket(1000)) == 960);
+static_assert(LatencyBucketFloorUs(LatencyBucket(1'000'000)) == 983'040);
 
 }  // namespace xsched_hsa

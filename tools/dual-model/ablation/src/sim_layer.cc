@@ -69,6 +69,7 @@ void SimLayer::AttachQueue() {
   queue_->urgency.store(xsched_hsa::FindUrgency(user_page_, queue_->gpu_key));
   queue_->user_page.store(user_page_);
   slot->state.store(xsched_hsa::kSlotLive);
+  page_->changes.fetch_add(1);
   queue_->slot.store(slot);
 }
 
