@@ -148,10 +148,17 @@ def noise_rows(context):
         launches = late_launches(record)
         for gpu in noise.get("gpus", []):
             lag = gpu.get("lag", {})
-            lines.append([run["scenario"], mode_name(run), "%g" % scale] + [
+            lines.append([run["scenario"], mode_name(run), "%g" % scale, standing(noise)] + [
                 number(lag.get(key) / scale if lag.get(key) is not None else None, "%.1f")
                 for key in ("p50_us", "p99_us", "max_us")] + launches)
     return lines
+
+
+def standing(noise):
+    """The share of the host's time in which the device's clock stood, for its model to catch up."""
+    clock = noise.get("clock") or {}
+    total = clock.get("running_ms", 0) + clock.get("stood_ms", 0)
+    return "%.0f %%" % (100 * clock["stood_ms"] / total) if total else "–"
 
 
 def late_launches(record):
@@ -163,7 +170,7 @@ def late_launches(record):
     return ["–", "–"]
 
 
-NOISE_COLUMNS = ("scenario", "mode", "time scale", "device lag P50, µs", "P99", "max",
+NOISE_COLUMNS = ("scenario", "mode", "time scale", "clock stood", "device lag P50, µs", "P99", "max",
                  "launches late", "latest, µs")
 
 
@@ -183,7 +190,8 @@ def parameter_rows(context):
 
 NOISE_TEXT = ("How late the virtual GPU's events and the high model's launches were (a launch is late by "
               "20 µs or more), in device time, which is machine time over the time scale: the noise "
-              "floor of every simulated figure.")
+              "floor of every simulated figure. While the model could not keep up the clock stood, "
+              "for the programs' schedules and for what they measured alike.")
 PARAMETER_COLUMNS = ("scenario", "role", "model", "alone", "basis", "duration factor",
                      "host gap", "kernels", "workgroups")
 

@@ -112,9 +112,9 @@ bool LayerSession::Start(const std::vector<std::string>& arguments, std::string*
   ChildOptions options;
   options.command = {InstallPaths().bin_folder + "/xsched-hsad", "--socket", socket_, "--log-level",
                      "warn"};
-  double scale = 1;
-  if (!TimeScaleFromEnvironment(&scale, error)) return false;
-  if (scale != 1) {
+  ReplayClock clock(1);
+  if (!ReplayClock::FromEnvironment(&clock, error)) return false;
+  if (const double scale = clock.scale(); scale != 1) {
     options.command.insert(options.command.end(),
                            {"--window-us", std::to_string(std::lround(kWindowUs * scale)),
                             "--linger-us", std::to_string(std::lround(kLingerUs * scale))});

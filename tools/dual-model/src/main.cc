@@ -40,6 +40,8 @@ void AddRun(CLI::App* run, RunArguments* arguments) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   run->add_option("--mode", arguments->mode, "alone, native or xsched-hsa [native]");
   run->add_option("--seconds", arguments->options.seconds, "length of the run, device time [10]");
+  run->add_option("--warm-up", arguments->options.warm_up_s,
+                  "device time before it, in which all run and nothing counts [0]");
   run->add_option("--json", arguments->options.json_path, "where the record goes [stdout]");
   run->add_option("--gpu", arguments->options.gpu, "which GPU agent [0]");
   run->add_option("--timeout", arguments->options.timeout_s,
@@ -69,6 +71,9 @@ int Run(RunArguments* arguments, bool only_plan) {
   if (!(options.seconds > 0) || options.seconds > 1e6) {
     return BadInput("--seconds must be above 0");
   }
+  if (!(options.warm_up_s >= 0) || options.warm_up_s > 1e6) {
+    return BadInput("--warm-up must not be negative");
+  }
   return only_plan ? dual_model::PrintPlan(options) : RunExperiment(options);
 }
 
@@ -83,6 +88,7 @@ void AddWorker(CLI::App* worker, WorkerArguments* arguments) {
   worker->add_option("spec", arguments->spec, "FILE:MODEL")->required();
   worker->add_option("--rate", arguments->rate_per_s, "requests per second [back to back]");
   worker->add_option("--seconds", options.seconds, "length of the run, device time [10]");
+  worker->add_option("--warm-up", options.warm_up_s, "device time before that does not count [0]");
   worker->add_option("--target-ms", arguments->target_ms, "what one inference takes alone");
   worker->add_option("--gpu", options.gpu, "which GPU agent [0]");
   worker->add_option("--ring", options.ring_packets, "packets in the AQL ring [4096]");
@@ -96,8 +102,9 @@ int Work(WorkerArguments* arguments) {
   std::string error;
   dual_model::WorkerOptions& options = arguments->options;
   if (!ParseModelSpec(arguments->spec, false, &options.spec, &error)) return BadInput(error);
-  if (arguments->rate_per_s < 0 || arguments->target_ms < 0 || !(options.seconds > 0)) {
-    return BadInput("--rate, --target-ms and --seconds can't be negative");
+  if (arguments->rate_per_s < 0 || arguments->target_ms < 0 || !(options.seconds > 0) ||
+      !(options.warm_up_s >= 0)) {
+    return BadInput("--rate, --target-ms, --seconds and --warm-up can't be negative");
   }
   if (options.ring_packets < 64 || (options.ring_packets & (options.ring_packets - 1)) != 0) {
     return BadInput("--ring must be a power of two of at least 64");

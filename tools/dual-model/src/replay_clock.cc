@@ -4,11 +4,14 @@
 #include <cstdlib>
 #include <ctime>
 
+#include "virtual-gpu/clock_page.h"
+
 namespace dual_model {
 namespace {
 constexpr std::int64_t kNsPerSecond = 1'000'000'000;
 // Timers on a busy machine are late by some tens of microseconds: the last stretch is spun.
 constexpr std::int64_t kSpinNs = 80'000;
+constexpr char kTimeScaleEnv[] = "VIRTUAL_GPU_TIME_SCALE", kSocketEnv[] = "VIRTUAL_GPU_SOCKET";
 }  // namespace
 
 std::int64_t MonotonicNs() {
@@ -17,31 +20,37 @@ std::int64_t MonotonicNs() {
   return now.tv_sec * kNsPerSecond + now.tv_nsec;
 }
 
-void WaitUntil(std::int64_t deadline_ns) {
-  const std::int64_t wake_ns = deadline_ns - kSpinNs;
-  if (wake_ns > MonotonicNs()) {
-    const timespec wake = {wake_ns / kNsPerSecond, wake_ns % kNsPerSecond};
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &wake, nullptr) == EINTR) {
-    }
+bool ReplayClock::FromEnvironment(ReplayClock* clock, std::string* error) {
+  *clock = ReplayClock(1);
+  if (const char* socket = std::getenv(kSocketEnv); socket != nullptr && *socket != '\0') {
+    clock->page_ = virtual_gpu::MapClockPage(socket);
   }
-  while (MonotonicNs() < deadline_ns) __builtin_ia32_pause();
-}
-
-bool TimeScaleFromEnvironment(double* scale, std::string* error) {
-  *scale = 1;
-  const char* text = std::getenv("VIRTUAL_GPU_TIME_SCALE");
+  const char* text = std::getenv(kTimeScaleEnv);
   if (text == nullptr || *text == '\0') return true;
   char* end = nullptr;
-  *scale = std::strtod(text, &end);
-  if (*end == '\0' && *scale > 0 && *scale <= 1e6) return true;
-  *error = "VIRTUAL_GPU_TIME_SCALE is '" + std::string(text) +
+  clock->scale_ = std::strtod(text, &end);
+  if (*end == '\0' && clock->scale_ > 0 && clock->scale_ <= 1e6) return true;
+  *error = std::string(kTimeScaleEnv) + " is '" + text +
            "', not a factor above 0; `virtual-gpu run --time-scale K` sets it";
   return false;
 }
 
+std::int64_t ReplayClock::NowNs() const {
+  return page_ != nullptr ? virtual_gpu::ClockPageNow(*page_) : MonotonicNs();
+}
+
+void ReplayClock::WaitUntil(std::int64_t deadline_ns) const {
+  // A clock that stands leaves more to wait for than was slept.
+  for (std::int64_t left_ns; (left_ns = deadline_ns - NowNs()) > kSpinNs;) {
+    const std::int64_t sleep_ns = left_ns - kSpinNs;
+    const timespec sleep = {sleep_ns / kNsPerSecond, sleep_ns % kNsPerSecond};
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &sleep, nullptr);
+  }
+  while (NowNs() < deadline_ns) __builtin_ia32_pause();
+}
+
 bool OnVirtualGpu() {
-  return std::getenv("VIRTUAL_GPU_SOCKET") != nullptr ||
-         std::getenv("VIRTUAL_GPU_TIME_SCALE") != nullptr;
+  return std::getenv(kSocketEnv) != nullptr || std::getenv(kTimeScaleEnv) != nullptr;
 }
 
 }  // namespace dual_model

@@ -80,7 +80,7 @@ ReplayQueue::~ReplayQueue() {
 bool ReplayQueue::RunIteration(std::string* error) {
   if (hsa_signal_load_relaxed(completion_) != 0) ++signal_errors_;
   hsa_signal_store_relaxed(completion_, 1);
-  const std::int64_t start_ns = MonotonicNs();
+  const std::int64_t start_ns = clock_.NowNs();
   for (std::size_t i = 0; i < plan_.kernels.size(); ++i) {
     // A fixed schedule: a launch that the machine delivers late does not push the later ones, since
     // it is the virtual GPU's machine that is late, not the program that is being replayed.
@@ -93,8 +93,8 @@ bool ReplayQueue::RunIteration(std::string* error) {
 }
 
 void ReplayQueue::WaitForTurn(std::int64_t due_ns) {
-  WaitUntil(due_ns);
-  const std::int64_t late_ns = MonotonicNs() - due_ns;
+  clock_.WaitUntil(due_ns);
+  const std::int64_t late_ns = clock_.NowNs() - due_ns;
   ++launch_lag_.launches;
   if (late_ns > clock_.MachineNs(kLateNs)) ++launch_lag_.late;
   launch_lag_.max_ns = std::max(launch_lag_.max_ns, late_ns);

@@ -36,8 +36,8 @@ bool CheckInput(const RunOptions& options, std::string* error) {
     *error = "nothing to run: give --high FILE:MODEL@RATE or --low FILE:MODEL";
     return false;
   }
-  double scale = 1;
-  if (!TimeScaleFromEnvironment(&scale, error)) return false;
+  ReplayClock clock(1);
+  if (!ReplayClock::FromEnvironment(&clock, error)) return false;
   TraceModel model;
   for (const auto* specs : {&options.high, &options.low}) {
     for (const ModelSpec& spec : *specs) {

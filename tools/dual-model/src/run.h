@@ -1,9 +1,9 @@
 // run.h: one run of the experiment: starts the workers together, collects what they measured.
 //
-// Why        Each model is its own process, as in the published experiment. All warm up, then start
-// at
-//            one common origin; low ones run until every high one is done (or for the given time if
-//            there is no high one). In mode alone each model runs by itself, one after another.
+// Why        Each model is its own process, as in the published experiment. All start at one common
+//            time; low ones run until every high one is done (or for the given time if there is no
+//            high one). In mode alone each model runs by itself, one after another. What starts in the
+//            first warm_up_s does not count, in any mode: a scheduler learns, caches fill.
 // Threads    one.
 // Ownership  whatever is started here has ended when RunExperiment returns, also on failure.
 // Units      device milliseconds; iterations and images per device second.
@@ -26,6 +26,7 @@ struct RunOptions {
   std::map<std::string, double> scale_ms;  // by model
   RunMode mode = RunMode::kNative;
   double seconds = 10;
+  double warm_up_s = 0;
   bool open_loop = false;
   std::uint32_t gpu = 0;
   std::uint32_t timeout_s = 120;

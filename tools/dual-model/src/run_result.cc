@@ -18,8 +18,10 @@ json LowMetrics(const json& worker) {
   const json& samples = worker.at("samples");
   double rate = 0;
   if (!samples.empty()) {
+    // From the first one's start: with a warm-up an iteration may reach over the origin.
     const json& last = samples.back();
-    rate = double(samples.size()) / (last.at(0).get<double>() + last.at(1).get<double>()) * 1e3;
+    const double until_ms = last.at(0).get<double>() + last.at(1).get<double>();
+    rate = double(samples.size()) / (until_ms - samples.front().at(0).get<double>()) * 1e3;
   }
   return {{"iterations", samples.size()},
           {"iter_per_s", rate},
@@ -59,6 +61,7 @@ json MakeRecord(const RunOptions& options, const std::vector<json>& workers, con
   json record = {{"simulated", simulated},
                  {"mode", ModeName(options.mode)},
                  {"seconds", options.seconds},
+                 {"warm_up_s", options.warm_up_s},
                  {"open_loop", options.open_loop},
                  {"proof", ProofRecord(proof)},
                  {"models", json::array()},

@@ -48,9 +48,7 @@ class Worker {
   }
 
   bool Prepare() {
-    double scale = 1;
-    if (!BadInput(TimeScaleFromEnvironment(&scale, &error_))) return false;
-    clock_ = ReplayClock(scale);
+    if (!BadInput(ReplayClock::FromEnvironment(&clock_, &error_))) return false;
     if (!BadInput(LoadWorkload(options_.spec, &model_, &error_))) return false;
     if (!Check(HsaDevice::Open(options_.gpu, &device_, &error_))) return false;
     if (!Check(device_->LoadKernels(&error_))) return false;
@@ -66,15 +64,16 @@ class Worker {
 
   bool WaitForStart() {
     if (!channel_.open()) {
-      origin_ns_ = MonotonicNs();
+      begin_ns_ = clock_.NowNs();
     } else {
       if (!channel_.Send("ready " + std::to_string(getpid()))) return ParentGone();
       std::string line;
       if (!WaitForLine(&line)) return false;
-      if (!ParseNumberAfter(line, "go", &origin_ns_)) return Unexpected(line);
+      if (!ParseNumberAfter(line, "go", &begin_ns_)) return Unexpected(line);
     }
+    origin_ns_ = begin_ns_ + clock_.MachineNs(options_.warm_up_s * 1e9);
     end_ns_ = origin_ns_ + clock_.MachineNs(options_.seconds * 1e9);
-    WaitUntil(origin_ns_);
+    clock_.WaitUntil(begin_ns_);
     return true;
   }
 
@@ -82,14 +81,14 @@ class Worker {
 
   bool ReplayRequests() {
     const double period_ns = 1e9 / options_.spec.rate_per_s;
-    std::int64_t due_ns = origin_ns_;
+    std::int64_t due_ns = begin_ns_;
     for (std::uint64_t i = 0; due_ns < end_ns_; ++i) {
-      if (options_.open_loop) due_ns = origin_ns_ + clock_.MachineNs(double(i) * period_ns);
+      if (options_.open_loop) due_ns = begin_ns_ + clock_.MachineNs(double(i) * period_ns);
       if (due_ns >= end_ns_) break;
-      WaitUntil(due_ns);
-      const std::int64_t start_ns = MonotonicNs();
+      clock_.WaitUntil(due_ns);
+      const std::int64_t start_ns = clock_.NowNs();
       if (!queue_->RunIteration(&error_)) return false;
-      samples_.push_back({due_ns, start_ns, MonotonicNs()});
+      samples_.push_back({due_ns, start_ns, clock_.NowNs()});
       if (!options_.open_loop) due_ns = start_ns + clock_.MachineNs(period_ns);
     }
     stop_ns_ = end_ns_;
@@ -98,10 +97,10 @@ class Worker {
 
   bool ReplayBackToBack() {
     stop_ns_ = channel_.open() ? INT64_MAX : end_ns_;
-    while (MonotonicNs() < stop_ns_) {
-      const std::int64_t start_ns = MonotonicNs();
+    while (clock_.NowNs() < stop_ns_) {
+      const std::int64_t start_ns = clock_.NowNs();
       if (!queue_->RunIteration(&error_)) return false;
-      samples_.push_back({start_ns, start_ns, MonotonicNs()});
+      samples_.push_back({start_ns, start_ns, clock_.NowNs()});
       if (!PollForStop()) return false;
     }
     return true;
@@ -148,7 +147,7 @@ class Worker {
     for (const Sample& sample : samples_) {
       // Open loop: what a client sees counts from the arrival.
       const std::int64_t from_ns = options_.open_loop ? sample.due_ns : sample.start_ns;
-      if (!high() && sample.end_ns > stop_ns_) continue;
+      if (from_ns < origin_ns_ || (!high() && sample.end_ns > stop_ns_)) continue;
       samples.push_back({Rounded(clock_.DeviceMs(from_ns - origin_ns_)),
                          Rounded(clock_.DeviceMs(sample.end_ns - from_ns))});
     }
@@ -159,6 +158,7 @@ class Worker {
             {"pid", getpid()},
             {"samples", samples},  // [start_ms, duration_ms] since the origin, device time
             {"time_scale", clock_.scale()},
+            {"warm_up_s", options_.warm_up_s},
             {"plan",
              {{"target_ms", plan_.target_ms},
               {"basis", plan_.basis},
@@ -225,7 +225,8 @@ class Worker {
   std::unique_ptr<HsaDevice> device_;
   ReplayPlan plan_;
   std::unique_ptr<ReplayQueue> queue_;
-  std::int64_t origin_ns_ = 0, end_ns_ = 0, stop_ns_ = 0;
+  // All ran together since `begin`; since `origin` it counts.
+  std::int64_t begin_ns_ = 0, origin_ns_ = 0, end_ns_ = 0, stop_ns_ = 0;
   std::vector<Sample> samples_;
   std::string error_;
   int exit_code_ = 1;

@@ -23,7 +23,8 @@ namespace dual_model {
 
 struct WorkerOptions {
   ModelSpec spec;
-  double seconds = 10;  // device time, from the origin
+  double seconds = 10;   // device time, from the origin
+  double warm_up_s = 0;  // device time before it, in which all run and nothing counts
   bool open_loop = false;
   std::optional<double> target_ms;  // --scale-ms
   std::uint32_t gpu = 0;

@@ -17,6 +17,7 @@
 #include "child_process.h"
 #include "control_channel.h"
 #include "layer_session.h"
+#include "replay_clock.h"
 #include "run.h"
 
 namespace dual_model {
@@ -66,6 +67,7 @@ class WorkerGroup {
   std::string* error_;
   std::vector<Worker> workers_;
   std::vector<WorkerIdentity> identities_;
+  ReplayClock clock_{1};
   std::int64_t origin_ns_ = 0;
   bool bad_input_ = false;
 };

@@ -88,7 +88,8 @@ class VerdictTest(unittest.TestCase):
 
 RECORD = {
     "simulated": True, "mode": "", "seconds": 1, "time_scale": 2.0,
-    "host_noise": {"gpus": [{"lag": {"p50_us": 1.0, "p99_us": 60.0, "max_us": 900.0}}]},
+    "host_noise": {"clock": {"running_ms": 750, "stood_ms": 250, "stops": 3},
+                   "gpus": [{"lag": {"p50_us": 1.0, "p99_us": 60.0, "max_us": 900.0}}]},
     "device": {"name": "MI308X", "isa": "gfx90a", "compute_units": 80},
     "models": [
         {"role": role, "model": model, "samples": [[0.0, 2.1], [50.0, 2.2], [100.0, 9.0]],
@@ -170,6 +171,7 @@ class ExperimentTest(unittest.TestCase):
         self.assertIn("prefers-color-scheme", page)
         self.assertIn("ASSUMED &lt;&amp;&gt;", page)
         self.assertIn("<td>30.0</td>", page)  # lag P99 in device time
+        self.assertIn("<td>25 %</td>", page)  # of the time the clock stood
         for outside in ("http://", "https://", "<script", "<link"):
             self.assertNotIn(outside, page)
         with open(os.path.join(self.out, "report.md"), encoding="utf-8") as file:
@@ -212,6 +214,7 @@ class ExperimentTest(unittest.TestCase):
         command = experiment.run_command("/bin", arguments, "standard", "native", None, "r.json")
         self.assertEqual(command[0], "/bin/dual-model")
         self.assertEqual(command[command.index("--seconds") + 1], "12")
+        self.assertEqual(command[command.index("--warm-up") + 1], "4")  # 40 requests at 10/s
 
     def test_bad_input_exits_2(self):
         self.dual_model(four())

@@ -41,6 +41,11 @@ TEST(RunResultTest, LowRateCountsWholeIterationsOnly) {
   EXPECT_EQ(LowMetrics(Worker("low", json::array()))["iter_per_s"], 0);
 }
 
+TEST(RunResultTest, AfterAWarmUpTheRateCountsFromTheFirstWholeIteration) {
+  const json low = LowMetrics(Worker("low", {{80.0, 100.0}, {180.0, 100.0}}));
+  EXPECT_DOUBLE_EQ(low["iter_per_s"], 10.0);
+}
+
 TEST(RunResultTest, RecordHasWhatResultJsonNeeds) {
   RunOptions options;
   options.mode = RunMode::kXschedHsa;

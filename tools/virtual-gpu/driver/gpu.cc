@@ -22,6 +22,9 @@ constexpr std::uint32_t kFirstGpuId = 0x4d01;
 // On a virtual machine the shortest sleep is 30 to 100 us. After a doorbell the next one, or the
 // completion that the host waits for, is often nearer than that.
 constexpr std::int64_t kSpinAfterKickNs = 60'000;
+// The clock stands when this thread has not looked again for so long after it meant to: less, and a
+// sleep's usual lateness would stop it; more, and what the host sees would be late by as much.
+constexpr std::int64_t kLateMaxNs = 150'000;
 constexpr int kThreadNice = -10;
 constexpr TimeNs kResetNs = 500'000'000;  // [U] how long a GPU reset takes
 
@@ -43,8 +46,7 @@ int ErrnoOf(Status status) {
 
 }  // namespace
 
-std::unique_ptr<Gpu> Gpu::Create(std::uint32_t index, const GpuModel& model,
-                                 const SimClock* clock) {
+std::unique_ptr<Gpu> Gpu::Create(std::uint32_t index, const GpuModel& model, SimClock* clock) {
   const std::uint64_t bytes = std::max(kArenaBytesMin, model.part.vram_bytes + kHostShareBytes);
   auto arena = Arena::Create("virtual-gpu-memory", bytes);
   if (arena == nullptr) {
@@ -62,8 +64,8 @@ std::unique_ptr<Gpu> Gpu::Create(std::uint32_t index, const GpuModel& model,
   return std::unique_ptr<Gpu>(new Gpu(index, model, clock, std::move(arena), std::move(device)));
 }
 
-Gpu::Gpu(std::uint32_t index, const GpuModel& model, const SimClock* clock,
-         std::unique_ptr<Arena> arena, std::unique_ptr<Device> device)
+Gpu::Gpu(std::uint32_t index, const GpuModel& model, SimClock* clock, std::unique_ptr<Arena> arena,
+         std::unique_ptr<Device> device)
     : index_(index),
       gpu_id_(kFirstGpuId + index * 0x100),
       model_(model),
@@ -259,23 +261,30 @@ void Gpu::Run() {
     RoundResult round;
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock,
-                    [&] { return stop_ || !live_.empty() || device_->NextEvent() != kNever; });
-      if (stop_) return;
+      const auto needed = [&] { return stop_ || !live_.empty() || device_->NextEvent() != kNever; };
+      if (!needed()) {
+        clock_->GrantForEver(index_);
+        changed_.wait(lock, needed);
+      }
+      if (stop_) break;
       round = Round();
     }
     const std::int64_t until_event = round.until_event_ns;
     const std::int64_t now_ns = RawNs();
     if (round.kicked) spin_until_ns = now_ns + kSpinAfterKickNs;
     if (now_ns < spin_until_ns) {
+      clock_->Grant(index_, kLateMaxNs);
       sched_yield();
       continue;
     }
     const std::int64_t pace = pacer.SleepNs(now_ns, round.busy || until_event != INT64_MAX);
     // Events come closer together than a sleep can be short; they are processed in batches, at
     // their exact simulated times, and only what the host sees of them is late by as much.
-    Pacer::Sleep(std::clamp(until_event, pacer.busy_sleep_ns() / 2, pace));
+    const std::int64_t sleep = std::clamp(until_event, pacer.busy_sleep_ns() / 2, pace);
+    clock_->Grant(index_, sleep + kLateMaxNs);
+    Pacer::Sleep(sleep);
   }
+  clock_->GrantForEver(index_);
 }
 
 }  // namespace virtual_gpu

@@ -44,8 +44,7 @@ struct GpuStats {
 class Gpu {
  public:
   // Null, with a line on stderr, when memory or the device cannot be made.
-  static std::unique_ptr<Gpu> Create(std::uint32_t index, const GpuModel& model,
-                                     const SimClock* clock);
+  static std::unique_ptr<Gpu> Create(std::uint32_t index, const GpuModel& model, SimClock* clock);
   ~Gpu();
 
   // Each is one runlist cycle; *returns_at is when its ioctl returns.
@@ -91,8 +90,8 @@ class Gpu {
     QueueConfig config;
   };
 
-  Gpu(std::uint32_t index, const GpuModel& model, const SimClock* clock,
-      std::unique_ptr<Arena> arena, std::unique_ptr<Device> device);
+  Gpu(std::uint32_t index, const GpuModel& model, SimClock* clock, std::unique_ptr<Arena> arena,
+      std::unique_ptr<Device> device);
   Live* Find(const ComputeQueue* queue);
   // Under the lock: 0, or why a runlist change fails now.
   int Refused(TimeNs* returns_at);
@@ -111,7 +110,7 @@ class Gpu {
   const std::uint32_t index_;
   const std::uint32_t gpu_id_;
   const GpuModel model_;
-  const SimClock* const clock_;
+  SimClock* const clock_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<Device> device_;
   SdmaEngine sdma_;

@@ -12,6 +12,7 @@
 
 #include "kfd_driver.h"
 #include "report.h"
+#include "sim_timer.h"
 
 namespace virtual_gpu {
 
@@ -66,7 +67,7 @@ std::string KfdDriver::SetEvicted(pid_t pid, bool evicted) {
 
 void KfdDriver::OnHang(std::uint32_t gpu_index, TimeNs noticed_at) {
   const std::uint32_t gpu_id = (*gpus_)[gpu_index]->gpu_id();
-  timers_->Add(clock_->ToRaw(noticed_at), [this, gpu_id] {
+  AddAtSimTime(timers_, clock_, noticed_at, [this, gpu_id] {
     Report("GPU 0x%x: the queue preemption timed out; reset, all its queues are lost", gpu_id);
     for (const auto& [name, process] : *processes_) process->events.RaiseReset(gpu_id);
   });

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "sim_clock.h"
+#include "sim_timer.h"
 #include "timers.h"
 
 namespace virtual_gpu {
@@ -39,7 +40,7 @@ class RunlistGate {
     Operation operation = std::move(waiting_.front());
     waiting_.pop_front();
     const TimeNs returns_at = operation.start();
-    timers_->Add(clock_->ToRaw(returns_at), [this, finish = std::move(operation.finish)] {
+    AddAtSimTime(timers_, clock_, returns_at, [this, finish = std::move(operation.finish)] {
       busy_ = false;
       finish();
       if (!busy_) StartNext();

@@ -52,6 +52,7 @@ void Server::RemoveFiles() {
   std::error_code ignored;
   fs::remove(options_.directory / rpc::kSocketName, ignored);
   fs::remove_all(options_.directory / rpc::kRootName, ignored);
+  fs::remove(options_.directory / kClockFileName, ignored);
   fs::remove(options_.directory, ignored);  // only when nothing else is in it
 }
 
@@ -62,6 +63,13 @@ void Server::RequestStop() {
 }
 
 bool Server::Start() {
+  if (!Listen()) return false;
+  // Before the GPUs' threads use it, and after Listen has made sure that the folder is ours.
+  const fs::path clock_file = options_.directory / kClockFileName;
+  if (!clock_.Publish(clock_file)) {
+    Report("cannot write %s: %s", clock_file.c_str(), std::strerror(errno));
+    return false;
+  }
   for (std::uint32_t i = 0; i < options_.gpus; ++i) {
     auto gpu = Gpu::Create(i, options_.model, &clock_);
     if (gpu == nullptr) return false;
@@ -69,7 +77,6 @@ bool Server::Start() {
   }
   driver_ = std::make_unique<KfdDriver>(&gpus_, &clock_, &timers_, &proc_files_, &processes_,
                                         options_.strict);
-  if (!Listen()) return false;
   std::vector<TopologyGpu> shown;
   for (const auto& gpu : gpus_) shown.push_back({gpu->gpu_id(), gpu->model()});
   try {

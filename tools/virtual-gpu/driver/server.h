@@ -69,7 +69,7 @@ class Server {
   std::string StatsJson(bool with_cus) const;
 
   const ServerOptions options_;
-  const SimClock clock_;
+  SimClock clock_;
   Timers timers_;
   std::vector<std::unique_ptr<Gpu>> gpus_;
   ProcFiles proc_files_;

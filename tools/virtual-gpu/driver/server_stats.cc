@@ -98,6 +98,10 @@ std::string Server::StatsJson(bool with_cus) const {
                {"daemon_pid", getpid()},
                {"profile", options_.model.profile},
                {"time_scale", options_.time_scale},
+               {"clock",
+                {{"running_ms", static_cast<double>(clock_.Now()) * clock_.scale() / 1e6},
+                 {"stood_ms", static_cast<double>(clock_.stood_ns()) / 1e6},
+                 {"stops", clock_.stops()}}},
                {"processes_seen", processes_seen_},
                {"lost_events", driver_->faults().Taken(FaultKind::kLostEvent)}};
   json["gpus"] = Json::array();

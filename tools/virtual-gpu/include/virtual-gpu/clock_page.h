@@ -1,0 +1,73 @@
+// clock_page.h: the device's clock, for programs that measure in its time.
+//
+// Why        A virtual GPU follows the host's clock, slowed by its time scale K. When the model needs
+//            more host time than that, simulated time stands until the model has caught up: a slow
+//            simulation must look like nothing at all, not like a slow device. A program on the host's
+//            clock would see the difference as latency; on this one it does not. What the host does
+//            meanwhile is free of charge, as it is everywhere at a time scale above 1, only more so.
+// Where      the file `clock` beside the device's socket (VIRTUAL_GPU_SOCKET), mapped read-only. Absent:
+//            there is no virtual GPU, or one of another build; use the host's clock.
+// Threads    the device process writes `start_raw_ns` before `limit_ns`; a reader loads them the other
+//            way round, and looks at the host's clock last: so it never sees time go back.
+// Units      host nanoseconds since the device's start, standing excluded; / scale: simulated ones.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+namespace virtual_gpu {
+
+inline constexpr std::uint32_t kClockPageMagic = 0x4b4c4356;  // "VCLK"
+inline constexpr char kClockFileName[] = "clock";
+inline constexpr std::int64_t kNoLimitNs = INT64_MAX;
+
+struct ClockPage {
+  std::uint32_t magic = kClockPageMagic;
+  std::uint32_t bytes = sizeof(ClockPage);
+  double scale = 1;
+  std::atomic<std::int64_t> start_raw_ns = 0;       // CLOCK_MONOTONIC_RAW, moved on by standing
+  std::atomic<std::int64_t> limit_ns = kNoLimitNs;  // time stands here
+  std::atomic<std::int64_t> stood_ns = 0;           // so far, and how often
+  std::atomic<std::uint64_t> stops = 0;
+};
+
+inline std::int64_t RawClockNs() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC_RAW, &t);
+  return t.tv_sec * std::int64_t{1'000'000'000} + t.tv_nsec;
+}
+
+inline std::int64_t ClockPageNow(const ClockPage& page) {
+  const std::int64_t limit_ns = page.limit_ns.load(std::memory_order_acquire);
+  const std::int64_t start_ns = page.start_raw_ns.load(std::memory_order_acquire);
+  return std::min(limit_ns, RawClockNs() - start_ns);
+}
+
+// Of the device whose socket this is; null when there is none. Mapped for the process's life.
+inline const ClockPage* MapClockPage(const std::string& socket_path) {
+  const std::size_t slash = socket_path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : socket_path.substr(0, slash);
+  const int fd = open((folder + "/" + kClockFileName).c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return nullptr;
+  struct stat info = {};
+  void* at = MAP_FAILED;
+  if (fstat(fd, &info) == 0 && info.st_size >= static_cast<off_t>(sizeof(ClockPage))) {
+    at = mmap(nullptr, sizeof(ClockPage), PROT_READ, MAP_SHARED, fd, 0);
+  }
+  close(fd);
+  if (at == MAP_FAILED) return nullptr;
+  const auto* page = static_cast<const ClockPage*>(at);
+  if (page->magic == kClockPageMagic && page->bytes == sizeof(ClockPage)) return page;
+  munmap(at, sizeof(ClockPage));
+  return nullptr;
+}
+
+}  // namespace virtual_gpu
