@@ -52,6 +52,18 @@ bool ParseLogLevel(const char* text, LogLevel* level) {
   return false;
 }
 
+bool ParseGate(const char* text, GateRequest* gate) {
+  constexpr const char* kNames[] = {"window", "intercept", "none"};
+  constexpr GateRequest kGates[] = {GateRequest::kWindow, GateRequest::kIntercept,
+                                    GateRequest::kNone};
+  for (std::size_t i = 0; i < std::size(kNames); ++i) {
+    if (std::strcmp(text, kNames[i]) != 0) continue;
+    *gate = kGates[i];
+    return true;
+  }
+  return false;
+}
+
 void FindSocketPath(char* path, std::uint32_t path_bytes) {
   if (const char* given = std::getenv("XSCHED_HSA_SOCKET"); given != nullptr && *given != '\0') {
     CopyText(path, path_bytes, given);
@@ -87,6 +99,13 @@ void ReadConfig(Config* config) {
           "XSCHED_HSA_PRIORITY is '%.40s', which is none of low, normal, high, 0..15: using normal",
           text);
       config->priority = kPriorityNormal;
+    }
+  }
+  if (const char* text = std::getenv("XSCHED_HSA_GATE"); text != nullptr) {
+    if (!ParseGate(text, &config->gate)) {
+      Log(LogLevel::kError,
+          "XSCHED_HSA_GATE is '%.40s', which is none of window, intercept, none: using the default",
+          text);
     }
   }
   config->has_cu_mask = std::getenv("HSA_CU_MASK") != nullptr;

@@ -13,13 +13,17 @@ namespace xsched_hsa {
 
 enum class LogLevel : int { kOff = 0, kError = 1, kWarn = 2, kInfo = 3, kDebug = 4 };
 
+// Which gate a queue shall have, as far as it can be had (gate_choice.h).
+enum class GateRequest { kDefault, kWindow, kIntercept, kNone };
+
 struct Config {
-  bool disabled = false;                 // XSCHED_HSA_DISABLE=1, or a setuid program
-  LogLevel log_level = LogLevel::kWarn;  // XSCHED_HSA_LOG
-  std::int32_t priority = 7;             // XSCHED_HSA_PRIORITY, KFD 0..15
-  char socket_path[256] = {};            // XSCHED_HSA_SOCKET, or the first default that exists
-  bool has_cu_mask = false;              // HSA_CU_MASK, ROCr's own
-  char run_token[40] = {};               // XSCHED_HSA_RUN_TOKEN
+  bool disabled = false;                     // XSCHED_HSA_DISABLE=1, or a setuid program
+  LogLevel log_level = LogLevel::kWarn;      // XSCHED_HSA_LOG
+  std::int32_t priority = 7;                 // XSCHED_HSA_PRIORITY, KFD 0..15
+  char socket_path[256] = {};                // XSCHED_HSA_SOCKET, or the first default that exists
+  bool has_cu_mask = false;                  // HSA_CU_MASK, ROCr's own
+  GateRequest gate = GateRequest::kDefault;  // XSCHED_HSA_GATE
+  char run_token[40] = {};                   // XSCHED_HSA_RUN_TOKEN
 };
 
 // Reads XSCHED_HSA_*. `config` is complete whatever the environment holds.
@@ -28,6 +32,7 @@ void ReadConfig(Config* config);
 // "low", "normal", "high" or a number 0..15. False when `text` is none of these.
 bool ParsePriority(const char* text, std::int32_t* priority);
 bool ParseLogLevel(const char* text, LogLevel* level);
+bool ParseGate(const char* text, GateRequest* gate);
 
 // The socket of wire.h's rule, looked up anew (a controller may have started since).
 void FindSocketPath(char* path, std::uint32_t path_bytes);

@@ -35,6 +35,17 @@ TEST(ConfigTest, ParsesLogLevels) {
   EXPECT_FALSE(ParseLogLevel("loud", &level));
 }
 
+TEST(ConfigTest, ParsesGates) {
+  GateRequest gate = GateRequest::kDefault;
+  EXPECT_FALSE(ParseGate("", &gate));
+  EXPECT_FALSE(ParseGate("Window", &gate));
+  EXPECT_EQ(gate, GateRequest::kDefault);
+  EXPECT_TRUE(ParseGate("intercept", &gate));
+  EXPECT_EQ(gate, GateRequest::kIntercept);
+  EXPECT_TRUE(ParseGate("none", &gate));
+  EXPECT_EQ(gate, GateRequest::kNone);
+}
+
 TEST(ConfigTest, IsCompleteWhateverTheEnvironmentHolds) {
   setenv("XSCHED_HSA_PRIORITY", "urgent", 1);
   setenv("XSCHED_HSA_LOG", "off", 1);

@@ -13,11 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 
-// Debian's header asks for this name to find its neighbours.
-#define AMD_INTERNAL_BUILD
-#include <hsa/hsa_api_trace.h>
-#undef AMD_INTERNAL_BUILD
-
+#include "ext_table.h"
 #include "real_api.h"
 #include "session.h"
 
@@ -27,14 +23,12 @@ static_assert(offsetof(CoreApiTable, hsa_queue_create_fn) == 72);
 static_assert(offsetof(CoreApiTable, hsa_queue_destroy_fn) == 88);
 static_assert(offsetof(CoreApiTable, hsa_signal_store_screlease_fn) == 352);
 static_assert(sizeof(CoreApiTable) == 1016);
+static_assert(ExtTableOf(1, sizeof(AmdExtTable)).known);
 static_assert(offsetof(AmdExtTable, hsa_amd_queue_cu_set_mask_fn) == 96);
+static_assert(offsetof(AmdExtTable, hsa_amd_queue_intercept_create_fn) == 296);
+static_assert(offsetof(AmdExtTable, hsa_amd_queue_intercept_register_fn) == 304);
 static_assert(offsetof(AmdExtTable, hsa_amd_queue_set_priority_fn) == 312);
 static_assert(offsetof(HsaApiTable, core_) == 16 && offsetof(HsaApiTable, amd_ext_) == 24);
-
-// The extension table by its size in bytes: two entries came in ahead of set_priority with 5.6.
-inline constexpr std::uint32_t kCuSetMaskOffset = 96;
-constexpr bool IsExtTableKnown(std::uint32_t bytes) { return bytes >= 400; }
-constexpr std::uint32_t SetPriorityOffset(std::uint32_t bytes) { return bytes < 456 ? 312 : 328; }
 
 // True if every field that InstallHooks touches is there. Fills `version` as far as it can be read.
 bool CheckTables(const HsaApiTable* table, RuntimeVersion* version, char* why,

@@ -107,8 +107,7 @@ bool MayComplete(const WindowGate& gate, const ManagedQueue& queue, std::uint64_
   const std::uint64_t count = std::min({end, queue.ring_packets, kPacketsLookedAtMax});
   for (std::uint64_t at = end - count; at < end; ++at) {
     std::uint64_t completion;
-    std::memcpy(&completion, queue.ring + (at & (queue.ring_packets - 1)) * 64 + 56,
-                sizeof(completion));
+    std::memcpy(&completion, gate.PacketAt(queue, at) + 56, sizeof(completion));
     if (completion == signal) return true;
   }
   return false;

@@ -6,6 +6,7 @@
 #include "hooks.h"
 
 #include "layer.h"
+#include "log.h"
 
 namespace xsched_hsa {
 namespace {
@@ -28,6 +29,15 @@ hsa_status_t CreateQueue(hsa_agent_t agent, std::uint32_t size, hsa_queue_type32
 }
 hsa_status_t DestroyQueue(hsa_queue_t* queue) { return TheLayer().DestroyQueue(queue); }
 hsa_status_t InactivateQueue(hsa_queue_t* queue) { return TheLayer().InactivateQueue(queue); }
+hsa_status_t CreateQueues(hsa_agent_t agent, QueueDescriptor* descriptors, std::uint32_t count) {
+  return TheLayer().CreateQueues(agent, descriptors, count);
+}
+hsa_status_t AcquireCounted(hsa_agent_t agent, hsa_queue_type_t type,
+                            hsa_amd_queue_priority_t priority,
+                            void (*callback)(hsa_status_t, hsa_queue_t*, void*), void* data,
+                            std::uint64_t flags, hsa_queue_t** queue) {
+  return TheLayer().AcquireCounted(agent, type, priority, callback, data, flags, queue);
+}
 hsa_status_t SetQueuePriority(hsa_queue_t* queue, hsa_amd_queue_priority_t priority) {
   return TheLayer().SetQueuePriority(queue, priority);
 }
@@ -79,10 +89,14 @@ std::uint64_t LoadReadIndex(const hsa_queue_t* queue) {
   ManagedQueue* managed = Find(queue);
   if (managed != nullptr) {
     const QueueSlot* slot = managed->slot.load(kAcquire);
-    if ((slot->mode.load(kRelaxed) & kModeArmed) != 0) [[unlikely]] {
+    const bool intercepted = managed->intercept != nullptr;
+    if (intercepted || (slot->mode.load(kRelaxed) & kModeArmed) != 0) [[unlikely]] {
       GateLook ignored;
       if (TheLayer().gate()->HasBacklog(*managed)) TheLayer().gate()->Look(managed, &ignored);
     }
+    // The proxy's read index says what was passed on, not what was taken.
+    if (intercepted && managed->foreign.load(kRelaxed) == 0)
+      return TheLayer().gate()->Taken(*managed);
   }
   return (Real().*real)(queue);
 }
@@ -149,14 +163,32 @@ void InstallSignalHooks(CoreApiTable* t, RealApi* r) {
 
 // By offset: this table was rearranged between releases, and only its size tells which it is.
 template <typename Function>
+Function* SlotAt(AmdExtTable* table, std::uint32_t offset) {
+  return reinterpret_cast<Function*>(reinterpret_cast<unsigned char*>(table) + offset);
+}
+template <typename Function>
 void PatchAt(AmdExtTable* table, std::uint32_t offset, Function* saved, Function mine) {
-  Patch(reinterpret_cast<Function*>(reinterpret_cast<unsigned char*>(table) + offset), saved, mine);
+  if (offset != 0) Patch(SlotAt<Function>(table, offset), saved, mine);
 }
 
 void InstallExtHooks(AmdExtTable* t, RealApi* r) {
-  if (t == nullptr || !IsExtTableKnown(t->version.minor_id)) return;
-  PatchAt(t, kCuSetMaskOffset, &r->queue_cu_set_mask, &SetCuMask);
-  PatchAt(t, SetPriorityOffset(t->version.minor_id), &r->queue_set_priority, &SetQueuePriority);
+  if (t == nullptr) return;
+  const ExtTable at = ExtTableOf(t->version.major_id, t->version.minor_id);
+  if (!at.known) {
+    Log(LogLevel::kError,
+        "HSA extension table version %u with %u bytes is unknown (known: 1..%u, 400 bytes or "
+        "more): "
+        "queues are held, but priorities and masks of the program are not followed",
+        t->version.major_id, t->version.minor_id, kExtMajorMax);
+    return;
+  }
+  r->queue_intercept_create = *SlotAt<decltype(r->queue_intercept_create)>(t, at.intercept_create);
+  r->queue_intercept_register =
+      *SlotAt<decltype(r->queue_intercept_register)>(t, at.intercept_register);
+  PatchAt(t, at.cu_set_mask, &r->queue_cu_set_mask, &SetCuMask);
+  PatchAt(t, at.set_priority, &r->queue_set_priority, &SetQueuePriority);
+  PatchAt(t, at.queue_create, &r->amd_queue_create, &CreateQueues);
+  PatchAt(t, at.counted_acquire, &r->counted_queue_acquire, &AcquireCounted);
 }
 
 }  // namespace
@@ -165,6 +197,9 @@ void InstallHooks(HsaApiTable* root, RealApi* real) {
   CoreApiTable* table = root->core_;
   InstallExtHooks(root->amd_ext_, real);
   real->agent_get_info = table->hsa_agent_get_info_fn;
+  real->signal_create = table->hsa_signal_create_fn;
+  real->signal_destroy = table->hsa_signal_destroy_fn;
+  real->signal_load_scacquire = table->hsa_signal_load_scacquire_fn;
   InstallIndexHooks(table, real);
   InstallSignalHooks(table, real);
   Patch(&table->hsa_queue_create_fn, &real->queue_create, &CreateQueue);

@@ -23,6 +23,8 @@
 
 #include "queue-ctl/shared_page.h"
 
+struct hsa_queue_s;
+
 namespace xsched_hsa {
 
 inline constexpr std::uint32_t kKfdQueueIdsMax = 1024;  // KFD_MAX_NUM_OF_QUEUES_PER_PROCESS
@@ -64,6 +66,7 @@ struct KfdQueue {
   std::uint64_t ring_base = 0;
   std::uint32_t ring_bytes = 0;
   std::uint32_t priority = kPriorityNormal;  // as last set by anybody
+  hsa_queue_s* runtime_queue = nullptr;      // not null: only ROCr knows the ring (queue_driver.h)
 };
 
 // 0, or errno. Each is a preemption of every queue on the device, whatever it changes, and returns

@@ -1,7 +1,6 @@
 #include "layer.h"
 
 #include <hsa/hsa_ext_amd.h>
-#include <sched.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -15,26 +14,6 @@ constinit QueueRegistry g_registry;
 constinit KernelTimes g_times;
 constinit QueueSlot g_detached_slots[kQueuesMax]{};
 constinit Layer g_layer(&g_registry, &g_times, g_detached_slots);
-
-// The PCI address is the one name of a GPU that all processes, visible-device lists and containers
-// agree on.
-bool ReadGpuKey(const RealApi& real, hsa_agent_t agent, GpuKey* key) {
-  std::uint32_t bdf = 0, domain = 0;
-  const auto bdf_info = static_cast<hsa_agent_info_t>(HSA_AMD_AGENT_INFO_BDFID);
-  const auto domain_info = static_cast<hsa_agent_info_t>(HSA_AMD_AGENT_INFO_DOMAIN);
-  if (real.agent_get_info(agent, bdf_info, &bdf) != HSA_STATUS_SUCCESS) return false;
-  if (real.agent_get_info(agent, domain_info, &domain) != HSA_STATUS_SUCCESS) domain = 0;
-  *key = (static_cast<GpuKey>(domain) << 16 | (bdf & 0xffff)) + 1;
-  return true;
-}
-
-// What ROCr makes of its three priorities: HIGH is 11 since 6.2, whose table is that long.
-std::uint32_t KfdPriorityOf(hsa_amd_queue_priority_t priority, const RuntimeVersion& version) {
-  constexpr std::uint32_t kExtTableBytes62 = 576;
-  if (priority == HSA_AMD_QUEUE_PRIORITY_LOW) return 0;
-  if (priority == HSA_AMD_QUEUE_PRIORITY_NORMAL) return 7;
-  return version.ext_table_bytes >= kExtTableBytes62 ? 11 : 15;
-}
 
 std::uint32_t MechanismsOf(const Config& config, const RestrictionState& state) {
   if (state.kfd.id == kUnknownKfdQueueId) return 0;
@@ -145,158 +124,13 @@ void Layer::Detach() {
   Disconnect(&link_);
 }
 
-hsa_status_t Layer::CreateQueue(hsa_agent_t agent, std::uint32_t size, hsa_queue_type32_t type,
-                                void (*callback)(hsa_status_t, hsa_queue_t*, void*), void* data,
-                                std::uint32_t private_segment_size,
-                                std::uint32_t group_segment_size, hsa_queue_t** queue) {
-  if (inert_.load(std::memory_order_acquire)) {
-    return real_.queue_create(agent, size, type, callback, data, private_segment_size,
-                              group_segment_size, queue);
-  }
-  MutexScope scope(&creation_mutex_);
-  QueueIdProbe probe("", DriverPid());
-  const bool probing = probe.TakeBefore();
-  const hsa_status_t status = real_.queue_create(agent, size, type, callback, data,
-                                                 private_segment_size, group_segment_size, queue);
-  if (status == HSA_STATUS_SUCCESS) Manage(agent, *queue, probing ? &probe : nullptr);
-  return status;
-}
-
-bool Layer::IsManageable(hsa_agent_t agent, const hsa_queue_t& queue) {
-  hsa_device_type_t device;
-  // A cooperative queue is one per agent, shared inside ROCr, and reference-counted there.
-  const bool type_fits = queue.type == HSA_QUEUE_TYPE_MULTI || queue.type == HSA_QUEUE_TYPE_SINGLE;
-  return type_fits &&
-         real_.agent_get_info(agent, HSA_AGENT_INFO_DEVICE, &device) == HSA_STATUS_SUCCESS &&
-         device == HSA_DEVICE_TYPE_GPU && queue.base_address != nullptr && queue.size != 0 &&
-         (queue.size & (queue.size - 1)) == 0;
-}
-
-void Layer::CountPassedThrough() {
-  ++passed_through_;
-  if (link_.process_page != nullptr) {
-    link_.process_page->queues_passed_through.store(passed_through_, std::memory_order_relaxed);
-  }
-}
-
-// The driver lists processes by their pid in the outermost namespace, which may not be getpid();
-// the controller sees it if it is not in a container itself.
-std::int32_t Layer::DriverPid() {
-  MutexScope scope(&registration_mutex_);
-  return link_.peer_pid > 0 ? link_.peer_pid : getpid();
-}
-
-void Layer::LearnKfdQueue(ManagedQueue* queue, const QueueIdProbe* probe) {
-  KfdQueue kfd;
-  KfdNode node;
-  if (probe != nullptr && FindKfdNode("", queue->gpu_key, &node)) {
-    kfd.ring_base = reinterpret_cast<std::uint64_t>(queue->ring);
-    kfd.ring_bytes =
-        static_cast<std::uint32_t>(queue->ring_packets * sizeof(hsa_barrier_and_packet_t));
-    kfd.id = probe->FindNew(node, kfd.ring_bytes);
-  }
-  if (kfd.id == kUnknownKfdQueueId) {
-    Log(LogLevel::kInfo,
-        "queue %lu: its KFD queue id is not certain; it can be held, not suspended or squeezed",
-        queue->queue->id);
-  }
-  preemptor_.Adopt(queue, kfd, node);
-}
-
-void Layer::Manage(hsa_agent_t agent, hsa_queue_t* queue, const QueueIdProbe* probe) {
-  MutexScope scope(&registration_mutex_);
-  GpuKey key = 0;
-  ManagedQueue* managed = nullptr;
-  const ProcessPage* page = link_.process_page;
-  if (IsManageable(agent, *queue) && ReadGpuKey(real_, agent, &key) && StartThreads()) {
-    managed = registry_.Take([page](std::uint32_t index) {
-      // A retired slot is still being read by the controller.
-      return page == nullptr ||
-             page->queues[index].state.load(std::memory_order_acquire) == kSlotFree;
-    });
-  }
-  if (managed == nullptr) {
-    CountPassedThrough();
-    Log(LogLevel::kInfo, "queue %lu (type %u) is not managed and passes through", queue->id,
-        queue->type);
-    return;
-  }
-  managed->queue = queue;
-  managed->doorbell = queue->doorbell_signal;
-  managed->ring = static_cast<unsigned char*>(queue->base_address);
-  managed->ring_packets = queue->size;
-  managed->requested_priority = config_.priority;
-  managed->gpu_key = key;
-  managed->window = WindowState{};
-  managed->idle_since_us = 0;
-  managed->exposed_since_us = 0;
-  managed->active_since_us.store(0);
-  managed->foreign.store(0);
-  managed->inherited_level.store(0);
-  managed->waits = false;
-  managed->waits_since_us = 0;
-  managed->pump_watches.store(0);
-  managed->announced_index.store(0);
-  managed->again.store(0);
-  managed->lock.store(0);
-  managed->reserved_index.store(real_.load_write_index_scacquire(queue));
-  managed->published_hint.store(managed->reserved_index.load());
-  managed->slot.store(&detached_slots_[managed->index], std::memory_order_release);
-  managed->urgency.store(nullptr, std::memory_order_release);
-  managed->user_page.store(nullptr, std::memory_order_release);
-  LearnKfdQueue(managed, probe);
-  if (!registry_.Insert(managed)) {
-    registry_.Release(managed);
-    CountPassedThrough();
-    return;
-  }
-  if (page != nullptr) AttachQueue(managed);
-  managed->live.store(1, std::memory_order_seq_cst);
-  if (page != nullptr) pump_.TellController();
-  Log(LogLevel::kDebug, "queue %lu managed, %u packets", queue->id, queue->size);
-}
-
-// After this neither the pump nor a producer touches the real queue through us.
-void Layer::Unmanage(ManagedQueue* queue) {
-  MutexScope scope(&registration_mutex_);
-  queue->live.store(0, std::memory_order_seq_cst);
-  while (queue->pump_inside.load(std::memory_order_seq_cst) != 0) sched_yield();
-  preemptor_.Forget(queue);
-  gate_.Retire(queue);
-  registry_.Remove(*queue);
-  QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
-  slot->submitted_index.store(real_.load_write_index_relaxed(queue->queue),
-                              std::memory_order_relaxed);
-  slot->published_index.store(slot->submitted_index.load(), std::memory_order_relaxed);
-  slot->read_index.store(real_.load_read_index_scacquire(queue->queue), std::memory_order_relaxed);
-  slot->active.store(0, std::memory_order_seq_cst);
-  if (link_.process_page != nullptr) {
-    slot->state.store(kSlotRetired, std::memory_order_release);
-    link_.process_page->changes.fetch_add(1, std::memory_order_release);
-    pump_.TellController();
-  }
-  registry_.Release(queue);
-}
-
-hsa_status_t Layer::DestroyQueue(hsa_queue_t* queue) {
-  ManagedQueue* managed = registry_.Find(queue);
-  if (managed != nullptr) Unmanage(managed);
-  return real_.queue_destroy(queue);
-}
-
-hsa_status_t Layer::InactivateQueue(hsa_queue_t* queue) {
-  ManagedQueue* managed = registry_.Find(queue);
-  if (managed != nullptr) Unmanage(managed);
-  return real_.queue_inactivate(queue);
-}
-
 hsa_status_t Layer::SetQueuePriority(hsa_queue_t* queue, hsa_amd_queue_priority_t priority) {
   ManagedQueue* managed = registry_.Find(queue);
   if (managed == nullptr) return real_.queue_set_priority(queue, priority);
   MutexScope scope(preemptor_.mutex());
   const hsa_status_t status = real_.queue_set_priority(queue, priority);
   if (status == HSA_STATUS_SUCCESS) {
-    preemptor_.ProgramSetPriority(managed, KfdPriorityOf(priority, version_));
+    preemptor_.ProgramSetPriority(managed, KfdPriorityOf(priority, version_.ext_table_bytes));
   }
   return status;
 }
@@ -323,6 +157,8 @@ void Layer::OpenAll() {
     ManagedQueue* queue = registry_.at(i);
     if (queue->live.load(std::memory_order_relaxed) != 0) DetachQueue(queue);
   }
+  // What does not fit ROCr's ring at once is passed on by the pump, which lives through exit.
+  pump_.Wake(false);
 }
 
 void Layer::AfterForkInChild() {

@@ -15,17 +15,31 @@
 #include <atomic>
 
 #include "config.h"
+#include "gate_choice.h"
+#include "intercept_gate.h"
 #include "kernel_times.h"
 #include "kfd_access.h"
 #include "mutex.h"
 #include "preemptor.h"
 #include "pump.h"
+#include "queue_driver.h"
 #include "queue_registry.h"
 #include "real_api.h"
 #include "session.h"
 #include "window_gate.h"
 
 namespace xsched_hsa {
+
+// What the program asks of hsa_queue_create.
+struct QueueRequest {
+  hsa_agent_t agent;
+  std::uint32_t packets;
+  hsa_queue_type32_t type;
+  void (*callback)(hsa_status_t, hsa_queue_t*, void*);
+  void* data;
+  std::uint32_t private_segment_size, group_segment_size;
+  hsa_queue_t** queue;
+};
 
 class Layer {
  public:
@@ -34,7 +48,8 @@ class Layer {
       : registry_(*registry),
         gate_(real_, times),
         pump_(registry, &gate_),
-        preemptor_(registry, &gate_, &pump_, &kfd_),
+        driver_(real_, &kfd_),
+        preemptor_(registry, &gate_, &pump_, &driver_),
         detached_slots_(detached_slots) {}
 
   // Reads the environment and tries the controller once. False: stay out of the tables.
@@ -44,6 +59,12 @@ class Layer {
                            void (*callback)(hsa_status_t, hsa_queue_t*, void*), void* data,
                            std::uint32_t private_segment_size, std::uint32_t group_segment_size,
                            hsa_queue_t** queue);
+  // hsa_amd_queue_create and hsa_amd_counted_queue_acquire of newer runtimes.
+  hsa_status_t CreateQueues(hsa_agent_t agent, QueueDescriptor* descriptors, std::uint32_t count);
+  hsa_status_t AcquireCounted(hsa_agent_t agent, hsa_queue_type_t type,
+                              hsa_amd_queue_priority_t priority,
+                              void (*callback)(hsa_status_t, hsa_queue_t*, void*), void* data,
+                              std::uint64_t flags, hsa_queue_t** queue);
   hsa_status_t DestroyQueue(hsa_queue_t* queue);
   hsa_status_t InactivateQueue(hsa_queue_t* queue);
   // The program's own wishes for a queue; what the preemptor does meanwhile survives them.
@@ -69,11 +90,18 @@ class Layer {
   void Detach();
   void AttachQueue(ManagedQueue* queue);
   void DetachQueue(ManagedQueue* queue);
-  void Manage(hsa_agent_t agent, hsa_queue_t* queue, const QueueIdProbe* probe);
+  // layer_queues.cc
+  hsa_status_t MakeQueue(const QueueRequest& request, GateKind gate, InterceptGate** intercept);
+  hsa_status_t MakeHeldQueue(const QueueRequest& request);
+  bool IsGpu(hsa_agent_t agent) const;
+  void PassThrough(const hsa_queue_t& queue, const char* why);
+  void AdoptDescribed(hsa_agent_t agent, const QueueDescriptor& descriptor,
+                      const QueueIdProbe* probe);
+  bool Manage(hsa_agent_t agent, hsa_queue_t* queue, const QueueIdProbe* probe,
+              InterceptGate* intercept);
   void LearnKfdQueue(ManagedQueue* queue, const QueueIdProbe* probe);
   std::int32_t DriverPid();
   void Unmanage(ManagedQueue* queue);
-  bool IsManageable(hsa_agent_t agent, const hsa_queue_t& queue);
   void CountPassedThrough();
   bool StartThreads();
 
@@ -84,6 +112,7 @@ class Layer {
   WindowGate gate_;
   Pump pump_;
   KfdAccess kfd_;
+  QueueDriver driver_;
   Preemptor preemptor_;
   Mutex creation_mutex_{};  // one queue is made at a time: its KFD id is the new one
   Mutex registration_mutex_{};

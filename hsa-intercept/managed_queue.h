@@ -29,6 +29,8 @@
 
 namespace xsched_hsa {
 
+class InterceptGate;
+
 inline constexpr std::uint32_t kTrackedPackets = 256;  // exposed at once while armed, at most
 
 // What the window needs to know; guarded by ManagedQueue::lock.
@@ -70,6 +72,7 @@ struct alignas(64) ManagedQueue {
   std::uint32_t index = 0;  // in the pool and in the process page
   std::int32_t requested_priority = 0;
   GpuKey gpu_key = 0;
+  InterceptGate* intercept = nullptr;         // null: the window gate works on the real queue
   std::atomic<QueueSlot*> slot{nullptr};      // never null while registered
   std::atomic<GpuUrgency*> urgency{nullptr};  // null while detached
   std::atomic<UserPage*> user_page{nullptr};  // likewise

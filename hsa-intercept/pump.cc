@@ -111,7 +111,10 @@ std::uint64_t Pump::LookAt(ManagedQueue* queue, bool refresh) {
   QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
   const std::uint32_t mode = slot->mode.load(std::memory_order_acquire);
   const bool watched = queue->pump_watches.load(std::memory_order_relaxed) != 0;
-  if (mode == 0 && !watched && !queue->waits && slot->active.load(std::memory_order_relaxed) == 0) {
+  // What did not fit ROCr's ring has nobody else to pass it on, armed or not.
+  const bool pumps = (mode & kModeArmed) != 0 || queue->intercept != nullptr;
+  if (mode == 0 && !watched && !queue->waits && slot->active.load(std::memory_order_relaxed) == 0 &&
+      (queue->intercept == nullptr || !gate_->HasBacklog(*queue))) {
     if (refresh) Mirror(*queue, slot);
     return kForeverNs;
   }
@@ -132,7 +135,7 @@ std::uint64_t Pump::LookAt(ManagedQueue* queue, bool refresh) {
   const bool watch = look.backlog || drain_ns != kForeverNs;
   queue->pump_watches.store(watch ? 1 : 0, std::memory_order_seq_cst);
   // From here on a producer with a backlog wakes us; one that came just before did not.
-  if (!watch && (mode & kModeArmed) != 0 && gate_->HasBacklog(*queue)) next_ns = 0;
+  if (!watch && pumps && gate_->HasBacklog(*queue)) next_ns = 0;
   Mirror(*queue, slot);
   return next_ns;
 }

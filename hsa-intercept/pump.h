@@ -65,6 +65,7 @@ class Pump {
   std::uint64_t WatchDependencies(ManagedQueue* queue, QueueSlot* slot);
   Dependencies UnmetAtHead(const ManagedQueue& queue, std::uint64_t head);
   bool LetProvidersRun(const ManagedQueue& waiting, const Dependencies& unmet, std::uint32_t level);
+  bool LetRunFor(ManagedQueue* queue, const Dependencies& unmet, std::uint32_t level);
   void GiveUp(ManagedQueue* queue, QueueSlot* slot, std::uint64_t head);
   void EndInheritance();
   void Mirror(const ManagedQueue& queue, QueueSlot* slot);

@@ -14,7 +14,7 @@ constexpr std::uint64_t kLookMinNs = 50'000, kLookMaxNs = 2'000'000;
 }  // namespace
 
 Dependencies Pump::UnmetAtHead(const ManagedQueue& queue, std::uint64_t head) {
-  return UnmetDependencies(queue.ring + (head & (queue.ring_packets - 1)) * 64, &reader_);
+  return UnmetDependencies(gate_->PacketAt(queue, head), &reader_);
 }
 
 // Returns when to look at this queue's head again. A barrier is passed within microseconds if it can
@@ -58,25 +58,33 @@ bool Pump::LetProvidersRun(const ManagedQueue& waiting, const Dependencies& unme
   bool any = false;
   for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
     ManagedQueue* queue = registry_->at(i);
-    if (queue == &waiting || queue->live.load(std::memory_order_acquire) == 0) continue;
-    const bool provides =
-        std::any_of(unmet.signals, unmet.signals + unmet.count,
-                    [&](std::uint64_t signal) { return MayComplete(*gate_, *queue, signal); });
-    if (!provides) continue;
-    any = true;
-    if (queue->inherited_level.load(std::memory_order_relaxed) >= level) continue;
-    queue->inherited_level.store(level, std::memory_order_seq_cst);
-    inheriting_ = true;
-    GateLook look;
-    gate_->Look(queue, &look);
-    if (UserPage* page = queue->user_page.load(std::memory_order_acquire)) RingBell(page);
-    // It may itself wait for a third one, and counts as urgent from now on.
-    QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
-    if ((slot->mode.load(std::memory_order_acquire) & kModeRaise) != 0) {
-      RaiseIfInactive(queue, slot);
-    }
+    if (queue == &waiting) continue;
+    // Its ring must not go while we look: destruction waits for us.
+    queue->pump_inside.store(1, std::memory_order_seq_cst);
+    any |= queue->live.load(std::memory_order_seq_cst) != 0 && LetRunFor(queue, unmet, level);
+    queue->pump_inside.store(0, std::memory_order_seq_cst);
   }
   return any;
+}
+
+// True if the queue may complete what is waited for; it then has at least that level.
+bool Pump::LetRunFor(ManagedQueue* queue, const Dependencies& unmet, std::uint32_t level) {
+  const bool provides =
+      std::any_of(unmet.signals, unmet.signals + unmet.count,
+                  [&](std::uint64_t signal) { return MayComplete(*gate_, *queue, signal); });
+  if (!provides) return false;
+  if (queue->inherited_level.load(std::memory_order_relaxed) >= level) return true;
+  queue->inherited_level.store(level, std::memory_order_seq_cst);
+  inheriting_ = true;
+  GateLook look;
+  gate_->Look(queue, &look);
+  if (UserPage* page = queue->user_page.load(std::memory_order_acquire)) RingBell(page);
+  // It may itself wait for a third one, and counts as urgent from now on.
+  QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
+  if ((slot->mode.load(std::memory_order_acquire) & kModeRaise) != 0) {
+    RaiseIfInactive(queue, slot);
+  }
+  return true;
 }
 
 // Nothing here that the device could run: others may, until the head moves.

@@ -9,6 +9,13 @@
 #include <hsa/hsa.h>
 #include <hsa/hsa_ext_amd.h>
 
+// Debian's header asks for this name to find its neighbours.
+#define AMD_INTERNAL_BUILD
+#include <hsa/hsa_api_trace.h>
+#undef AMD_INTERNAL_BUILD
+
+#include "queue_descriptor.h"
+
 namespace xsched_hsa {
 
 struct RealApi {
@@ -18,6 +25,18 @@ struct RealApi {
   decltype(hsa_agent_get_info)* agent_get_info;
   decltype(hsa_amd_queue_set_priority)* queue_set_priority;
   decltype(hsa_amd_queue_cu_set_mask)* queue_cu_set_mask;
+  // Null where the runtime's extension table is not long enough, or not known (ext_table.h).
+  decltype(hsa_amd_queue_intercept_create)* queue_intercept_create;
+  decltype(hsa_amd_queue_intercept_register)* queue_intercept_register;
+  hsa_status_t (*amd_queue_create)(hsa_agent_t, QueueDescriptor*, std::uint32_t);
+  hsa_status_t (*counted_queue_acquire)(hsa_agent_t, hsa_queue_type_t, hsa_amd_queue_priority_t,
+                                        void (*)(hsa_status_t, hsa_queue_t*, void*), void*,
+                                        std::uint64_t, hsa_queue_t**);
+  hsa_status_t (*counted_queue_release)(hsa_queue_t*);
+
+  decltype(hsa_signal_create)* signal_create;
+  decltype(hsa_signal_destroy)* signal_destroy;
+  decltype(hsa_signal_load_scacquire)* signal_load_scacquire;
 
   decltype(hsa_queue_load_read_index_scacquire)* load_read_index_scacquire;
   decltype(hsa_queue_load_read_index_relaxed)* load_read_index_relaxed;

@@ -77,7 +77,9 @@ bool SayHello(int fd, const Config& config, const RuntimeVersion& version) {
   hello.namespace_pid = static_cast<std::uint32_t>(getpid());
   hello.hsa_table_major = version.table_major;
   hello.hsa_ext_table_bytes = version.ext_table_bytes;
-  hello.gate = GateKind::kWindow;
+  hello.gate = config.gate == GateRequest::kNone        ? GateKind::kNone
+               : config.gate == GateRequest::kIntercept ? GateKind::kIntercept
+                                                        : GateKind::kWindow;
   ReadComm(hello.comm, sizeof(hello.comm));
   ReadExe(hello.exe, sizeof(hello.exe));
   std::memcpy(hello.run_token, config.run_token, sizeof(hello.run_token));

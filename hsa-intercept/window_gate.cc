@@ -5,10 +5,16 @@
 #include <algorithm>
 
 #include "clock.h"
+#include "intercept_gate.h"
 #include "log.h"
 #include "urgency.h"
 
 namespace xsched_hsa {
+namespace {
+
+constexpr std::uint64_t kPollRoomNs = 50'000;
+
+}  // namespace
 
 // Not armed: the program's doorbell goes through, raised to the highest index that was rung, so
 // that the packet processor sees doorbells that never fall behind the write index it may re-read.
@@ -70,7 +76,9 @@ bool WindowGate::DoorbellManaged(ManagedQueue* queue, std::uint64_t end) {
   // Before publishing: others shall stop as early as possible. Once more after, because the pump
   // clears `active` before it looks at the indexes a last time.
   bool wake_pump = tells && Activate(queue, slot);
-  if ((mode & kModeArmed) != 0 && queue->foreign.load(std::memory_order_relaxed) == 0) {
+  const bool armed =
+      (mode & kModeArmed) != 0 && queue->foreign.load(std::memory_order_relaxed) == 0;
+  if (armed || queue->intercept != nullptr) {
     Announce(queue, end);
     GateLook look;
     if (Look(queue, &look) && look.backlog) {
@@ -99,8 +107,13 @@ void WindowGate::LookLocked(ManagedQueue* queue, GateLook* look) {
   const std::uint64_t real = api_.load_write_index_relaxed(queue->queue);
   const std::uint64_t announced =
       std::max(queue->announced_index.load(std::memory_order_seq_cst), real);
-  const bool armed =
-      (slot->mode.load(std::memory_order_acquire) & kModeArmed) != 0 && !CheckForeign(queue, real);
+  bool armed = (slot->mode.load(std::memory_order_acquire) & kModeArmed) != 0;
+  if (queue->intercept != nullptr) {
+    queue->intercept->MarkEach(armed);
+    if (CheckForeign(queue, real)) return LookForeign(queue, real, look);
+  } else {
+    armed = armed && !CheckForeign(queue, real);
+  }
   std::uint64_t end = real;
   std::uint64_t now_ns = 0;
   if (armed) {
@@ -124,10 +137,44 @@ void WindowGate::LookLocked(ManagedQueue* queue, GateLook* look) {
     queue->window.tracking = false;
     end = ScanValid(*queue, real, announced);
   }
+  if (queue->intercept != nullptr) end = std::min(end, queue->intercept->PublishLimit());
   // A slot that is still INVALID is not a backlog: its own producer's doorbell comes yet.
-  look->backlog = armed && end < announced;
+  look->backlog = (armed || queue->intercept != nullptr) && end < announced;
   CountHeld(queue, slot, real, announced, look->closed, now_ns / 1000);
-  if (end > real) Ring(*queue, RaiseIndex(queue, end));
+  Publish(queue, real, end);
+  // Nobody else tells when ROCr's ring has room again.
+  if (queue->intercept != nullptr && look->backlog && !look->closed && look->poll_ns == 0) {
+    look->poll_ns = kPollRoomNs;
+  }
+}
+
+// An intercept queue gets no more at once than newer runtimes can stage.
+void WindowGate::Publish(ManagedQueue* queue, std::uint64_t real, std::uint64_t end) {
+  const std::uint64_t most = queue->intercept != nullptr ? InterceptGate::kBatchMax : end;
+  while (real < end) {
+    real += std::min(end - real, most);
+    Ring(*queue, RaiseIndex(queue, real));
+  }
+}
+
+// A program that moves the proxy's index itself: whatever it rings for is passed on, as far as there
+// is room. ROCr stops at the first INVALID header, so the first packet too many has one meanwhile;
+// nobody but ROCr looks at a packet between its doorbell and its turn.
+void WindowGate::LookForeign(ManagedQueue* queue, std::uint64_t real, GateLook* look) {
+  InterceptGate* intercept = queue->intercept;
+  const std::uint64_t next = api_.load_read_index_scacquire(queue->queue);
+  const std::uint64_t room = intercept->RoomForPackets();
+  if (next == real && intercept->HasStored()) intercept->Kick();
+  if (next < real && room != 0) {
+    const std::uint64_t stop = next + room;
+    const std::uint16_t header = LoadHeader(*queue, stop);
+    const bool too_many = stop < real && IsValidHeader(header);
+    if (too_many) StoreHeader(queue, stop, HSA_PACKET_TYPE_INVALID);
+    Ring(*queue, real);
+    if (too_many) StoreHeader(queue, stop, header);
+  }
+  look->backlog = HasBacklog(*queue);
+  if (look->backlog) look->poll_ns = kPollRoomNs;
 }
 
 // Packets from `from` up to the first whose header is not written yet. Safe without the ring's
@@ -191,22 +238,38 @@ void WindowGate::Retire(ManagedQueue* queue) {
   const std::uint64_t real = api_.load_write_index_relaxed(queue->queue);
   const std::uint64_t announced =
       std::max(queue->announced_index.load(std::memory_order_seq_cst), real);
-  const std::uint64_t end = ScanValid(*queue, real, announced);
+  std::uint64_t end = ScanValid(*queue, real, announced);
+  if (queue->intercept != nullptr) end = std::min(end, queue->intercept->PublishLimit());
   CountHeld(queue, queue->slot.load(std::memory_order_acquire), real, real, false, 0);
-  if (end > real) Ring(*queue, RaiseIndex(queue, end));
+  Publish(queue, real, end);
+}
+
+const unsigned char* WindowGate::PacketAt(const ManagedQueue& queue, std::uint64_t index) const {
+  // ROCr invalidates what it has passed on, and the program may write there again.
+  if (queue.intercept != nullptr && index < api_.load_read_index_scacquire(queue.queue)) {
+    return queue.intercept->PacketAt(index);
+  }
+  return queue.ring + (index & (queue.ring_packets - 1)) * 64;
 }
 
 std::uint64_t WindowGate::Published(const ManagedQueue& queue) const {
   return api_.load_write_index_scacquire(queue.queue);
 }
 std::uint64_t WindowGate::Taken(const ManagedQueue& queue) const {
-  return api_.load_read_index_scacquire(queue.queue);
+  const std::uint64_t read = api_.load_read_index_scacquire(queue.queue);
+  if (queue.intercept == nullptr) return read;
+  // ROCr invalidates a slot of its proxy only after it has passed the packet on: hardware may have
+  // taken it by then, but the program must not write there yet.
+  return std::min(queue.intercept->Taken(), read);
 }
 std::uint64_t WindowGate::Head(const ManagedQueue& queue) const {
   return Progress(queue, Published(queue));
 }
 bool WindowGate::HasBacklog(const ManagedQueue& queue) const {
-  return queue.announced_index.load(std::memory_order_seq_cst) > Published(queue);
+  const std::uint64_t announced = queue.announced_index.load(std::memory_order_seq_cst);
+  if (queue.intercept == nullptr) return announced > Published(queue);
+  // Also what a foreign program has published, but ROCr has not passed on.
+  return announced > api_.load_read_index_scacquire(queue.queue) || queue.intercept->HasStored();
 }
 bool WindowGate::HasExposed(const ManagedQueue& queue) const {
   return Published(queue) > Head(queue);

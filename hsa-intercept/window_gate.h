@@ -1,9 +1,11 @@
-// window_gate.h: holds, releases and windows the AQL packets of one queue by its write index.
+// window_gate.h: the gate: holds, releases and windows the AQL packets of one queue by its write index.
 //
 // Why        Packets stay in the program's own ring; publishing is a raise of the real write index
 // and
 //            one ring of the real doorbell. No proxy ring, no extra packets
 //            (docs/life-of-a-packet.md).
+//            Of an intercept queue the index is ROCr's proxy's, and what differs is in
+//            intercept_gate.h: which gate a queue has is ManagedQueue::intercept.
 // Threads    Doorbell: any producer thread. Look: the pump, or a producer that looks for room.
 // Retire:
 //            the thread that destroys the queue. Publication while armed is serialised by
@@ -41,7 +43,7 @@ class WindowGate {
   // The program rang for the packets below `end`. True when the pump has to take over from here.
   bool Doorbell(ManagedQueue* queue, std::uint64_t end) {
     const QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
-    if (slot->mode.load(std::memory_order_acquire) == 0) [[likely]] {
+    if (slot->mode.load(std::memory_order_acquire) == 0 && queue->intercept == nullptr) [[likely]] {
       PublishOpen(queue, end, nullptr);
       return false;
     }
@@ -68,6 +70,9 @@ class WindowGate {
   // The first packet that the packet processor is not done with.
   std::uint64_t Head(const ManagedQueue& queue) const;
   std::uint64_t Taken(const ManagedQueue& queue) const;
+  // The 64 bytes of a packet that was announced and not yet taken; its header may be INVALID if it
+  // was published through the window gate.
+  const unsigned char* PacketAt(const ManagedQueue& queue, std::uint64_t index) const;
 
  private:
   bool PublishOpen(ManagedQueue* queue, std::uint64_t end, QueueSlot* tells);
@@ -75,6 +80,8 @@ class WindowGate {
   void Announce(ManagedQueue* queue, std::uint64_t end);
   std::uint64_t RaiseIndex(ManagedQueue* queue, std::uint64_t end);
   void Ring(const ManagedQueue& queue, std::uint64_t real);
+  void Publish(ManagedQueue* queue, std::uint64_t real, std::uint64_t end);
+  void LookForeign(ManagedQueue* queue, std::uint64_t real, GateLook* look);
   void LookLocked(ManagedQueue* queue, GateLook* look);
   std::uint64_t ScanValid(const ManagedQueue& queue, std::uint64_t from, std::uint64_t end) const;
   bool CheckForeign(ManagedQueue* queue, std::uint64_t real);
@@ -100,6 +107,10 @@ class WindowGate {
 inline std::uint16_t LoadHeader(const ManagedQueue& queue, std::uint64_t index) {
   const unsigned char* packet = queue.ring + (index & (queue.ring_packets - 1)) * 64;
   return __atomic_load_n(reinterpret_cast<const std::uint16_t*>(packet), __ATOMIC_ACQUIRE);
+}
+inline void StoreHeader(ManagedQueue* queue, std::uint64_t index, std::uint16_t header) {
+  unsigned char* packet = queue->ring + (index & (queue->ring_packets - 1)) * 64;
+  __atomic_store_n(reinterpret_cast<std::uint16_t*>(packet), header, __ATOMIC_RELEASE);
 }
 inline bool IsValidHeader(std::uint16_t header) {
   return (header & 0xff) != HSA_PACKET_TYPE_INVALID;

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "intercept_gate.h"
 #include "window_gate.h"
 
 namespace xsched_hsa {
@@ -42,6 +43,7 @@ std::uint64_t HeadPollNs(const WindowState& window, std::uint64_t head, std::uin
 // it invalidates each packet's header; a window smaller than such a group would otherwise never
 // move.
 std::uint64_t WindowGate::Progress(const ManagedQueue& queue, std::uint64_t real) const {
+  if (queue.intercept != nullptr) return std::min(queue.intercept->Taken(), real);
   std::uint64_t progress = api_.load_read_index_scacquire(queue.queue);
   const std::uint64_t end = std::min(real, progress + kTrackedPackets);
   while (progress < end && !IsValidHeader(LoadHeader(queue, progress))) ++progress;
@@ -121,7 +123,7 @@ std::uint64_t WindowGate::RestLocked(const ManagedQueue& queue, std::uint64_t no
   std::uint64_t rest = 0;
   KernelContext context;
   for (std::uint64_t i = progress; i < end; ++i) {
-    const unsigned char* packet = queue.ring + (i & (queue.ring_packets - 1)) * 64;
+    const unsigned char* packet = PacketAt(queue, i);
     std::uint64_t ns = tracked ? window.predicted_ns[i % kTrackedPackets]
                                : times_->PredictNs(times_->KeyOf(packet, &context));
     if (tracked && i == window.progress) {

@@ -6,8 +6,9 @@
 namespace xsched_hsa_tests {
 namespace {
 
-class DependencyTest : public testing::Test {
+class DependencyTest : public testing::TestWithParam<const char*> {
  protected:
+  DependencyTest() { stack_.UseGate(GetParam()); }
   // One program with a chain of queues; `priorities` in the order in which they wait for each other.
   void StartChain(const std::vector<std::string>& priorities) {
     program_ = stack_.Start(
@@ -33,26 +34,26 @@ class DependencyTest : public testing::Test {
   std::unique_ptr<Process> program_;
 };
 
-TEST_F(DependencyTest, HighQueueThatWaitsForALowOneOfItsProcessEnds) {
+TEST_P(DependencyTest, HighQueueThatWaitsForALowOneOfItsProcessEnds) {
   stack_.StartController();
   StartChain({"high", "low"});
   RunChain();
 }
 
-TEST_F(DependencyTest, ChainOverThreeQueuesEnds) {
+TEST_P(DependencyTest, ChainOverThreeQueuesEnds) {
   stack_.StartController();
   StartChain({"high", "normal", "low"});
   RunChain();
 }
 
-TEST_F(DependencyTest, ChainThatDoublesBackEnds) {
+TEST_P(DependencyTest, ChainThatDoublesBackEnds) {
   stack_.StartController();
   StartChain({"normal", "high", "low", "high", "low"});
   RunChain();
 }
 
 // Nothing of the waiting program can run; the other one goes on, though the wait is not over.
-TEST_F(DependencyTest, HighQueueThatWaitsForItsHostHoldsNobody) {
+TEST_P(DependencyTest, HighQueueThatWaitsForItsHostHoldsNobody) {
   stack_.StartController();
   auto high = stack_.Start("high", {Bin("hsa-exercise"), "blocked", "1"});
   auto low = stack_.Start("low", {Bin("hsa-exercise"), "paused", "10"});
@@ -70,7 +71,7 @@ TEST_F(DependencyTest, HighQueueThatWaitsForItsHostHoldsNobody) {
 }
 
 // A third program between the two levels stays held while the low queue works for the high one.
-TEST_F(DependencyTest, NobodyGetsBetweenAHighQueueAndTheLowOneItWaitsFor) {
+TEST_P(DependencyTest, NobodyGetsBetweenAHighQueueAndTheLowOneItWaitsFor) {
   stack_.StartController();
   StartChain({"high", "low"});
   auto middle = stack_.Start("normal", {Bin("hsa-exercise"), "paused", "10"});
@@ -85,6 +86,9 @@ TEST_F(DependencyTest, NobodyGetsBetweenAHighQueueAndTheLowOneItWaitsFor) {
   EXPECT_EQ(program_->Wait().exit_code, 0);
   EXPECT_EQ(middle->Wait().exit_code, 0);
 }
+
+INSTANTIATE_TEST_SUITE_P(Gates, DependencyTest, testing::Values("window", "intercept"),
+                         [](const auto& gate) { return std::string(gate.param); });
 
 }  // namespace
 }  // namespace xsched_hsa_tests

@@ -20,8 +20,9 @@ std::vector<std::string> Exercise(const std::string& verb, const std::string& co
   return words;
 }
 
-class LayerTest : public testing::Test {
+class LayerTest : public testing::TestWithParam<const char*> {
  protected:
+  LayerTest() { stack_.UseGate(GetParam()); }
   // A high program that is busy until Finish().
   std::unique_ptr<Process> StartBusyHigh() {
     auto high = stack_.Start("high", Exercise("busy"));
@@ -51,14 +52,19 @@ class LayerTest : public testing::Test {
   Stack stack_;
 };
 
-TEST_F(LayerTest, PassesEverythingThroughWithoutAController) {
+class GateRequestTest : public testing::Test {
+ protected:
+  Stack stack_;
+};
+
+TEST_P(LayerTest, PassesEverythingThroughWithoutAController) {
   const Result result = stack_.Start("low", Exercise("barriers", "2000"))->Wait();
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_NE(result.out.find("completed 2000"), std::string::npos) << result.out;
   EXPECT_NE(result.err.find("passing through"), std::string::npos) << result.err;
 }
 
-TEST_F(LayerTest, RuntimeShowsTheSameAgentsWithAndWithoutIt) {
+TEST_P(LayerTest, RuntimeShowsTheSameAgentsWithAndWithoutIt) {
   stack_.StartController(kPatient);
   const Result plain = stack_.StartPlain({"rocminfo"})->Wait();
   const Result layered = stack_.Start("normal", {"rocminfo"})->Wait();
@@ -66,7 +72,7 @@ TEST_F(LayerTest, RuntimeShowsTheSameAgentsWithAndWithoutIt) {
   EXPECT_EQ(plain.out, layered.out);
 }
 
-TEST_F(LayerTest, RegistersItsQueuesAndTakesThemBack) {
+TEST_P(LayerTest, RegistersItsQueuesAndTakesThemBack) {
   stack_.StartController(kPatient);
   auto program = StartLow();
   program->Write("\n");
@@ -76,7 +82,7 @@ TEST_F(LayerTest, RegistersItsQueuesAndTakesThemBack) {
   EXPECT_EQ(stack_.QueueAt(kLow)["submitted"], 10);
 }
 
-TEST_F(LayerTest, HoldsLowWhileHighIsBusyAndReleasesItAfter) {
+TEST_P(LayerTest, HoldsLowWhileHighIsBusyAndReleasesItAfter) {
   stack_.StartController(kPatient);
   auto low = StartLow();
   auto high = StartBusyHigh();
@@ -89,7 +95,7 @@ TEST_F(LayerTest, HoldsLowWhileHighIsBusyAndReleasesItAfter) {
   EXPECT_EQ(stack_.QueueAt(kHigh)["packets_held"], 0);
 }
 
-TEST_F(LayerTest, ReleasesLowWhenTheBusyHighProgramIsKilled) {
+TEST_P(LayerTest, ReleasesLowWhenTheBusyHighProgramIsKilled) {
   stack_.StartController(kPatient);
   auto low = StartLow();
   auto high = StartBusyHigh();
@@ -99,7 +105,7 @@ TEST_F(LayerTest, ReleasesLowWhenTheBusyHighProgramIsKilled) {
   EXPECT_EQ(low->Wait().exit_code, 0);
 }
 
-TEST_F(LayerTest, ReleasesHeldPacketsWhenTheControllerIsKilled) {
+TEST_P(LayerTest, ReleasesHeldPacketsWhenTheControllerIsKilled) {
   stack_.StartController(kPatient);
   auto low = StartLow();
   auto high = StartBusyHigh();
@@ -109,7 +115,7 @@ TEST_F(LayerTest, ReleasesHeldPacketsWhenTheControllerIsKilled) {
   EXPECT_EQ(low->Wait().exit_code, 0);
 }
 
-TEST_F(LayerTest, ReleasesHeldPacketsWhenTheControllerHangs) {
+TEST_P(LayerTest, ReleasesHeldPacketsWhenTheControllerHangs) {
   stack_.StartController(kPatient);
   auto low = StartLow();
   auto high = StartBusyHigh();
@@ -119,7 +125,7 @@ TEST_F(LayerTest, ReleasesHeldPacketsWhenTheControllerHangs) {
   EXPECT_EQ(low->Wait().exit_code, 0);
 }
 
-TEST_F(LayerTest, ReconnectsToANewController) {
+TEST_P(LayerTest, ReconnectsToANewController) {
   stack_.StartController(kPatient);
   auto low = StartLow();
   stack_.KillController(SIGKILL);
@@ -131,7 +137,7 @@ TEST_F(LayerTest, ReconnectsToANewController) {
   EXPECT_TRUE(low->WaitForOutput("completed 10"));
 }
 
-TEST_F(LayerTest, HoldsByOrderUntilReleased) {
+TEST_P(LayerTest, HoldsByOrderUntilReleased) {
   stack_.StartController(kPatient);
   auto low = StartLow();
   const std::string pid = std::to_string(stack_.PidAt(kLow));
@@ -141,7 +147,7 @@ TEST_F(LayerTest, HoldsByOrderUntilReleased) {
   EXPECT_TRUE(low->WaitForOutput("completed 10"));
 }
 
-TEST_F(LayerTest, PriorityChangeReleasesWhatWasHeld) {
+TEST_P(LayerTest, PriorityChangeReleasesWhatWasHeld) {
   stack_.StartController(kPatient);
   auto low = StartLow();
   auto high = StartBusyHigh();
@@ -150,7 +156,7 @@ TEST_F(LayerTest, PriorityChangeReleasesWhatWasHeld) {
   EXPECT_TRUE(low->WaitForOutput("completed 10"));
 }
 
-TEST_F(LayerTest, DestroyingAHeldQueueDoesNotHang) {
+TEST_P(LayerTest, DestroyingAHeldQueueDoesNotHang) {
   stack_.StartController(kPatient);
   auto low = StartLow("destroy");
   auto high = StartBusyHigh();
@@ -160,7 +166,7 @@ TEST_F(LayerTest, DestroyingAHeldQueueDoesNotHang) {
   EXPECT_EQ(low->Wait().exit_code, 0);
 }
 
-TEST_F(LayerTest, ExitWithHeldPacketsDoesNotHang) {
+TEST_P(LayerTest, ExitWithHeldPacketsDoesNotHang) {
   stack_.StartController(kPatient);
   auto low = StartLow("exit");
   auto high = StartBusyHigh();
@@ -171,7 +177,7 @@ TEST_F(LayerTest, ExitWithHeldPacketsDoesNotHang) {
   EXPECT_EQ(result.exit_code, 0) << result.err;
 }
 
-TEST_F(LayerTest, ManyProducersLoseNothingWhileHeldAndReleased) {
+TEST_P(LayerTest, ManyProducersLoseNothingWhileHeldAndReleased) {
   stack_.StartController(kPatient);
   auto low = stack_.Start("low", Exercise("threads", "4", "20000"));
   EXPECT_TRUE(low->WaitForOutput("ready"));
@@ -187,7 +193,7 @@ TEST_F(LayerTest, ManyProducersLoseNothingWhileHeldAndReleased) {
   EXPECT_GT(orders, 1) << "the program was done before anything was held";
 }
 
-TEST_F(LayerTest, LeavesAQueueAloneThatBypassesTheApi) {
+TEST_P(LayerTest, LeavesAQueueAloneThatBypassesTheApi) {
   stack_.StartController(kPatient);
   auto low = StartLow("foreign", "40");
   auto high = StartBusyHigh();
@@ -199,7 +205,7 @@ TEST_F(LayerTest, LeavesAQueueAloneThatBypassesTheApi) {
   EXPECT_EQ(low->Wait().exit_code, 0);
 }
 
-TEST_F(LayerTest, ForkedChildTouchesNothing) {
+TEST_P(LayerTest, ForkedChildTouchesNothing) {
   stack_.StartController(kPatient);
   const Result result = stack_.Start("low", Exercise("fork", "100"))->Wait();
   EXPECT_NE(result.out.find("child ok"), std::string::npos) << result.out << result.err;
@@ -207,7 +213,7 @@ TEST_F(LayerTest, ForkedChildTouchesNothing) {
   EXPECT_EQ(result.exit_code, 0);
 }
 
-TEST_F(LayerTest, SlotsAreReusedThroughQueueChurn) {
+TEST_P(LayerTest, SlotsAreReusedThroughQueueChurn) {
   stack_.StartController(kPatient);
   const Result result =
       stack_.Start("low", Exercise("churn", "400"))->Wait(std::chrono::seconds(120));
@@ -215,18 +221,58 @@ TEST_F(LayerTest, SlotsAreReusedThroughQueueChurn) {
   EXPECT_EQ(result.exit_code, 0);
 }
 
-TEST_F(LayerTest, SurvivesShutDownAndASecondInit) {
+TEST_P(LayerTest, SurvivesShutDownAndASecondInit) {
   stack_.StartController(kPatient);
   const Result result = stack_.Start("low", Exercise("reinit", "50"))->Wait();
   EXPECT_NE(result.out.find("completed 50"), std::string::npos) << result.out << result.err;
   EXPECT_EQ(result.exit_code, 0);
 }
 
-TEST_F(LayerTest, SaysWhatIsWrongWithAPriorityAndRunsOn) {
+TEST_P(LayerTest, SaysWhatIsWrongWithAPriorityAndRunsOn) {
   const Result result = stack_.Start("urgent", Exercise("barriers"))->Wait();
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_NE(result.err.find("XSCHED_HSA_PRIORITY is 'urgent'"), std::string::npos) << result.err;
 }
+
+TEST_P(LayerTest, SaysWhichGateAQueueHas) {
+  const Result result = stack_.Start("low", Exercise("barriers"))->Wait();
+  EXPECT_NE(result.err.find(std::string(GetParam()) + " gate"), std::string::npos) << result.err;
+}
+
+// More packets than ROCr's own ring can take with their marks, behind a latch: the program sees room
+// for as many as its ring has, then back-pressure, and nothing is lost.
+TEST_P(LayerTest, FillsTheWholeRingBehindABlockedPacket) {
+  stack_.StartController(kPatient);
+  auto low = stack_.Start("low", Exercise("blocked", "256"));
+  ASSERT_TRUE(low->WaitForOutput("ready"));
+  low->Write("\n");
+  EXPECT_TRUE(low->WaitForOutput("submitted"));
+  low->Write("\n");
+  EXPECT_TRUE(low->WaitForOutput("completed 256"));
+  low->Write("\n");
+  EXPECT_EQ(low->Wait().exit_code, 0);
+}
+
+TEST_F(GateRequestTest, NoneLeavesEveryQueueAlone) {
+  stack_.UseGate("none");
+  stack_.StartController(kPatient);
+  const Result result = stack_.Start("low", Exercise("barriers", "2000"))->Wait();
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.out.find("completed 2000"), std::string::npos) << result.out;
+  EXPECT_NE(result.err.find("XSCHED_HSA_GATE is none"), std::string::npos) << result.err;
+  for (const auto& process : stack_.List()["processes"]) EXPECT_TRUE(process["queues"].empty());
+}
+
+TEST_F(GateRequestTest, SaysWhatIsWrongAndUsesTheDefault) {
+  stack_.UseGate("door");
+  const Result result = stack_.Start("low", Exercise("barriers"))->Wait();
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_NE(result.err.find("XSCHED_HSA_GATE is 'door'"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("window gate"), std::string::npos) << result.err;
+}
+
+INSTANTIATE_TEST_SUITE_P(Gates, LayerTest, testing::Values("window", "intercept"),
+                         [](const auto& gate) { return std::string(gate.param); });
 
 }  // namespace
 }  // namespace xsched_hsa_tests

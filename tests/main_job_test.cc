@@ -58,7 +58,12 @@ class MainJobTest : public testing::Test {
   std::unique_ptr<Process> low_, high_;
 };
 
-TEST_F(MainJobTest, PreemptsAndLosesNothing) {
+class MainJobAtEachGateTest : public MainJobTest, public testing::WithParamInterface<const char*> {
+ protected:
+  MainJobAtEachGateTest() { stack_.UseGate(GetParam()); }
+};
+
+TEST_P(MainJobAtEachGateTest, PreemptsAndLosesNothing) {
   stack_.StartController();
   StartBoth();
   EXPECT_TRUE(WaitForAPreemption());
@@ -82,6 +87,9 @@ TEST_F(MainJobTest, LosesNothingWhenTheControllerHangsInTheMiddle) {
   stack_.KillController(SIGSTOP);
   ExpectNothingLost();
 }
+
+INSTANTIATE_TEST_SUITE_P(Gates, MainJobAtEachGateTest, testing::Values("window", "intercept"),
+                         [](const auto& gate) { return std::string(gate.param); });
 
 }  // namespace
 }  // namespace xsched_hsa_tests

@@ -71,12 +71,18 @@ class PreemptionTest : public testing::Test {
   std::unique_ptr<Process> low_, urgent_;
 };
 
+class PreemptionAtEachGateTest : public PreemptionTest,
+                                 public testing::WithParamInterface<const char*> {
+ protected:
+  PreemptionAtEachGateTest() { stack_.UseGate(GetParam()); }
+};
+
 const std::vector<std::string> kSuspend = {"--mechanisms", "suspend", "--delay-budget", "0",
                                            "--linger-us",  "200000"};
 const std::vector<std::string> kSqueeze = {"--mechanisms", "squeeze",     "--squeeze-units",
                                            "16",           "--linger-us", "200000"};
 
-TEST_F(PreemptionTest, SuspendsInTheMiddleOfAKernelAndLosesNothing) {
+TEST_P(PreemptionAtEachGateTest, SuspendsInTheMiddleOfAKernelAndLosesNothing) {
   stack_.StartController(kSuspend);
   StartLow("3");
   PreemptUntil("suspended");
@@ -88,7 +94,7 @@ TEST_F(PreemptionTest, SuspendsInTheMiddleOfAKernelAndLosesNothing) {
   EXPECT_GT(stack_.QueueAt(kLow)["suspends"], 0);
 }
 
-TEST_F(PreemptionTest, SqueezedQueueGoesOnAndLosesNothing) {
+TEST_P(PreemptionAtEachGateTest, SqueezedQueueGoesOnAndLosesNothing) {
   stack_.StartController(kSqueeze);
   StartLow("3");
   PreemptUntil("squeezed");
@@ -154,6 +160,9 @@ TEST_F(PreemptionTest, ExplainsWhatItDid) {
   EXPECT_TRUE(suspended);
   EXPECT_NE(stack_.Ctl({"explain", "1"}).exit_code, 0) << "no such program is an error";
 }
+
+INSTANTIATE_TEST_SUITE_P(Gates, PreemptionAtEachGateTest, testing::Values("window", "intercept"),
+                         [](const auto& gate) { return std::string(gate.param); });
 
 }  // namespace
 }  // namespace xsched_hsa_tests

@@ -53,6 +53,7 @@ std::unique_ptr<Process> Stack::Start(const std::string& priority,
   return StartPlain(command, {{"HSA_TOOLS_LIB", Layer()},
                               {"XSCHED_HSA_PRIORITY", priority},
                               {"XSCHED_HSA_SOCKET", socket_},
+                              {"XSCHED_HSA_GATE", gate_},
                               {"XSCHED_HSA_LOG", "info"}});
 }
 

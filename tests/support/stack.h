@@ -22,6 +22,9 @@ class Stack {
 
   const std::string& socket() const { return socket_; }
 
+  // Which gate the programs started from now on shall have (XSCHED_HSA_GATE).
+  void UseGate(const std::string& gate) { gate_ = gate; }
+
   void StartController(const std::vector<std::string>& arguments = {});
   void KillController(int signal);  // and reap it, unless it is SIGSTOP
   // A program on the device with the layer loaded at `priority`.
@@ -43,7 +46,7 @@ class Stack {
 
  private:
   TemporaryDirectory directory_;
-  std::string device_, socket_;
+  std::string device_, socket_, gate_ = "window";
   std::unique_ptr<Process> controller_;
 };
 
