@@ -35,6 +35,7 @@ bool Layer::Load(const RuntimeVersion& version) {
   }
   version_ = version;
   inert_.store(false);
+  loaded_.store(true, std::memory_order_release);
   MutexScope scope(&registration_mutex_);
   if (link_.process_page != nullptr) return true;  // loaded before, hsa_init came again
   char why[256];
@@ -64,6 +65,7 @@ void Layer::Attach(const SessionLink& link) {
     ManagedQueue* queue = registry_.at(i);
     if (queue->live.load(std::memory_order_relaxed) != 0) AttachQueue(queue);
   }
+  requests_.SetSession(link.process_page);
   pump_.SetSession(link.process_page, link.event);
   preemptor_.SetSession(link.process_page, link.user_page);
   pump_.TellController();
@@ -75,15 +77,19 @@ void Layer::AttachQueue(ManagedQueue* queue) {
   slot->gpu_key = queue->gpu_key;
   slot->ring_packets = static_cast<std::uint32_t>(queue->ring_packets);
   slot->kfd_queue_id = queue->restricted.kfd.id;
-  slot->requested_priority.store(queue->requested_priority, std::memory_order_relaxed);
+  slot->requested_priority.store(queue->requested_priority.load(std::memory_order_relaxed),
+                                 std::memory_order_relaxed);
   slot->hsa_queue_type = queue->queue->type;
   slot->created_us = NowUs();
+  slot->ring_base = queue->restricted.kfd.ring_base;  // 0 where it is not known
   for (auto* counter :
        {&slot->packets_held, &slot->holds, &slot->held_us, &slot->held_us_max, &slot->raises,
         &slot->submitted_index, &slot->published_index, &slot->read_index, &slot->squeezes,
         &slot->suspends, &slot->restricted_us, &slot->device_us, &slot->deadline_us}) {
     counter->store(0, std::memory_order_relaxed);
   }
+  slot->deadline_us.store(shown_deadline_us_.load(std::memory_order_relaxed),
+                          std::memory_order_relaxed);
   slot->active.store(0, std::memory_order_relaxed);
   slot->gate_closed.store(0, std::memory_order_relaxed);
   slot->restriction.store(kUnrestricted, std::memory_order_relaxed);
@@ -121,6 +127,7 @@ void Layer::Detach() {
     if (queue->live.load(std::memory_order_relaxed) != 0) DetachQueue(queue);
   }
   pump_.SetSession(nullptr, -1);
+  requests_.SetSession(nullptr);
   Disconnect(&link_);
 }
 

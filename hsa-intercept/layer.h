@@ -25,8 +25,10 @@
 #include "queue_driver.h"
 #include "queue_registry.h"
 #include "real_api.h"
+#include "requests.h"
 #include "session.h"
 #include "window_gate.h"
+#include "xsched_hsa.h"
 
 namespace xsched_hsa {
 
@@ -71,6 +73,13 @@ class Layer {
   hsa_status_t SetQueuePriority(hsa_queue_t* queue, hsa_amd_queue_priority_t priority);
   hsa_status_t SetCuMask(const hsa_queue_t* queue, std::uint32_t bits, const std::uint32_t* mask);
 
+  // For xsched_hsa.h; each returns one of its results (layer_api.cc).
+  int BeginRequest(std::uint64_t deadline_us, std::uint64_t* request);
+  int EndRequest(std::uint64_t request);
+  int SetRequestedPriority(const void* queue, std::int32_t priority);
+  int SetThreadPriority(std::int32_t priority);
+  int GetState(xsched_hsa_state* state);
+
   // Opens every gate for good: exit, unload.
   void OpenAll();
   // In a fork child: forget everything, touch nothing of the parent's.
@@ -104,6 +113,11 @@ class Layer {
   void Unmanage(ManagedQueue* queue);
   void CountPassedThrough();
   bool StartThreads();
+  bool IsActive() const {
+    return loaded_.load(std::memory_order_acquire) && !inert_.load(std::memory_order_relaxed);
+  }
+  std::int32_t PriorityOfNewQueue() const;
+  void ShowDeadline(std::uint64_t earliest_us);
 
   RealApi real_{};
   Config config_{};
@@ -116,10 +130,13 @@ class Layer {
   Preemptor preemptor_;
   Mutex creation_mutex_{};  // one queue is made at a time: its KFD id is the new one
   Mutex registration_mutex_{};
-  SessionLink link_{};                      // under registration_mutex_
-  std::uint32_t passed_through_ = 0;        // under registration_mutex_
-  std::atomic<bool> inert_{false};          // exiting, or a fork child
-  std::atomic<bool> is_fork_child_{false};  // locks and queues are the parent's
+  SessionLink link_{};                // under registration_mutex_
+  std::uint32_t passed_through_ = 0;  // under registration_mutex_
+  Requests requests_;
+  std::atomic<std::uint64_t> shown_deadline_us_{0};  // as in every queue's slot
+  std::atomic<bool> loaded_{false};                  // the hooks go in
+  std::atomic<bool> inert_{false};                   // exiting, or a fork child
+  std::atomic<bool> is_fork_child_{false};           // locks and queues are the parent's
   std::atomic<bool> session_started_{false};
   QueueSlot* detached_slots_;  // kQueuesMax of them, mode 0: pass everything
 };

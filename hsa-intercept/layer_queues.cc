@@ -229,7 +229,7 @@ bool Layer::Manage(hsa_agent_t agent, hsa_queue_t* queue, const QueueIdProbe* pr
   managed->ring = static_cast<unsigned char*>(queue->base_address);
   managed->ring_packets = queue->size;
   managed->intercept = intercept;
-  managed->requested_priority = config_.priority;
+  managed->requested_priority.store(PriorityOfNewQueue(), std::memory_order_relaxed);
   managed->gpu_key = key;
   managed->window = WindowState{};
   managed->idle_since_us = 0;

@@ -70,7 +70,7 @@ struct alignas(64) ManagedQueue {
   unsigned char* ring = nullptr;
   std::uint64_t ring_packets = 0;
   std::uint32_t index = 0;  // in the pool and in the process page
-  std::int32_t requested_priority = 0;
+  std::atomic<std::int32_t> requested_priority{0};
   GpuKey gpu_key = 0;
   InterceptGate* intercept = nullptr;         // null: the window gate works on the real queue
   std::atomic<QueueSlot*> slot{nullptr};      // never null while registered

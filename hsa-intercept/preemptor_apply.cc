@@ -5,6 +5,7 @@
 #include "clock.h"
 #include "log.h"
 #include "preemptor.h"
+#include "trace.h"
 
 namespace xsched_hsa {
 namespace {
@@ -97,6 +98,7 @@ int Preemptor::Suspend(Arena* arena, const Candidate& candidate) {
   state.since_us = NowUs();
   candidate.slot->suspends.fetch_add(1, std::memory_order_relaxed);
   candidate.slot->restriction.store(kSuspended, std::memory_order_relaxed);
+  TraceQueue(*candidate.queue, candidate.slot, kTraceSuspend, 0, NowNs() - began_ns);
   return 0;
 }
 
@@ -115,6 +117,7 @@ int Preemptor::Squeeze(Arena* arena, const Candidate& candidate, std::uint32_t u
   state.since_us = NowUs();
   candidate.slot->squeezes.fetch_add(1, std::memory_order_relaxed);
   candidate.slot->restriction.store(kSqueezed, std::memory_order_relaxed);
+  TraceQueue(*candidate.queue, candidate.slot, kTraceSqueeze, units_left, NowNs() - began_ns);
   candidate.queue->squeezed.store(1, std::memory_order_seq_cst);
   return 0;
 }
@@ -163,6 +166,7 @@ bool Preemptor::Lift(Arena* arena, ManagedQueue* queue, QueueSlot* slot) {
   }
   slot->restricted_us.fetch_add(NowUs() - state.since_us, std::memory_order_relaxed);
   slot->restriction.store(kUnrestricted, std::memory_order_relaxed);
+  TraceQueue(*queue, slot, kTraceLift, 0, NowNs() - began_ns);
   state.restriction = kUnrestricted;
   queue->squeezed.store(0, std::memory_order_seq_cst);
   return true;

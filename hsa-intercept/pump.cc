@@ -7,6 +7,7 @@
 
 #include "clock.h"
 #include "thread.h"
+#include "trace.h"
 #include "urgency.h"
 
 namespace xsched_hsa {
@@ -146,6 +147,7 @@ std::uint64_t Pump::WatchDrain(ManagedQueue* queue, QueueSlot* slot) {
   const std::uint32_t mode = slot->mode.load(std::memory_order_acquire);
   if ((mode & (kModeRaise | kModeReport)) == 0) {
     slot->active.store(0, std::memory_order_seq_cst);
+    TraceQueue(*queue, slot, kTraceDrained);
     TellController();
     return kForeverNs;
   }
@@ -177,6 +179,7 @@ std::uint64_t Pump::WatchDrain(ManagedQueue* queue, QueueSlot* slot) {
 
 void Pump::Deactivate(ManagedQueue* queue, QueueSlot* slot) {
   slot->active.store(0, std::memory_order_seq_cst);
+  TraceQueue(*queue, slot, kTraceDrained);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   // A doorbell that came in between saw `active` still set and did not raise: do it in its place.
   if (gate_->HasUnfinished(*queue) || gate_->Published(*queue) != queue->idle_published) {
@@ -191,7 +194,11 @@ void Pump::Mirror(const ManagedQueue& queue, QueueSlot* slot) {
   const std::uint64_t announced = queue.announced_index.load(std::memory_order_relaxed);
   slot->submitted_index.store(std::max(announced, published), std::memory_order_relaxed);
   slot->published_index.store(published, std::memory_order_relaxed);
-  slot->read_index.store(gate_->Taken(queue), std::memory_order_relaxed);
+  const std::uint64_t taken = gate_->Taken(queue);
+  if (taken != slot->read_index.load(std::memory_order_relaxed)) {
+    TraceQueue(queue, slot, kTraceTaken, taken);
+  }
+  slot->read_index.store(taken, std::memory_order_relaxed);
 }
 
 }  // namespace xsched_hsa

@@ -1,6 +1,7 @@
 #include "urgency.h"
 
 #include "clock.h"
+#include "trace.h"
 
 namespace xsched_hsa {
 namespace {
@@ -19,8 +20,9 @@ void ExtendLease(GpuUrgency* urgency, std::uint64_t word) {
 
 std::uint32_t LevelOfQueue(const ManagedQueue& queue, const QueueSlot& slot) {
   const std::int32_t ordered = slot.priority.load(std::memory_order_relaxed);
-  const std::int32_t priority =
-      ordered >= 0 && ordered <= kPriorityMax ? ordered : queue.requested_priority;
+  const std::int32_t priority = ordered >= 0 && ordered <= kPriorityMax
+                                    ? ordered
+                                    : queue.requested_priority.load(std::memory_order_relaxed);
   const std::uint32_t own = static_cast<std::uint32_t>(priority + 1);
   const std::uint32_t inherited = queue.inherited_level.load(std::memory_order_relaxed);
   return inherited > own ? inherited : own;
@@ -30,6 +32,11 @@ bool MarkActive(ManagedQueue* queue, QueueSlot* slot) {
   if (slot->active.load(std::memory_order_seq_cst) != 0) return false;
   if (slot->active.exchange(1, std::memory_order_seq_cst) != 0) return false;
   queue->active_since_us.store(NowUs(), std::memory_order_relaxed);
+  const UserPage* page = queue->user_page.load(std::memory_order_relaxed);
+  const GpuUrgency* urgency = queue->urgency.load(std::memory_order_relaxed);
+  const bool raises = (slot->mode.load(std::memory_order_relaxed) & kModeRaise) != 0;
+  TraceQueue(*queue, slot, kTraceRaise, raises ? LevelOfQueue(*queue, *slot) : 0,
+             page != nullptr && urgency != nullptr ? urgency - page->gpus : 0);
   return true;
 }
 

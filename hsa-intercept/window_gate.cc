@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "intercept_gate.h"
 #include "log.h"
+#include "trace.h"
 #include "urgency.h"
 
 namespace xsched_hsa {
@@ -87,6 +88,8 @@ bool WindowGate::DoorbellManaged(ManagedQueue* queue, std::uint64_t end) {
     if (tells) wake_pump |= Activate(queue, slot);
     return wake_pump;
   }
+  TraceQueue(*queue, slot, kTracePublish, queue->published_hint.load(std::memory_order_relaxed),
+             end);
   return PublishOpen(queue, end, tells ? slot : nullptr) || wake_pump;
 }
 
@@ -142,6 +145,7 @@ void WindowGate::LookLocked(ManagedQueue* queue, GateLook* look) {
   look->backlog = (armed || queue->intercept != nullptr) && end < announced;
   CountHeld(queue, slot, real, announced, look->closed, now_ns / 1000);
   Publish(queue, real, end);
+  if (end > real) TraceQueue(*queue, slot, kTracePublish, real, end);
   // Nobody else tells when ROCr's ring has room again.
   if (queue->intercept != nullptr && look->backlog && !look->closed && look->poll_ns == 0) {
     look->poll_ns = kPollRoomNs;
@@ -216,6 +220,7 @@ void WindowGate::CountHeld(ManagedQueue* queue, QueueSlot* slot, std::uint64_t r
     if (window.closed_since_us == 0) {
       window.closed_since_us = now_us;
       slot->holds.fetch_add(1, std::memory_order_relaxed);
+      TraceQueue(*queue, slot, kTraceClosed, announced - real);
     }
     const std::uint64_t from = std::max(window.held_mark, real);
     if (announced > from) {
@@ -227,6 +232,7 @@ void WindowGate::CountHeld(ManagedQueue* queue, QueueSlot* slot, std::uint64_t r
   if (window.closed_since_us == 0) return;
   const std::uint64_t held_us = (now_us != 0 ? now_us : NowUs()) - window.closed_since_us;
   window.closed_since_us = 0;
+  TraceQueue(*queue, slot, kTraceOpened, announced - std::min(real, announced));
   slot->held_us.fetch_add(held_us, std::memory_order_relaxed);
   if (held_us > slot->held_us_max.load(std::memory_order_relaxed)) {
     slot->held_us_max.store(held_us, std::memory_order_relaxed);

@@ -74,6 +74,7 @@ void Core::EndSession(std::uint32_t id) {
   const auto it = sessions_.find(id);
   if (it == sessions_.end()) return;
   std::unique_ptr<Session> session = std::move(it->second);
+  if (end_listener_) end_listener_(*session);
   // A last look, for the counters of queues that came and went since the last event.
   ScanSession(*session);
   while (!session->queues.empty()) Retire(*session, session->queues.begin()->first, false);

@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -109,6 +110,15 @@ class Core {
   const Clock& clock() const { return *clock_; }
   bool HasUser(std::uint32_t uid) const;
 
+  // Who wants to know of levels and of sessions that are about to end, their pages still there.
+  void SetLevelListener(
+      std::function<void(const UserPage&, std::uint32_t, std::uint32_t)> listener) {
+    level_listener_ = std::move(listener);
+  }
+  void SetEndListener(std::function<void(Session&)> listener) {
+    end_listener_ = std::move(listener);
+  }
+
  private:
   using GpuOfGroup = std::pair<GroupId, GpuKey>;
 
@@ -136,6 +146,8 @@ class Core {
 
   Status FindOwners(const Caller& caller, const Target& target, std::vector<Session*>* owners);
 
+  std::function<void(const UserPage&, std::uint32_t, std::uint32_t)> level_listener_;
+  std::function<void(Session&)> end_listener_;
   const Options options_;
   const Clock* const clock_;
   const std::unique_ptr<Policy> policy_;

@@ -113,9 +113,9 @@ void Core::ApplyIntent(Session& session, std::uint32_t index, const QueueIntent&
                                  std::memory_order_relaxed);
   slot.hold.store(intent.hold ? 1 : 0, std::memory_order_release);
   // Only an armed queue looks at its hold; window 0 leaves it unbounded otherwise.
-  slot.mode.store(
-      (intent.armed || intent.hold ? kModeArmed : 0u) | (intent.raise ? kModeRaise : 0u),
-      std::memory_order_seq_cst);
+  slot.mode.store((intent.armed || intent.hold ? kModeArmed : 0u) |
+                      (intent.raise ? kModeRaise : 0u) | session.trace_mode,
+                  std::memory_order_seq_cst);
   session.page->orders.fetch_add(1, std::memory_order_seq_cst);
   queue.intent = intent;
   wakes_.insert(session.id);
@@ -151,6 +151,9 @@ void Core::SettleGroup(GroupId group) {
       counters_.acknowledgements += result.acked;
       counters_.lowerings += result.lowered;
       counters_.relays += result.raised;
+      if ((result.lowered || result.raised || result.acked) && level_listener_) {
+        level_listener_(*page, i, result.level);
+      }
       if (result.lowered) WakeArmed(group, key);
       if (result.lowered || result.raised) waker_->Ring(*page);
       if (result.level != 0) leased |= 1u << i;

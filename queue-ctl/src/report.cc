@@ -78,6 +78,7 @@ json QueueJson(const Session& session, const QueueRecord& queue, const QueueSlot
           {"requested_priority", queue.slot.requested_priority},
           {"state", StateName(queue, counters, gate_closed, restriction)},
           {"ring_packets", queue.slot.ring_packets},
+          {"ring_base", queue.slot.ring_base},
           {"active", slot != nullptr && slot->active.load() != 0},
           {"submitted", counters.submitted},
           {"published", counters.published},

@@ -2,6 +2,8 @@
 
 #include <limits>
 
+#include "version.h"
+
 namespace xsched_hsa {
 namespace {
 
@@ -45,6 +47,14 @@ bool BoolField(const json& request, const char* key) {
 
 }  // namespace
 
+Requests::Requests(Core* core, const ControllerInfo* info)
+    : core_(core), info_(info), recorder_(core) {
+  core_->SetLevelListener([this](const UserPage& page, std::uint32_t gpu, std::uint32_t level) {
+    recorder_.OnLevel(page, gpu, level);
+  });
+  core_->SetEndListener([this](Session& session) { recorder_.OnSessionEnds(session); });
+}
+
 std::optional<std::string> Requests::Handle(const std::string& text, const Caller& caller,
                                             PendingReply* pending) {
   const json request = json::parse(text, nullptr, /*allow_exceptions=*/false);
@@ -65,8 +75,13 @@ std::optional<std::string> Requests::Handle(const std::string& text, const Calle
   if (op == "set-priority" || op == "hold" || op == "release") {
     return Text(Change(op, request, caller));
   }
-  return Text(
-      ErrorReply(Status::Bad("'op' must be info, list, stats, set-priority, hold or release")));
+  if (op.rfind("trace-", 0) == 0) return Text(recorder_.Handle(op, request, caller));
+  if (op.empty()) return Text(ErrorReply(Status::Bad("'op' must name a request (client.h)")));
+  // Told apart, because the answer is another one: tool and controller are of two releases.
+  json unknown = ErrorReply(Status::Bad("there is no request '" + op + "'"));
+  unknown["code"] = "unknown-op";
+  unknown["version"] = kVersion;
+  return Text(unknown);
 }
 
 json Requests::Change(const std::string& op, const json& request, const Caller& caller) {

@@ -16,6 +16,7 @@
 
 #include "core.h"
 #include "report.h"
+#include "trace_recorder.h"
 
 namespace xsched_hsa {
 
@@ -31,13 +32,14 @@ struct PendingReply {
 
 class Requests {
  public:
-  Requests(Core* core, const ControllerInfo* info) : core_(core), info_(info) {}
+  Requests(Core* core, const ControllerInfo* info);
 
   // The reply, or nothing and *pending filled.
   std::optional<std::string> Handle(const std::string& text, const Caller& caller,
                                     PendingReply* pending);
   bool IsReady(const PendingReply& pending) const;
   std::string Finish(const PendingReply& pending);
+  TraceRecorder* recorder() { return &recorder_; }
 
  private:
   nlohmann::json Change(const std::string& op, const nlohmann::json& request, const Caller& caller);
@@ -45,6 +47,7 @@ class Requests {
 
   Core* const core_;
   const ControllerInfo* const info_;
+  TraceRecorder recorder_;
   std::uint64_t deferred_replies_ = 0;
 };
 

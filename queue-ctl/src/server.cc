@@ -45,6 +45,7 @@ void Server::Run() {
       const auto [kind, id] = SplitTag(events[i].data.u64);
       if (kind == TagKind::kListener) Accept();
       if (kind == TagKind::kTimer) OnTimer();
+      if (kind == TagKind::kTraceTimer) OnTraceTimer();
       if (kind == TagKind::kConnection) OnConnection(id, events[i].events);
       if (kind == TagKind::kSignal) stop_ = true;
     }
@@ -327,6 +328,12 @@ void Server::NoteIdleness() {
 
 void Server::ArmTimer() {
   std::optional<std::uint64_t> due_us = core_->NextDueUs();
+  if (trace_ticks_ != requests_.recorder()->recording()) {
+    trace_ticks_ = !trace_ticks_;
+    const timespec tick{0, trace_ticks_ ? static_cast<long>(kTraceTickUs * 1000) : 0};
+    const itimerspec ticks{tick, tick};
+    timerfd_settime(trace_fd_, 0, &ticks, nullptr);
+  }
   const auto consider = [&due_us](std::uint64_t at_us) {
     due_us = std::min(due_us.value_or(at_us), at_us);
   };
@@ -346,6 +353,13 @@ void Server::ArmTimer() {
     when.it_value.tv_nsec = static_cast<long>(*due_us % 1'000'000 * 1'000) | 1;
   }
   timerfd_settime(timer_fd_, TFD_TIMER_ABSTIME, &when, nullptr);
+}
+
+// Ticks only while somebody records.
+void Server::OnTraceTimer() {
+  std::uint64_t expirations = 0;
+  if (read(trace_fd_, &expirations, sizeof expirations) < 0) return;
+  requests_.recorder()->Tick();
 }
 
 void Server::OnTimer() {

@@ -85,6 +85,7 @@ class Server {
   void Close(std::uint32_t id);
   void DropSession(std::uint32_t session);
   void ArmTimer();
+  void OnTraceTimer();
   void OnTimer();
   void NoteIdleness();
   void Watch(int fd, std::uint64_t tag, std::uint32_t events);
@@ -94,8 +95,10 @@ class Server {
   Core* const core_;
   ControllerInfo* const info_;
   Requests requests_;
-  int lock_fd_ = -1, listen_fd_ = -1, epoll_fd_ = -1, timer_fd_ = -1, signal_fd_ = -1;
-  int spare_fd_ = -1;  // given up to refuse a connection when there are no descriptors left
+  int lock_fd_ = -1, listen_fd_ = -1, epoll_fd_ = -1, timer_fd_ = -1, signal_fd_ = -1,
+      trace_fd_ = -1;
+  int spare_fd_ = -1;         // given up to refuse a connection when there are no descriptors left
+  bool trace_ticks_ = false;  // the trace timer is set
   bool stop_ = false, published_ = false;
   std::map<std::uint32_t, Connection> connections_;
   std::map<std::uint32_t, SessionIo> sessions_;

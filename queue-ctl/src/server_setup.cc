@@ -37,7 +37,8 @@ Server::~Server() {
   Unpublish();
   for (auto& [id, connection] : connections_) close(connection.fd);
   for (auto& [id, io] : sessions_) close(io.event_fd);
-  for (const int fd : {listen_fd_, epoll_fd_, timer_fd_, signal_fd_, spare_fd_, lock_fd_}) {
+  for (const int fd :
+       {listen_fd_, epoll_fd_, timer_fd_, trace_fd_, signal_fd_, spare_fd_, lock_fd_}) {
     if (fd >= 0) close(fd);
   }
 }
@@ -55,15 +56,17 @@ std::string Server::Open() {
   sigprocmask(SIG_BLOCK, &signals, nullptr);
   epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
   timer_fd_ = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+  trace_fd_ = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
   signal_fd_ = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
   spare_fd_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  if (epoll_fd_ < 0 || timer_fd_ < 0 || signal_fd_ < 0) {
+  if (epoll_fd_ < 0 || timer_fd_ < 0 || trace_fd_ < 0 || signal_fd_ < 0) {
     return std::string("cannot make descriptors: ") + std::strerror(errno);
   }
   error = Listen();
   if (!error.empty()) return error;
   Watch(signal_fd_, MakeTag(TagKind::kSignal), EPOLLIN);
   Watch(timer_fd_, MakeTag(TagKind::kTimer), EPOLLIN);
+  Watch(trace_fd_, MakeTag(TagKind::kTraceTimer), EPOLLIN);
   Watch(listen_fd_, MakeTag(TagKind::kListener), EPOLLIN);
   if (options_.ready_fd >= 0) {
     // A parent that has gone meanwhile is its own business.

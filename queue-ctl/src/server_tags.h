@@ -6,7 +6,14 @@
 
 namespace xsched_hsa {
 
-enum class TagKind : std::uint32_t { kListener = 1, kSignal, kTimer, kConnection, kSession };
+enum class TagKind : std::uint32_t {
+  kListener = 1,
+  kSignal,
+  kTimer,
+  kConnection,
+  kSession,
+  kTraceTimer
+};
 
 constexpr std::uint64_t MakeTag(TagKind kind, std::uint32_t id = 0) {
   return static_cast<std::uint64_t>(kind) << 32 | id;

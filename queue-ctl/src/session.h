@@ -58,6 +58,7 @@ struct Session {
   std::uint64_t started_us = 0, ended_us = 0;
   std::uint32_t queues_passed_through = 0, faults = 0;  // as last seen
 
+  std::uint32_t trace_mode = 0;  // kModeTrace while it is recorded
   std::uint64_t decisions_made = 0;  // as last seen
   nlohmann::json decisions = nlohmann::json::array();
 

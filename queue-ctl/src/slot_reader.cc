@@ -76,6 +76,7 @@ SlotCopy CopySlot(QueueSlot& slot) {
   if (copy.requested_priority != requested) ++copy.implausible;
   copy.hsa_queue_type = Peek(slot.hsa_queue_type);
   copy.created_us = Peek(slot.created_us);
+  copy.ring_base = slot.ring_base;
   return copy;
 }
 

@@ -22,6 +22,7 @@ struct SlotCopy {
   int requested_priority = 0;  // clamped to 0..kPriorityMax
   std::uint32_t hsa_queue_type = 0;
   std::uint64_t created_us = 0;
+  std::uint64_t ring_base = 0;
   int implausible = 0;
 };
 

@@ -155,16 +155,16 @@ class RequestsTest : public ::testing::Test {
 
 TEST_F(RequestsTest, NonsenseIsABadRequest) {
   for (const char* text :
-       {"{", "{}", "[]", "3", "{\"op\":3}", "{\"op\":\"fly\"}", "{\"op\":\"hold\"}",
-        "{\"op\":\"hold\",\"pid\":\"7\"}", "{\"op\":\"hold\",\"pid\":-7}",
-        "{\"op\":\"hold\",\"pid\":99999999999999999999}", "{\"op\":\"hold\",\"pid\":1.5}",
-        "{\"op\":\"set-priority\",\"pid\":7}",
+       {"{", "{}", "[]", "3", "{\"op\":3}", "{\"op\":\"hold\"}", "{\"op\":\"hold\",\"pid\":\"7\"}",
+        "{\"op\":\"hold\",\"pid\":-7}", "{\"op\":\"hold\",\"pid\":99999999999999999999}",
+        "{\"op\":\"hold\",\"pid\":1.5}", "{\"op\":\"set-priority\",\"pid\":7}",
         "{\"op\":\"set-priority\",\"pid\":7,\"priority\":\"x\"}",
         "{\"op\":\"set-priority\",\"pid\":7,\"priority\":16}",
         "{\"op\":\"hold\",\"pid\":7,\"queue\":-1}"}) {
     EXPECT_EQ(Code(text), "bad-request") << text;
   }
   EXPECT_EQ(Code("{\"op\":\"hold\",\"pid\":7}"), "not-found");
+  EXPECT_EQ(Code("{\"op\":\"fly\"}"), "unknown-op") << "of a tool of another release";
 }
 
 TEST_F(RequestsTest, DeepNestingIsSurvived) {

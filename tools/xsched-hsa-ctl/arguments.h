@@ -9,9 +9,10 @@
 
 namespace xsched_hsa {
 
-inline constexpr int kExitFailed = 1;    // doctor: something FAILs
-inline constexpr int kExitBadInput = 2;  // also: no controller
-inline constexpr int kExitNoLayer = 3;   // run: the layer did not come up
+inline constexpr int kExitFailed = 1;        // it ran, and the answer is no (doctor: a FAIL)
+inline constexpr int kExitBadInput = 2;      // wrong words, nothing of that name, not permitted
+inline constexpr int kExitNoController = 3;  // nobody answers, or it is of another release
+inline constexpr int kExitNoLayer = 3;       // run: the layer did not come up
 
 // low, normal, high or 0..15.
 std::optional<int> ParsePriority(const std::string& text, std::string* error);

@@ -20,6 +20,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "queue-ctl/trace_page.h"
+
 namespace xsched_hsa {
 
 inline constexpr std::uint32_t kPageMagic = 0x41534858;  // "XHSA"
@@ -89,6 +91,7 @@ enum QueueMode : std::uint32_t {
   kModeRaise = 2,  // less urgent work exists: raise urgency when this queue becomes active
   kModeReport = 4,  // keep `active` and `device_us` up to date, and tell the controller when `active`
                     // changes or a held queue's last exposed packet has been taken
+  kModeTrace = 8,   // somebody records: write into ProcessPage::trace
 };
 
 // Mechanisms beyond the hold, which an armed queue always has. As allowed by the controller, and as
@@ -113,6 +116,7 @@ struct alignas(64) QueueSlot {
   std::atomic<std::int32_t> requested_priority;  // what the program or its environment asked for
   std::uint32_t hsa_queue_type;
   std::uint64_t created_us;
+  std::uint64_t ring_base;           // address in the program; for finding the queue in register dumps
 
   // Line 2: written by the layer's pump whenever it runs, and on request (ProcessPage::refresh).
   alignas(64) std::atomic<std::uint64_t> submitted_index;  // packets the program has announced
@@ -257,6 +261,7 @@ struct ProcessPage {
   Decision decisions[kDecisionsMax];                 // number n at n % kDecisionsMax
   RequestPage requests;
   QueueSlot queues[kQueuesMax];
+  TraceRing trace;  // untouched, and so without memory, until somebody records
 };
 
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);

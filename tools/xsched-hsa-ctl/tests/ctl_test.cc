@@ -99,9 +99,30 @@ class CtlTest : public ::testing::Test {
 
 TEST_F(CtlTest, WithoutAControllerEachCommandSaysSo) {
   const std::vector<std::vector<std::string>> commands = {
-      {"list"}, {"stats"}, {"set-priority", "7", "low"}, {"hold", "7"}, {"release", "7:1"}};
+      {"list"},
+      {"stats"},
+      {"set-priority", "7", "low"},
+      {"hold", "7"},
+      {"release", "7:1"},
+      {"show", "7"},
+      {"top", "--batch", "1"},
+      {"top"},
+      {"explain"},
+      {"devices"},
+      {"events"},
+      {"policy", "show"},
+      {"policy", "set", "x"},
+      {"trace", "start"},
+      {"trace", "status"},
+      {"trace", "stop", directory_.path() + "/t"},
+      {"set-weight", "7", "2"},
+      {"suspend", "7"},
+      {"resume", "7"},
+      {"cu-mask", "7", "8"},
+      {"config", "show"},
+      {"config", "reload"}};
   for (const auto& command : commands) {
-    ExpectOneLine(Ctl(command), 2, "no controller answers at " + socket_);
+    ExpectOneLine(Ctl(command), 3, "no controller answers at " + socket_);
   }
 }
 
@@ -115,6 +136,21 @@ TEST_F(CtlTest, BadWordsAreOneLineAndTwo) {
   ExpectOneLine(Ctl({"set-priority", "seven", "3"}), 2, "PID");
   ExpectOneLine(Ctl({"set-priority", "7", "3"}), 2, "no session");
   ExpectOneLine(Ctl({"hold", "7"}), 2, "no session");
+  ExpectOneLine(Ctl({"show", "7"}), 2, "no program with pid 7");
+  ExpectOneLine(Ctl({"show", "7:x"}), 2, "PID");
+  ExpectOneLine(Ctl({"set-weight", "7", "0"}), 2, "1..10000");
+  ExpectOneLine(Ctl({"set-weight", "7:1", "5"}), 2, "whole programs");
+  ExpectOneLine(Ctl({"set-deadline", "7", "soon"}), 2, "or default");
+  ExpectOneLine(Ctl({"cu-mask", "7", "-1"}), 2, "");
+  ExpectOneLine(Ctl({"cu-mask", "7", "many"}), 2, "compute units");
+  ExpectOneLine(Ctl({"top", "--sort", "colour"}), 2, "--sort");
+  ExpectOneLine(Ctl({"top", "--interval", "0"}), 2, "--interval");
+  ExpectOneLine(Ctl({"policy"}), 2, "--help");
+  ExpectOneLine(Ctl({"policy", "set", "x", "a=b"}), 2, "NAME=NUMBER");
+  ExpectOneLine(Ctl({"trace", "stop"}), 2, "--help");
+  ExpectOneLine(Ctl({"trace", "stop", directory_.path() + "/t"}), 2, "nothing is recorded");
+  ExpectOneLine(Ctl({"trace", "stop", "/nowhere/t"}), 1, "/nowhere/t");
+  ExpectOneLine(Ctl({"list", "--", "x"}), 2, "only for 'run'");
   ExpectOneLine(Ctl({"fly"}), 2, "--help");
   ExpectOneLine(Ctl({}), 2, "--help");
 }

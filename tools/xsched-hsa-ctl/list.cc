@@ -1,52 +1,15 @@
-#include "commands.h"
-
-#include <cstdio>
+// list.cc: list, stats and explain.
 #include <iostream>
 
-#include "queue-ctl/client.h"
+#include "arguments.h"
+#include "ask.h"
+#include "commands.h"
 #include "table.h"
 
 namespace xsched_hsa {
 namespace {
 
 using nlohmann::json;
-
-// The reply if it is one with "ok"; otherwise the error has been printed.
-std::optional<json> Ask(const std::string& socket, const json& request) {
-  std::string error;
-  auto client = Client::Connect(socket.empty() ? DefaultSocketPath() : socket, &error);
-  std::optional<json> reply;
-  if (client) reply = client->Call(request, &error);
-  if (!reply) {
-    Fail(error);
-    return std::nullopt;
-  }
-  if (!reply->value("ok", false)) {
-    Fail(reply->value("error", "the controller refused without a reason"));
-    return std::nullopt;
-  }
-  return reply;
-}
-
-std::string Cell(const json& object, const char* key) {
-  const auto it = object.find(key);
-  if (it == object.end() || it->is_null()) return "-";
-  if (it->is_string()) return it->get<std::string>();
-  if (it->is_number_float()) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.1f", it->get<double>());
-    return text;
-  }
-  return it->dump();
-}
-
-std::string Milliseconds(const json& object, const char* key) {
-  const auto it = object.find(key);
-  if (it == object.end() || !it->is_number()) return "-";
-  char text[32];
-  std::snprintf(text, sizeof text, "%.3f", it->get<double>());
-  return text;
-}
 
 std::string Marks(const json& queue) {
   std::string marks;
@@ -67,8 +30,9 @@ void PrintProcesses(const json& reply) {
     if (process.at("queues").empty()) rows.push_back(head);
     for (const json& queue : process.at("queues")) {
       std::vector<std::string> row = head;
-      for (const char* key : {"serial", "gpu", "priority", "state"})
+      for (const char* key : {"serial", "gpu", "priority", "state"}) {
         row.push_back(Cell(queue, key));
+      }
       row.push_back(Marks(queue));
       for (const char* key :
            {"pending", "submitted", "packets_held", "holds", "held_ms", "held_max_ms", "raises"}) {
@@ -104,54 +68,43 @@ void PrintDecisions(const json& process) {
   if (rows.size() > 1) std::cout << FormatTable(rows);
 }
 
-int Change(const std::string& socket, json request, const QueueName& name, const char* done) {
-  request["pid"] = name.pid;
-  if (name.serial) request["queue"] = *name.serial;
-  const auto reply = Ask(socket, request);
-  if (!reply) return kExitBadInput;
-  std::cout << "pid " << name.pid << ": " << reply->value("changed", 0) << " queue(s) " << done
-            << "\n";
-  return 0;
-}
-
 }  // namespace
 
 int List(const std::string& socket, bool all, bool as_json) {
-  const auto reply = Ask(socket, {{"op", "list"}, {"all", all}});
-  if (!reply) return kExitBadInput;
+  json reply;
+  if (const int code = Asker(socket).Ask({{"op", "list"}, {"all", all}}, &reply)) return code;
   if (as_json) {
-    std::cout << reply->dump(2) << "\n";
-    return 0;
-  }
-  if (reply->at("processes").empty()) {
+    PrintJson(reply);
+  } else if (reply.at("processes").empty()) {
     std::cout << "no programs" << (all ? " so far" : "; 'list --all' shows those that have ended")
               << "\n";
-    return 0;
+  } else {
+    PrintProcesses(reply);
   }
-  PrintProcesses(*reply);
   return 0;
 }
 
 int Stats(const std::string& socket, bool as_json) {
-  const auto reply = Ask(socket, {{"op", "stats"}});
-  if (!reply) return kExitBadInput;
+  json reply;
+  if (const int code = Asker(socket).Ask({{"op", "stats"}}, &reply)) return code;
   if (as_json) {
-    std::cout << reply->dump(2) << "\n";
+    PrintJson(reply);
     return 0;
   }
   for (const char* section : {"controller", "totals", "counters"}) {
-    for (const auto& [key, value] : reply->at(section).items()) {
-      std::cout << section << "." << key << " " << Cell(reply->at(section), key.c_str()) << "\n";
+    for (const auto& [key, value] : reply.at(section).items()) {
+      std::cout << section << "." << key << " " << Cell(reply.at(section), key.c_str()) << "\n";
     }
   }
   return 0;
 }
 
 int Explain(const std::string& socket, std::optional<int> pid, bool as_json) {
-  auto reply = Ask(socket, {{"op", "list"}, {"all", true}, {"decisions", true}});
-  if (!reply) return kExitBadInput;
+  json reply;
+  const json request = {{"op", "list"}, {"all", true}, {"decisions", true}};
+  if (const int code = Asker(socket).Ask(request, &reply)) return code;
   json processes = json::array();
-  for (const json& process : reply->at("processes")) {
+  for (const json& process : reply.at("processes")) {
     if (pid && process.value("pid", 0) != *pid) continue;
     if (!pid && process.at("decisions").empty()) continue;
     processes.push_back(process);
@@ -161,24 +114,12 @@ int Explain(const std::string& socket, std::optional<int> pid, bool as_json) {
                 " is known; 'xsched-hsa-ctl list --all' shows those that are");
   }
   if (as_json) {
-    std::cout << json{{"processes", processes}}.dump(2) << "\n";
+    PrintJson({{"processes", processes}});
     return 0;
   }
   if (processes.empty()) std::cout << "nothing was preempted so far\n";
   for (const json& process : processes) PrintDecisions(process);
   return 0;
-}
-
-int SetPriority(const std::string& socket, const QueueName& name, std::optional<int> priority) {
-  json request = {{"op", "set-priority"}, {"priority", nullptr}};
-  if (priority) request["priority"] = *priority;
-  return Change(socket, request, name,
-                priority ? ("set to priority " + std::to_string(*priority)).c_str()
-                         : "set back to the priority the program asked for");
-}
-
-int HoldOrRelease(const std::string& socket, const QueueName& name, bool hold) {
-  return Change(socket, {{"op", hold ? "hold" : "release"}}, name, hold ? "held" : "released");
 }
 
 }  // namespace xsched_hsa

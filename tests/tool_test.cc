@@ -1,0 +1,180 @@
+// xsched-hsa-ctl and the programs' own API against real programs on the virtual GPU.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+#include "../tools/xsched-hsa-ctl/tests/trace_check.h"
+#include "support/stack.h"
+
+namespace xsched_hsa_tests {
+namespace {
+
+using nlohmann::json;
+
+class ToolTest : public testing::Test {
+ protected:
+  // With the linger of a busy program of ours, which feeds its queue every 10 ms.
+  ToolTest() { stack_.StartController({"--linger-us", "200000"}); }
+
+  std::unique_ptr<Process> StartProgram(const std::string& priority, const std::string& verb) {
+    auto program = stack_.Start(priority, {Bin("hsa-exercise"), verb, "40"});
+    EXPECT_TRUE(program->WaitForOutput("ready"));
+    return program;
+  }
+  json CtlJson(std::vector<std::string> words) {
+    words.push_back("--json");
+    const Result result = stack_.Ctl(words);
+    EXPECT_EQ(result.exit_code, 0) << words[0] << ": " << result.err;
+    return json::parse(result.out, nullptr, false);
+  }
+  // xsched-hsa-ctl where the device's debugfs is to be seen.
+  Result CtlOnDevice(std::vector<std::string> words) {
+    words.insert(words.begin(), Bin("xsched-hsa-ctl"));
+    return stack_.StartPlain(words, {{"XSCHED_HSA_SOCKET", stack_.socket()}})->Wait();
+  }
+  static std::string Text(const std::string& path) {
+    std::ostringstream text;
+    text << std::ifstream(path).rdbuf();
+    return text.str();
+  }
+
+  Stack stack_;
+};
+
+TEST_F(ToolTest, ShowHasIdsIndexesPlaceAndContainer) {
+  auto low = StartProgram("low", "paused");
+  ASSERT_TRUE(stack_.WaitForQueue(0, "state", "idle"));
+  const std::string pid = std::to_string(stack_.PidAt(0));
+  const json shown = CtlJson({"show", pid});
+  const json& process = shown.at("processes").at(0);
+  EXPECT_EQ(std::to_string(process["local"]["namespace_pids"][0].get<int>()), pid);
+  const json& queue = process["queues"][0];
+  EXPECT_TRUE(queue["kfd_queue_id"].is_number()) << queue;
+  EXPECT_EQ(queue["ring_packets"], 1024);
+  EXPECT_NE(queue["hardware"]["why"].get<std::string>().find("needs root"), std::string::npos)
+      << "this process is not under the virtual GPU: " << queue["hardware"];
+
+  const Result on_device = CtlOnDevice({"show", pid, "--json"});
+  ASSERT_EQ(on_device.exit_code, 0) << on_device.err;
+  const json hardware = json::parse(on_device.out)["processes"][0]["queues"][0]["hardware"];
+  ASSERT_TRUE(hardware.contains("slots")) << hardware;
+  EXPECT_FALSE(hardware["slots"].empty()) << hardware;
+  const Result text = CtlOnDevice({"show", pid + ":" + queue["serial"].dump()});
+  for (const char* part : {"KFD queue id", "write index", "read index", "priority", "XCC 0 pipe",
+                           "container", "process ids", "all compute units"}) {
+    EXPECT_NE(text.out.find(part), std::string::npos) << part << "\n" << text.out;
+  }
+  const Result gone = stack_.Ctl({"show", pid + ":77"});
+  EXPECT_EQ(gone.exit_code, 2);
+  EXPECT_NE(gone.err.find("no queue 77"), std::string::npos) << gone.err;
+}
+
+TEST_F(ToolTest, TraceOfAHoldIsATimelineThatPerfettoLoads) {
+  auto low = StartProgram("low", "paused");
+  auto high = StartProgram("high", "busy");
+  ASSERT_TRUE(stack_.WaitForQueue(15, "raise", true));
+  EXPECT_EQ(CtlJson({"trace", "start"})["sessions"], 2);
+  const Result second = stack_.Ctl({"trace", "start"});
+  EXPECT_EQ(second.exit_code, 2) << "one recording at a time";
+  EXPECT_TRUE(CtlJson({"trace", "status"})["recording"].get<bool>());
+  high->Write("\n");
+  ASSERT_TRUE(high->WaitForOutput("submitted"));
+  low->Write("\n");
+  ASSERT_TRUE(stack_.WaitForQueue(0, "state", "held"));
+  high->Write("\n");
+  ASSERT_TRUE(low->WaitForOutput("completed 40"));
+
+  TemporaryDirectory directory;
+  const std::string file = directory.path() + "/trace.json";
+  const Result stopped = stack_.Ctl({"trace", "stop", file});
+  ASSERT_EQ(stopped.exit_code, 0) << stopped.err;
+  EXPECT_NE(stopped.out.find("0 lost"), std::string::npos) << stopped.out;
+  const json events = xsched_hsa::testing::CheckedTrace(Text(file));
+  using xsched_hsa::testing::CountEvents;
+  EXPECT_GE(CountEvents(events, "B", "closed"), 1) << stopped.out;
+  EXPECT_GE(CountEvents(events, "B", "active"), 1);
+  EXPECT_GE(CountEvents(events, "C", "urgency level"), 2) << "up and down";
+  std::uint64_t published = 0;
+  for (const json& event : events) {
+    if (event["name"] != "published" || event["pid"] != stack_.PidAt(0)) continue;
+    published += event["args"]["packets"].get<std::uint64_t>();
+  }
+  EXPECT_EQ(published, 40u) << "each packet of the low program, once";
+  // Kept until the next start; a file that can't be written costs nothing.
+  EXPECT_EQ(stack_.Ctl({"trace", "stop", "/nowhere/at/all"}).exit_code, 1);
+  EXPECT_EQ(stack_.Ctl({"trace", "stop", "-"}).exit_code, 0);
+  EXPECT_EQ(stack_.QueueAt(15)["packets_held"], 0);
+}
+
+TEST_F(ToolTest, MarkedRequestsShowInListShowAndTop) {
+  auto program = stack_.Start("normal", {Bin("api-program")});
+  ASSERT_TRUE(program->WaitForOutput("ready"));
+  const json process = CtlJson({"list"})["processes"][0];
+  if (!process.contains("requests")) GTEST_SKIP() << "the controller does not report requests yet";
+  const json& requests = process["requests"];
+  EXPECT_EQ(requests["ended"], 6) << process;
+  EXPECT_EQ(requests["missed"], 1);
+  EXPECT_EQ(requests["open"], 1);
+  EXPECT_EQ(requests["latency"]["count"], 6);
+  EXPECT_GE(requests["latency"]["p50_ms"].get<double>(), 2);
+  EXPECT_GE(requests["latency"]["p99_ms"].get<double>(), 20);
+  EXPECT_EQ(process["queues"][0]["priority"], 3);
+  EXPECT_EQ(process["queues"][1]["priority"], 15) << "made by a thread that had said so";
+  EXPECT_TRUE(process["queues"][0]["deadline_in_ms"].is_number());
+  const std::string pid = process["pid"].dump();
+  EXPECT_NE(stack_.Ctl({"show", pid}).out.find("6 ended, 1 open, 1 late"), std::string::npos);
+  const Result top = stack_.Ctl({"top", "--batch", "1"});
+  EXPECT_NE(top.out.find("api-program"), std::string::npos) << top.out;
+  program->Write("\n");
+  const Result result = program->Wait();
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  for (const char* line : {"before 1", "present 1", "thread 0", "queue 0", "bad 2", "unknown 3",
+                           "null 2", "end 0", "again 3", "state 0", "queues 2", "missed 1"}) {
+    EXPECT_NE(("\n" + result.out).find("\n" + std::string(line) + "\n"), std::string::npos)
+        << line << "\n"
+        << result.out;
+  }
+}
+
+TEST_F(ToolTest, WithoutTheLayerTheApiDoesNothing) {
+  auto program = stack_.StartPlain({Bin("api-program")});
+  ASSERT_TRUE(program->WaitForOutput("ready"));
+  program->Write("\n");
+  const Result result = program->Wait();
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  for (const char* line : {"before 1", "present 0", "thread 1", "queue 1", "state 1", "queues 0"}) {
+    EXPECT_NE(("\n" + result.out).find("\n" + std::string(line) + "\n"), std::string::npos)
+        << line << "\n"
+        << result.out;
+  }
+  EXPECT_EQ(xsched_hsa_tests::Run({Bin("api-program"), "--no-hsa"}).exit_code, 0);
+}
+
+TEST_F(ToolTest, PythonMarksRequestsToo) {
+  const std::string root = XSCHED_HSA_SOURCE_DIR;
+  setenv("PYTHONPATH", (root + "/packaging/python").c_str(), 1);
+  setenv("PYTHONDONTWRITEBYTECODE", "1", 1);
+  const std::string script = root + "/tests/programs/api_program.py";
+  auto program = stack_.Start("normal", {"python3", script});
+  ASSERT_TRUE(program->WaitForOutput("ready")) << program->Wait().err;
+  const json process = CtlJson({"list"})["processes"][0];
+  if (!process.contains("requests")) GTEST_SKIP() << "the controller does not report requests yet";
+  const json& requests = process["requests"];
+  EXPECT_EQ(requests["ended"], 5) << requests;
+  EXPECT_EQ(requests["missed"], 1);
+  program->Write("\n");
+  const Result result = program->Wait();
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  for (const char* line : {"before False 0 None", "present True", "raised", "thread True",
+                           "ended 5 missed 1", "refused xsched_hsa: a priority is one of 0..15"}) {
+    EXPECT_NE(result.out.find(line), std::string::npos) << line << "\n" << result.out;
+  }
+  EXPECT_EQ(xsched_hsa_tests::Run({"python3", script, "--no-hsa"}).exit_code, 0);
+  unsetenv("PYTHONPATH");
+}
+
+}  // namespace
+}  // namespace xsched_hsa_tests

@@ -1,0 +1,14 @@
+// config_check.h: `xsched-hsa-ctl config check`: xsched-hsad reads the configuration and says.
+//
+// Why        Only the controller's own reader knows what it will accept.
+// Errors     its exit code: 0 good, kExitBadInput with its lines on stderr.
+#pragma once
+
+#include <string>
+
+namespace xsched_hsa {
+
+// An empty file: the one xsched-hsad would take.
+int ConfigCheck(const std::string& file);
+
+}  // namespace xsched_hsa

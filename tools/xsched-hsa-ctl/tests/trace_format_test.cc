@@ -1,0 +1,73 @@
+// Timelines out of records, also of records that began too late, end too early, or lie.
+#include "trace_format.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "queue-ctl/trace_page.h"
+#include "trace_check.h"
+
+namespace xsched_hsa {
+namespace {
+
+using nlohmann::json;
+using testing::CheckedTrace;
+using testing::CountEvents;
+
+Recording Small() {
+  Recording recording;
+  recording.processes = {{{"session", 1}, {"pid", 42}, {"comm", "tr\"ain"}, {"gpu_base", 0}},
+                         {{"session", 2}, {"pid", 43}, {"comm", "serve"}, {"gpu_base", 0}}};
+  recording.gpus = {{{"index", 0}, {"gpu", "0000:03:00.0"}}};
+  return recording;
+}
+
+TEST(TraceFormatTest, ARequestHoldsAndLetsGo) {
+  Recording recording = Small();
+  recording.records = {{1000, 1, kTracePublish, 5, 10, 12},     {1500, 1, kTraceTaken, 5, 11, 0},
+                       {2000, 2, kTraceRaise, 6, 16, 0},        {2100, 1, kTraceClosed, 5, 3, 0},
+                       {2200, 1, kTraceSuspend, 5, 0, 150'000}, {5000, 2, kTraceDrained, 6, 0, 0},
+                       {5100, 0, kTraceUrgency, 0, 0, 0},       {5200, 1, kTraceOpened, 5, 3, 0},
+                       {5300, 1, kTraceLift, 5, 0, 9'000}};
+  recording.decisions = {
+      {{"session", 1}, {"at_us", 2}, {"mechanism", "suspend"}, {"measured_ms", 3.0}}};
+  const json events = CheckedTrace(ChromeTrace(recording));
+  EXPECT_EQ(CountEvents(events, "B", "closed"), 1);
+  EXPECT_EQ(CountEvents(events, "B", "suspended"), 1);
+  EXPECT_EQ(CountEvents(events, "B", "active"), 1);
+  EXPECT_EQ(CountEvents(events, "i", "published"), 1);
+  EXPECT_EQ(CountEvents(events, "X", "suspend"), 1);
+  EXPECT_EQ(CountEvents(events, "C", "queue 5 exposed"), 1);
+  std::vector<int> levels;
+  for (const json& event : events) {
+    if (event["name"] == "urgency level") levels.push_back(event["args"]["value"]);
+  }
+  EXPECT_EQ(levels, (std::vector<int>{16, 0}));
+}
+
+TEST(TraceFormatTest, WhatIsCutAtEitherEndStaysBalanced) {
+  Recording recording = Small();
+  recording.records = {{1, 1, kTraceOpened, 5, 0, 0},      {2, 1, kTraceLift, 5, 0, 0},
+                       {3, 1, kTraceClosed, 5, 1, 0},      {4, 1, kTraceClosed, 5, 1, 0},
+                       {5, 1, kTraceSqueeze, 5, 8, 0},     {6, 2, kTraceRequestEnd, 0, 1, 0},
+                       {7, 2, kTraceRequestBegin, 0, 2, 0}};
+  const json events = CheckedTrace(ChromeTrace(recording));
+  EXPECT_EQ(CountEvents(events, "E", "squeezed"), 1);
+  EXPECT_EQ(CountEvents(events, "e", "request"), 1);
+}
+
+TEST(TraceFormatTest, WhateverALayerWroteTheTimelineIsValid) {
+  std::mt19937 random(7);
+  Recording recording = Small();
+  for (int i = 0; i < 3000; ++i) {
+    const auto below = [&](std::uint32_t n) { return static_cast<std::uint32_t>(random() % n); };
+    recording.records.push_back({below(5000), below(4), below(40), below(UINT32_MAX),
+                                 std::uint64_t{below(UINT32_MAX)} << below(33), below(9)});
+  }
+  CheckedTrace(ChromeTrace(recording));
+  CheckedTrace(ChromeTrace(Recording{}));
+}
+
+}  // namespace
+}  // namespace xsched_hsa
