@@ -16,11 +16,12 @@ constinit QueueSlot g_detached_slots[kQueuesMax]{};
 constinit Layer g_layer(&g_registry, &g_times, g_detached_slots);
 
 std::uint32_t MechanismsOf(const Config& config, const RestrictionState& state) {
-  if (state.kfd.id == kUnknownKfdQueueId) return 0;
+  if (state.kfd.id == kUnknownKfdQueueId) return kMechanismShare;
   const std::uint32_t arrays = state.node.shader_arrays;
   // HSA_CU_MASK is a ceiling that only ROCr knows; a mask of ours would go past it.
   const bool maskable = !config.has_cu_mask && arrays != 0 && state.node.compute_units > arrays;
-  return kMechanismSuspend | kMechanismPriority | (maskable ? kMechanismSqueeze : 0u);
+  return kMechanismShare | kMechanismSuspend | kMechanismPriority |
+         (maskable ? kMechanismSqueeze : 0u);
 }
 
 }  // namespace

@@ -93,7 +93,7 @@ struct alignas(64) ManagedQueue {
   std::atomic<std::uint32_t> inherited_level{0};  // of a queue that waits for this one; 0: none
   // While whatever is exposed can be reached anyway: how much more than the policy's window may be.
   std::atomic<std::uint64_t> wide_window_ns{0};
-  std::atomic<std::uint32_t> squeezed{0};  // it may go on although something is more urgent
+  std::atomic<std::uint32_t> goes_on{0};  // it may go on although something is more urgent
 
   alignas(64) WindowState window;
   RestrictionState restricted;  // the preemptor's, under its mutex

@@ -10,6 +10,7 @@ namespace {
 // each time, and the worst four are rather the measure's own.
 constexpr double kWorseHold = 15.0 / 16, kWorse = 7.0 / 8;
 constexpr double kCoRunPrior = 0.5;
+constexpr std::uint64_t kShortRestShare = 8;          // of a request: what runs is short then
 constexpr std::uint64_t kRestNoticeableNs = 200'000;  // below, co_run can't be told from noise
 
 std::uint64_t Excess(std::uint64_t value, std::uint64_t over) {
@@ -96,10 +97,21 @@ double PlanModel::SharingOf(double share_left) const {
   return sharing;
 }
 
+double PlanModel::Unrestricted() const {
+  if (unrestricted_.ever() < kTriesFirst) return -1;
+  return unrestricted_.Quantile(kWorseHold, 0);
+}
+
+bool PlanModel::WantsShare(std::uint64_t rest_ns) const {
+  if (rest_ns * kShortRestShare > RequestNs()) return false;
+  return unrestricted_.ever() < kTriesFirst || since_share_ >= kShareEvery;
+}
+
 void PlanModel::ObserveOutcome(PlanMechanism mechanism, std::uint64_t took_ns,
                                std::uint64_t rest_ns, std::uint64_t cycles_ns, double share_left) {
   const std::uint64_t base_ns = RequestNs();
   ++since_hold_;
+  ++since_share_;
   const double base = static_cast<double>(base_ns), cycles = static_cast<double>(cycles_ns);
   const double delay = static_cast<double>(Excess(took_ns, base_ns));
   if (mechanism != PlanMechanism::kHold) last_ns_.Add(static_cast<double>(took_ns));
@@ -110,6 +122,9 @@ void PlanModel::ObserveOutcome(PlanMechanism mechanism, std::uint64_t took_ns,
       return co_run_.Add(std::clamp(delay / static_cast<double>(rest_ns), 0.0, 2.0));
     case PlanMechanism::kSuspend:
       return slack_ns_.Add(std::clamp(cycles - delay, 0.0, std::min(cycles, base)));
+    case PlanMechanism::kShare:
+      since_share_ = 0;
+      return unrestricted_.Add(std::min(delay / base, 16.0));
     case PlanMechanism::kSqueeze: {
       const double felt = static_cast<double>(Excess(cycles_ns, SlackNs()));
       return sharing_[ShareIndex(share_left)].Add(std::clamp((delay - felt) / base, 0.0, 4.0));
@@ -124,16 +139,22 @@ PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs) {
   hold.cost_ns = Excess(request_ns, inputs.rest_ns);
   const bool squeezable =
       inputs.can_squeeze && inputs.unit_step != 0 && inputs.compute_units > inputs.unit_step;
-  if (!squeezable && !inputs.can_suspend) return hold;
+  if (!squeezable && !inputs.can_suspend && !inputs.can_share) return hold;
 
   if (g_hold_is_enough && model.WantsHold()) {
     hold.reason = PlanReason::kLearning;
     return hold;
   }
+  PlanChoice share{.mechanism = PlanMechanism::kShare, .reason = PlanReason::kLearning};
+  if (inputs.can_share && model.WantsShare(inputs.rest_ns)) return share;
   const std::uint64_t cycles_ns = model.CycleNs() * std::max(1u, inputs.queues);
   const std::uint64_t felt_ns = Excess(cycles_ns, model.SlackNs());
   Chooser chooser(model, inputs);
   if (g_hold_is_enough) chooser.Offer(hold);
+  if (inputs.can_share && model.Unrestricted() >= 0) {
+    share.delay_ns = Scaled(request_ns, model.Unrestricted());
+    chooser.Offer(share);
+  }
   if (inputs.can_suspend && inputs.rest_ns != 0) {
     const PlanChoice suspend{.mechanism = PlanMechanism::kSuspend,
                              .reason = PlanReason::kLearning,
@@ -145,11 +166,11 @@ PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs) {
   for (std::uint32_t left = inputs.unit_step; squeezable && left < inputs.compute_units;
        left += inputs.unit_step) {
     if (inputs.units_ordered != 0 && left != inputs.units_ordered) continue;
-    const double share = static_cast<double>(left) / inputs.compute_units;
+    const double share_left = static_cast<double>(left) / inputs.compute_units;
     chooser.Offer({.mechanism = PlanMechanism::kSqueeze,
                    .units_left = left,
-                   .delay_ns = felt_ns + Scaled(request_ns, model.SharingOf(share)),
-                   .cost_ns = Scaled(request_ns, 1 - share) + 2 * cycles_ns});
+                   .delay_ns = felt_ns + Scaled(request_ns, model.SharingOf(share_left)),
+                   .cost_ns = Scaled(request_ns, 1 - share_left) + 2 * cycles_ns});
   }
   PlanChoice best = chooser.Best();
   if (inputs.rest_ns == 0 && best.mechanism == PlanMechanism::kHold) {
@@ -162,6 +183,7 @@ std::uint64_t WideWindowNs(const PlanModel& model, PlanInputs inputs) {
   constexpr std::uint64_t kEndlessNs = 1'000'000'000'000;
   if (model.cycle_samples() == 0) return 0;
   inputs.rest_ns = kEndlessNs;
+  inputs.can_share = false;  // what is left alone is learnt with the policy's window
   const PlanChoice choice = ChoosePlan(model, inputs);
   return choice.reason == PlanReason::kCheapestWithinBudget ? kWideWindowNs : 0;
 }

@@ -13,6 +13,7 @@
 //              squeeze  cycles - slack, or nothing,       request x units taken + 2 cycles
 //                       + request x sharing
 //              suspend  cycles - slack, or nothing        request + cycles
+//              share    what such requests took longer    nothing
 //
 //            cycles   one for each queue to be restricted (each change is a runlist cycle for all)
 //            slack    of a cycle, how much a request does not feel: its host was not ready anyway
@@ -20,6 +21,9 @@
 //            sharing  what a queue squeezed to so many units still takes: learnt for each eighth of
 //                     the device; before that 0.8 x (units left / all)^4, the form of a contention
 //                     model (docs/decisions.md). More units never count as less sharing.
+//            share    neither held nor restricted: where the less urgent kernels are short, requests may
+//                     hardly feel them, and every hold is for nothing. Tried only where what runs is
+//                     short against a request; where that costs too much, hardly ever again
 // Threads    plain data and pure functions; the caller serialises a PlanModel.
 // Units      nanoseconds of the host's clock. Shares are fractions of 1.
 // See        docs/life-of-a-preemption.md, preemption_plan_test.cc
@@ -66,6 +70,8 @@ class PlanModel {
   double co_run() const;
   // Of a request, what a queue takes that is left this share of the device.
   double SharingOf(double share_left) const;
+  // Of a request, what it takes longer beside a queue that is left alone; negative: not known.
+  double Unrestricted() const;
 
   // A driver call that changes a queue at work took `call_ns`. It returns when all queues are off the
   // hardware; mapping them again takes about as long and is not seen.
@@ -76,7 +82,10 @@ class PlanModel {
   bool WantsSuspension() const {
     return slack_ns_.ever() < kTriesFirst && CycleNs() <= 2 * RequestNs();
   }
-  static constexpr std::uint32_t kTriesFirst = 4, kHoldEvery = 256;
+  // Leaving a queue alone is tried a few times, and seldom once it has turned out dear: devices and
+  // programs change.
+  bool WantsShare(std::uint64_t rest_ns) const;
+  static constexpr std::uint32_t kTriesFirst = 4, kHoldEvery = 256, kShareEvery = 2048;
 
   // A request that found nothing of ours to decide about, and one that met the mechanism.
   void ObserveRequest(std::uint64_t took_ns);
@@ -84,9 +93,9 @@ class PlanModel {
                       std::uint64_t cycles_ns, double share_left);
 
  private:
-  Samples cycle_ns_, request_ns_, last_ns_, slack_ns_, co_run_;
-  std::uint32_t since_hold_ = 0;  // requests
-  Samples sharing_[kShares];      // by eighths of the device left
+  Samples cycle_ns_, request_ns_, last_ns_, slack_ns_, co_run_, unrestricted_;
+  std::uint32_t since_hold_ = 0, since_share_ = 0;  // requests
+  Samples sharing_[kShares];                        // by eighths of the device left
 };
 
 struct PlanInputs {
@@ -94,6 +103,7 @@ struct PlanInputs {
   std::uint32_t queues = 1;   // how many of them have to be restricted
   bool can_squeeze = false;
   bool can_suspend = false;
+  bool can_share = false;
   std::uint32_t compute_units = 0;  // of the device
   std::uint32_t unit_step = 0;      // masks have a multiple of these: one per shader engine
   std::uint32_t units_ordered = 0;  // an operator's choice of units left; 0: free
@@ -114,8 +124,8 @@ inline constinit bool g_hold_is_enough = true;
 
 PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs);
 
-// How much a queue may expose: where a squeeze or a suspension is within the budget however much is
-// on the hardware, a narrow window only starves the queue. 0: the policy's window.
+// How much a queue may expose: where a squeeze or a suspension is within the budget however much is on
+// the hardware, a narrow window only starves the queue. 0: the policy's window.
 inline constexpr std::uint64_t kWideWindowNs = 5'000'000;
 std::uint64_t WideWindowNs(const PlanModel& model, PlanInputs inputs);
 

@@ -163,6 +163,48 @@ TEST_F(PlanTest, HoldsTheFirstRequestsAndARareLaterOneToLearnTheirLength) {
   EXPECT_EQ(ChoosePlan(fresh, inputs).reason, PlanReason::kLearning);
 }
 
+TEST_F(PlanTest, LeavesAQueueAloneThatRequestsHardlyFeel) {
+  PlanInputs inputs = Running(200'000);
+  inputs.can_share = true;
+  for (std::uint32_t i = 0; i < PlanModel::kTriesFirst; ++i) {
+    const PlanChoice choice = ChoosePlan(model_, inputs);
+    EXPECT_EQ(choice.mechanism, PlanMechanism::kShare);
+    EXPECT_EQ(choice.reason, PlanReason::kLearning);
+    model_.ObserveOutcome(PlanMechanism::kShare, 2'220'000, 200'000, 0, 0);
+  }
+  const PlanChoice choice = ChoosePlan(model_, inputs);
+  EXPECT_EQ(choice.mechanism, PlanMechanism::kShare);
+  EXPECT_EQ(choice.reason, PlanReason::kCheapestWithinBudget);
+  EXPECT_NEAR(static_cast<double>(choice.delay_ns), 20'000, 1'000);
+  // Two requests that feel it are enough to stop.
+  for (int i = 0; i < 2; ++i) {
+    model_.ObserveOutcome(PlanMechanism::kShare, 4'400'000, 200'000, 0, 0);
+  }
+  EXPECT_NE(ChoosePlan(model_, inputs).mechanism, PlanMechanism::kShare);
+}
+
+TEST_F(PlanTest, TriesToLeaveAloneOnlyWhatIsShortAndAgainOnlyLongAfter) {
+  PlanInputs inputs = Running(18 * kMs);
+  inputs.can_share = true;
+  EXPECT_NE(ChoosePlan(model_, inputs).mechanism, PlanMechanism::kShare);
+  inputs.rest_ns = 200'000;
+  for (std::uint32_t i = 0; i < PlanModel::kTriesFirst; ++i) {
+    model_.ObserveOutcome(PlanMechanism::kShare, 9'000'000, 200'000, 0, 0);
+  }
+  std::uint32_t tried = 0;
+  for (std::uint32_t i = 0; i < 2 * PlanModel::kShareEvery; ++i) {
+    const PlanChoice choice = ChoosePlan(model_, inputs);
+    const bool shares = choice.mechanism == PlanMechanism::kShare;
+    tried += shares ? 1 : 0;
+    model_.ObserveOutcome(choice.mechanism, shares ? 9'000'000 : 2'200'000, 0, 0, 0);
+  }
+  EXPECT_EQ(tried, 1u);
+  inputs.can_share = false;
+  PlanModel fresh;
+  for (int i = 0; i < 8; ++i) fresh.ObserveRequest(2'200'000);
+  EXPECT_NE(ChoosePlan(fresh, inputs).mechanism, PlanMechanism::kShare);
+}
+
 TEST_F(PlanTest, OneOddMeasureDoesNotCount) {
   model_.ObserveCycle(40 * kMs);
   EXPECT_EQ(model_.CycleNs(), 200'000u);

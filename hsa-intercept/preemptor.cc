@@ -117,7 +117,8 @@ bool Preemptor::ShouldListen() const {
     const QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
     const bool armed = (slot->mode.load(std::memory_order_acquire) & kModeArmed) != 0;
     const std::uint32_t allowed = slot->mechanisms.load(std::memory_order_relaxed);
-    if (armed && (allowed & (kMechanismSqueeze | kMechanismSuspend)) != 0) return true;
+    constexpr std::uint32_t kChosenHere = kMechanismSqueeze | kMechanismSuspend | kMechanismShare;
+    if (armed && (allowed & kChosenHere) != 0) return true;
   }
   return false;
 }
@@ -224,13 +225,14 @@ void Preemptor::Depart(Arena* arena, const GpuUrgency& urgency, std::uint64_t no
 PlanInputs Preemptor::InputsOf(const Outranked& outranked) const {
   PlanInputs inputs;
   inputs.queues = 0;
-  inputs.can_squeeze = inputs.can_suspend = true;
+  inputs.can_squeeze = inputs.can_suspend = inputs.can_share = true;
   for (std::uint32_t i = 0; i < outranked.count; ++i) {
     const Candidate& candidate = outranked.list[i];
     const RestrictionState& state = candidate.queue->restricted;
     const std::uint32_t usable =
         candidate.slot->mechanisms.load(std::memory_order_relaxed) &
         candidate.slot->mechanisms_available.load(std::memory_order_relaxed);
+    inputs.can_share = inputs.can_share && (usable & kMechanismShare) != 0;
     const bool has_work = candidate.rest_ns != 0 || gate_->HasBacklog(*candidate.queue);
     if (has_work) {
       ++inputs.queues;
@@ -261,11 +263,13 @@ void Preemptor::Decide(Arena* arena, Outranked* outranked, std::uint64_t now_ns)
     Candidate& candidate = outranked->list[i];
     candidate.rest_ns = gate_->RestNs(candidate.queue, now_ns);
   }
-  const PlanInputs inputs = InputsOf(*outranked);
+  PlanInputs inputs = InputsOf(*outranked);
   arena->review_ns = 0;
   if (inputs.queues == 0) return;  // nobody here has work
-  const PlanChoice choice = ChoosePlan(arena->model, inputs);
   const bool again = arena->decision != 0;
+  // Of a request that was held for first, nothing could be learnt about leaving a queue alone.
+  inputs.can_share = inputs.can_share && !again;
+  const PlanChoice choice = ChoosePlan(arena->model, inputs);
   // A second look that comes to the same end is no new decision.
   if (!again || choice.mechanism != PlanMechanism::kHold) {
     arena->choice = choice;

@@ -102,6 +102,7 @@ class Preemptor {
   void Apply(Arena* arena, const Outranked& outranked, std::uint64_t now_ns);
   int Suspend(Arena* arena, const Candidate& candidate);
   int Squeeze(Arena* arena, const Candidate& candidate, std::uint32_t units_left);
+  static void SetRestriction(const Candidate& candidate, Restriction restriction);
   bool Lift(Arena* arena, ManagedQueue* queue, QueueSlot* slot);
   void LiftNotOutranked(const GpuUrgency* urgency, Arena* arena, const Outranked& outranked);
   int Timed(Arena* arena, int error, std::uint64_t began_ns);

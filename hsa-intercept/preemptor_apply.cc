@@ -94,10 +94,8 @@ int Preemptor::Suspend(Arena* arena, const Candidate& candidate) {
     kfd_->Update(state.kfd, 100);
     return error;
   }
-  state.restriction = kSuspended;
-  state.since_us = NowUs();
   candidate.slot->suspends.fetch_add(1, std::memory_order_relaxed);
-  candidate.slot->restriction.store(kSuspended, std::memory_order_relaxed);
+  SetRestriction(candidate, kSuspended);
   TraceQueue(*candidate.queue, candidate.slot, kTraceSuspend, 0, NowNs() - began_ns);
   return 0;
 }
@@ -113,13 +111,18 @@ int Preemptor::Squeeze(Arena* arena, const Candidate& candidate, std::uint32_t u
     LogRefusal(*candidate.queue, "mask", error, "it is not squeezed any more");
     return error;
   }
-  state.restriction = kSqueezed;
-  state.since_us = NowUs();
   candidate.slot->squeezes.fetch_add(1, std::memory_order_relaxed);
-  candidate.slot->restriction.store(kSqueezed, std::memory_order_relaxed);
+  SetRestriction(candidate, kSqueezed);
   TraceQueue(*candidate.queue, candidate.slot, kTraceSqueeze, units_left, NowNs() - began_ns);
-  candidate.queue->squeezed.store(1, std::memory_order_seq_cst);
   return 0;
+}
+
+void Preemptor::SetRestriction(const Candidate& candidate, Restriction restriction) {
+  candidate.queue->restricted.restriction = restriction;
+  candidate.queue->restricted.since_us = NowUs();
+  candidate.slot->restriction.store(restriction, std::memory_order_relaxed);
+  const bool goes_on = restriction == kSqueezed || restriction == kSharing;
+  candidate.queue->goes_on.store(goes_on ? 1 : 0, std::memory_order_seq_cst);
 }
 
 void Preemptor::Apply(Arena* arena, const Outranked& outranked, std::uint64_t now_ns) {
@@ -129,7 +132,10 @@ void Preemptor::Apply(Arena* arena, const Outranked& outranked, std::uint64_t no
     const Candidate& candidate = outranked.list[i];
     if (candidate.queue->restricted.restriction != kUnrestricted) continue;
     const bool has_work = candidate.rest_ns != 0 || gate_->HasBacklog(*candidate.queue);
-    if (arena->choice.mechanism == PlanMechanism::kSuspend && candidate.rest_ns != 0) {
+    if (arena->choice.mechanism == PlanMechanism::kShare) {
+      SetRestriction(candidate, kSharing);
+      opened = true;
+    } else if (arena->choice.mechanism == PlanMechanism::kSuspend && candidate.rest_ns != 0) {
       if (const int failed = Suspend(arena, candidate); failed != 0) error = failed;
     } else if (arena->choice.mechanism == PlanMechanism::kSqueeze && has_work) {
       const int failed = Squeeze(arena, candidate, arena->choice.units_left);
@@ -137,7 +143,7 @@ void Preemptor::Apply(Arena* arena, const Outranked& outranked, std::uint64_t no
       opened = opened || failed == 0;
     }
   }
-  // A squeezed queue's gate is open again.
+  // The gate of a queue that goes on is open again.
   if (opened) pump_->Wake(false);
   Record(arena, outranked, now_ns);
   if (arena->decision != 0 && error != 0) {
@@ -153,7 +159,7 @@ bool Preemptor::Lift(Arena* arena, ManagedQueue* queue, QueueSlot* slot) {
   const std::uint64_t began_ns = NowNs();
   if (state.restriction == kSuspended) {
     error = kfd_->Update(state.kfd, 100);
-  } else {
+  } else if (state.restriction == kSqueezed) {
     const Mask mask = FullMask(state);
     error = kfd_->SetMask(state.kfd, mask.words, mask.bits);
   }
@@ -164,11 +170,13 @@ bool Preemptor::Lift(Arena* arena, ManagedQueue* queue, QueueSlot* slot) {
                "trying again");
     return false;
   }
-  slot->restricted_us.fetch_add(NowUs() - state.since_us, std::memory_order_relaxed);
+  if (state.restriction != kSharing) {
+    slot->restricted_us.fetch_add(NowUs() - state.since_us, std::memory_order_relaxed);
+  }
   slot->restriction.store(kUnrestricted, std::memory_order_relaxed);
   TraceQueue(*queue, slot, kTraceLift, 0, NowNs() - began_ns);
   state.restriction = kUnrestricted;
-  queue->squeezed.store(0, std::memory_order_seq_cst);
+  queue->goes_on.store(0, std::memory_order_seq_cst);
   return true;
 }
 
@@ -349,7 +357,7 @@ void Preemptor::Adopt(ManagedQueue* queue, const KfdQueue& kfd, const KfdNode& n
   queue->restricted = RestrictionState{};
   queue->restricted.kfd = kfd;
   queue->restricted.node = node;
-  queue->squeezed.store(0, std::memory_order_relaxed);
+  queue->goes_on.store(0, std::memory_order_relaxed);
   queue->wide_window_ns.store(0, std::memory_order_relaxed);
 }
 

@@ -186,6 +186,41 @@ TEST_F(PreemptorTest, SqueezesEqualSharesAndOpensTheGateMeanwhile) {
   EXPECT_EQ(driver_.Take(), Calls{"mask 5 96"}) << "all bits: there is no way to say 'no mask'";
 }
 
+TEST_F(PreemptorTest, LeavesAQueueAloneWithoutADriverCallAndTakesItBackAfterwards) {
+  slot_->mechanisms = kMechanismShare;
+  const std::uint64_t restricted_us = slot_->restricted_us;
+  Expose(1);
+  Urgent();
+  std::uint64_t until = 0;
+  EXPECT_TRUE(IsClosed(*queue_, *slot_, NowUs(), &until));
+  preemptor_->Round();
+  EXPECT_EQ(Last().mechanism, static_cast<std::uint32_t>(PlanMechanism::kShare));
+  EXPECT_EQ(slot_->restriction, kSharing);
+  EXPECT_FALSE(IsClosed(*queue_, *slot_, NowUs(), &until));
+  slot_->hold = 1;
+  slot_->hold_lease_until_us = NowUs() + kLeaseUs;
+  EXPECT_TRUE(IsClosed(*queue_, *slot_, NowUs(), &until)) << "an operator's hold is no request's";
+  slot_->hold = 0;
+  Urgent(0);
+  preemptor_->Round();
+  EXPECT_EQ(slot_->restriction, kUnrestricted);
+  EXPECT_EQ(slot_->restricted_us, restricted_us);
+  Urgent();
+  EXPECT_TRUE(IsClosed(*queue_, *slot_, NowUs(), &until)) << "the next request is a new choice";
+  EXPECT_EQ(driver_.Take(), Calls{});
+}
+
+TEST_F(PreemptorTest, AQueueLeftAloneIsNotWhenTheLeaseRunsOut) {
+  slot_->mechanisms = kMechanismShare;
+  Expose(1);
+  Urgent();
+  preemptor_->Round();
+  EXPECT_EQ(slot_->restriction, kSharing);
+  g_test_now_ns += kLeaseUs * 1000 + 1000;
+  preemptor_->Round();
+  EXPECT_EQ(slot_->restriction, kUnrestricted);
+}
+
 TEST_F(PreemptorTest, KeepsTheProgramsOwnMask) {
   slot_->mechanisms = kMechanismSqueeze;
   slot_->squeeze_units = 32;

@@ -169,8 +169,7 @@ TEST_F(SessionTest, RefusesAnAnswerOfAnotherVersionAndLength) {
   });
   EXPECT_FALSE(TryConnect());
   EXPECT_TRUE(link_.refused);
-  EXPECT_NE(std::string(why_).find("version " + std::to_string(kAbiVersion - 1)),
-            std::string::npos)
+  EXPECT_NE(std::string(why_).find("version " + std::to_string(kAbiVersion - 1)), std::string::npos)
       << why_;
 }
 

@@ -80,8 +80,8 @@ bool IsClosed(const ManagedQueue& queue, const QueueSlot& slot, std::uint64_t no
       return true;
     }
   }
-  // A squeezed queue leaves room enough for what is more urgent.
-  return queue.squeezed.load(std::memory_order_acquire) == 0 &&
+  // Squeezed, or left alone: what is more urgent has room enough.
+  return queue.goes_on.load(std::memory_order_acquire) == 0 &&
          IsOutranked(queue, slot, now_us, until_us);
 }
 

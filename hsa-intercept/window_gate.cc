@@ -132,7 +132,7 @@ void WindowGate::LookLocked(ManagedQueue* queue, GateLook* look) {
                            : ScanValid(*queue, real, announced);
     }
     // What runs now shares the device, or has only part of it: the time is not its own.
-    if (look->closed || queue->squeezed.load(std::memory_order_relaxed) != 0) {
+    if (look->closed || queue->goes_on.load(std::memory_order_relaxed) != 0) {
       queue->window.learning = false;
     }
     slot->gate_closed.store(look->closed ? 1 : 0, std::memory_order_relaxed);

@@ -16,12 +16,14 @@ constexpr int kTriesMax = 40;
 
 class PreemptionTest : public testing::Test {
  protected:
-  void StartLow(const std::string& seconds) {
+  // Until ExpectNothingLost() ends it.
+  void StartLow() {
     low_ =
-        stack_.Start("low", {Bin("dual-model"), "worker", "--seconds", seconds, "--result", result_,
+        stack_.Start("low", {Bin("dual-model"), "worker", "--seconds", "600", "--result", result_,
                              std::string(XSCHED_HSA_SOURCE_DIR) +
                                  "/tools/dual-model/workloads/resnet_h100.json:resnet50.b1024"});
     ASSERT_TRUE(stack_.WaitForQueue(kLow, "state", "running"));
+    low_pid_ = stack_.PidAt(kLow);
   }
   // An urgent program that is busy until FinishUrgent().
   void StartUrgent() {
@@ -52,6 +54,7 @@ class PreemptionTest : public testing::Test {
   }
   std::uint64_t ReadIndex() { return stack_.QueueAt(kLow)["read"].get<std::uint64_t>(); }
   void ExpectNothingLost() {
+    kill(low_pid_, SIGTERM);
     const Result result = low_->Wait(std::chrono::seconds(100));
     EXPECT_EQ(result.exit_code, 0) << result.err;
     std::ifstream file(result_);
@@ -69,6 +72,7 @@ class PreemptionTest : public testing::Test {
   const std::string result_ = directory_.path() + "/low.json";
   Stack stack_;
   std::unique_ptr<Process> low_, urgent_;
+  pid_t low_pid_ = 0;
 };
 
 class PreemptionAtEachGateTest : public PreemptionTest,
@@ -84,7 +88,7 @@ const std::vector<std::string> kSqueeze = {"--mechanisms", "squeeze",     "--squ
 
 TEST_P(PreemptionAtEachGateTest, SuspendsInTheMiddleOfAKernelAndLosesNothing) {
   stack_.StartController(kSuspend);
-  StartLow("3");
+  StartLow();
   PreemptUntil("suspended");
   const std::uint64_t read = ReadIndex();
   usleep(200'000);
@@ -96,7 +100,7 @@ TEST_P(PreemptionAtEachGateTest, SuspendsInTheMiddleOfAKernelAndLosesNothing) {
 
 TEST_P(PreemptionAtEachGateTest, SqueezedQueueGoesOnAndLosesNothing) {
   stack_.StartController(kSqueeze);
-  StartLow("3");
+  StartLow();
   PreemptUntil("squeezed");
   const std::uint64_t read = ReadIndex();
   for (int i = 0; i < 400 && ReadIndex() == read; ++i) usleep(25'000);
@@ -108,7 +112,7 @@ TEST_P(PreemptionAtEachGateTest, SqueezedQueueGoesOnAndLosesNothing) {
 
 TEST_F(PreemptionTest, SuspendedQueueComesBackWhenTheControllerIsKilled) {
   stack_.StartController(kSuspend);
-  StartLow("3");
+  StartLow();
   PreemptUntil("suspended");
   stack_.KillController(SIGKILL);
   ExpectNothingLost();
@@ -116,7 +120,7 @@ TEST_F(PreemptionTest, SuspendedQueueComesBackWhenTheControllerIsKilled) {
 
 TEST_F(PreemptionTest, SuspendedQueueComesBackWhenTheControllerHangs) {
   stack_.StartController(kSuspend);
-  StartLow("3");
+  StartLow();
   PreemptUntil("suspended");
   stack_.KillController(SIGSTOP);
   ExpectNothingLost();
@@ -124,7 +128,7 @@ TEST_F(PreemptionTest, SuspendedQueueComesBackWhenTheControllerHangs) {
 
 TEST_F(PreemptionTest, SuspendedQueueComesBackWhenTheUrgentProgramIsKilled) {
   stack_.StartController(kSuspend);
-  StartLow("3");
+  StartLow();
   PreemptUntil("suspended");
   kill(stack_.PidAt(kHigh), SIGKILL);
   ExpectNothingLost();
@@ -132,7 +136,7 @@ TEST_F(PreemptionTest, SuspendedQueueComesBackWhenTheUrgentProgramIsKilled) {
 
 TEST_F(PreemptionTest, SqueezedQueueHasAllItsUnitsAgainWhenTheControllerIsKilled) {
   stack_.StartController(kSqueeze);
-  StartLow("3");
+  StartLow();
   PreemptUntil("squeezed");
   stack_.KillController(SIGKILL);
   ExpectNothingLost();
@@ -140,7 +144,7 @@ TEST_F(PreemptionTest, SqueezedQueueHasAllItsUnitsAgainWhenTheControllerIsKilled
 
 TEST_F(PreemptionTest, ExplainsWhatItDid) {
   stack_.StartController(kSuspend);
-  StartLow("3");
+  StartLow();
   PreemptUntil("suspended");
   FinishUrgent();
   ExpectNothingLost();

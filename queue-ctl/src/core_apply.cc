@@ -30,6 +30,7 @@ namespace {
 std::uint32_t MechanismsOf(const QueueIntent& intent) {
   return (intent.preemption.squeeze ? kMechanismSqueeze : 0u) |
          (intent.preemption.suspend ? kMechanismSuspend : 0u) |
+         (intent.preemption.share ? kMechanismShare : 0u) |
          (intent.kfd_priority >= 0 ? kMechanismPriority : 0u);
 }
 

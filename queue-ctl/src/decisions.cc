@@ -11,7 +11,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr const char* kMechanismNames[] = {"hold", "squeeze", "suspend"};
+constexpr const char* kMechanismNames[] = {"hold", "squeeze", "suspend", "share"};
 constexpr const char* kReasonNames[] = {
     "cheapest within the delay budget", "least delay, nothing is within the budget",
     "nothing else is allowed or works here", "nothing of it is on the hardware",

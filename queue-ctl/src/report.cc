@@ -50,6 +50,7 @@ json MechanismNames(const QueueSlot* slot) {
   if ((bits & kMechanismSqueeze) != 0) names.push_back("squeeze");
   if ((bits & kMechanismSuspend) != 0) names.push_back("suspend");
   if ((bits & kMechanismPriority) != 0) names.push_back("priority");
+  if ((bits & kMechanismShare) != 0) names.push_back("share");
   return names;
 }
 
@@ -59,6 +60,7 @@ const char* StateName(const QueueRecord& queue, const QueueCounters& counters, b
   if (queue.slot.state == SlotState::kForeign) return "foreign";
   if (restriction == kSuspended) return "suspended";
   if (restriction == kSqueezed) return "squeezed";
+  if (restriction == kSharing) return "sharing";
   if (gate_closed || queue.intent.hold) {
     return counters.published > counters.read || !gate_closed ? "holding" : "held";
   }

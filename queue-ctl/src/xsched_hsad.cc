@@ -28,7 +28,7 @@ struct Arguments {
   std::string policy = "strict-priority";
   std::string log_level = "info";
   PolicyParams params;
-  std::vector<std::string> mechanisms = {"squeeze", "suspend", "priority"};
+  std::vector<std::string> mechanisms = {"squeeze", "suspend", "priority", "share"};
   double delay_budget_percent = 8;
   bool cross_user = false;
 };
@@ -46,6 +46,7 @@ PolicyParams ParamsOf(const Arguments& arguments) {
   };
   params.preemption.squeeze = allowed("squeeze");
   params.preemption.suspend = allowed("suspend");
+  params.preemption.share = allowed("share");
   params.preemption.delay_budget_permille =
       static_cast<std::uint32_t>(arguments.delay_budget_percent * 10);
   params.hardware_priority = allowed("priority");
@@ -94,10 +95,11 @@ int Main(int argc, char** argv) {
                  "Idle time after which an urgent queue counts as done")
       ->check(CLI::Range(1u, 1'000'000u))
       ->capture_default_str();
-  app.add_option("--mechanisms", arguments.mechanisms,
-                 "What may be done besides holding: any of squeeze, suspend, priority; or none")
+  app.add_option(
+         "--mechanisms", arguments.mechanisms,
+         "What may be done besides holding: any of squeeze, suspend, priority, share; or none")
       ->delimiter(',')
-      ->check(CLI::IsMember({"squeeze", "suspend", "priority", "none"}))
+      ->check(CLI::IsMember({"squeeze", "suspend", "priority", "share", "none"}))
       ->capture_default_str();
   app.add_option("--delay-budget", arguments.delay_budget_percent,
                  "What an urgent request may lose to a preemption, percent of its length")

@@ -47,6 +47,7 @@ struct Snapshot {
 
 struct Preemption {
   bool squeeze = false, suspend = false;
+  bool share = false;  // neither, nor hold, where requests hardly feel the queue
   std::uint32_t delay_budget_permille = 80;  // of a request: what it may lose to us
   std::uint32_t squeeze_units = 0;           // compute units left; 0: the plan's choice
   bool operator==(const Preemption&) const = default;

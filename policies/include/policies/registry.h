@@ -21,7 +21,7 @@ struct PolicyParams {
   std::uint32_t window_us = 200;  // armed: predicted device time that stays exposed
   std::uint32_t linger_us = 250;  // raise: idle time before a queue counts as done
   bool hardware_priority = true;  // hardware queue priorities follow ours where queues compete
-  Preemption preemption{.squeeze = true, .suspend = true};
+  Preemption preemption{.squeeze = true, .suspend = true, .share = true};
 };
 
 struct PolicyInfo {

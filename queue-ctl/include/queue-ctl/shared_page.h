@@ -100,11 +100,18 @@ enum Mechanisms : std::uint32_t {
   kMechanismSqueeze = 1,   // SET_CU_MASK: the queue goes on, on fewer compute units
   kMechanismSuspend = 2,   // UPDATE_QUEUE: off the hardware, running waves saved
   kMechanismPriority = 4,  // UPDATE_QUEUE: the hardware queue's priority follows ours
+  kMechanismShare = 8,     // none of them, not even the hold, where requests hardly feel the queue
 };
-inline constexpr std::uint32_t kMechanismsAll = 7;
+inline constexpr std::uint32_t kMechanismsAll = 15;
 
 // What stands between a queue and the hardware now, besides its gate.
-enum Restriction : std::uint32_t { kUnrestricted = 0, kSqueezed = 1, kSuspended = 2 };
+// kSharing: nothing, and its gate is open although something is more urgent.
+enum Restriction : std::uint32_t {
+  kUnrestricted = 0,
+  kSqueezed = 1,
+  kSuspended = 2,
+  kSharing = 3
+};
 
 struct alignas(64) QueueSlot {
   // Line 1: written by the layer when the queue is made.
@@ -169,7 +176,7 @@ struct alignas(64) QueueSlot {
   std::atomic<std::uint32_t> standing_units;
 };
 
-enum class PlanMechanism : std::uint32_t { kHold = 0, kSqueeze = 1, kSuspend = 2 };
+enum class PlanMechanism : std::uint32_t { kHold = 0, kSqueeze = 1, kSuspend = 2, kShare = 3 };
 enum class PlanReason : std::uint32_t {
   kCheapestWithinBudget = 0,
   kLeastDelay = 1,     // nothing is within the delay budget

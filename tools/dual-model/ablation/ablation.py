@@ -173,10 +173,10 @@ def markdown(results):
     lines = ["High P99 over alone / low kept of alone. Device time simulated, host costs assumed; plan: "
              "mean of two seeds.", "",
              "| batch | rate | cycle ms | n | " + " | ".join(SINGLE) +
-             " | **plan** | chosen (hold, squeeze, suspend) | target | below the frontier |",
+             " | **plan** | chosen (hold, squeeze, suspend, share) | target | below the frontier |",
              "|---" * (len(SINGLE) + 8) + "|"]
     for r in results:
-        chosen = ", ".join(str(r["plan"]["chosen"][m]) for m in ("hold", "squeeze", "suspend"))
+        chosen = ", ".join(str(r["plan"]["chosen"][m]) for m in ("hold", "squeeze", "suspend", "share"))
         lines.append("| b%d | %g | %g | %d | %s | **%s** ± %.2f / %.3f | %s | %s | %s |" % (
             r["batch"], r["rate"], r["cycle_ms"], r["requests"],
             " | ".join(cell(r["single"][m]) for m in SINGLE), cell(r["plan"]), r["spread"]["p99"],

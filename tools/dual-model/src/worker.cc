@@ -3,6 +3,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -15,6 +16,9 @@ namespace dual_model {
 namespace {
 
 using nlohmann::json;
+
+// SIGTERM ends a replay early but in order: what was submitted completes and is accounted for.
+volatile std::sig_atomic_t g_terminated = 0;
 
 // One request or iteration, machine time.
 struct Sample {
@@ -82,7 +86,7 @@ class Worker {
   bool ReplayRequests() {
     const double period_ns = 1e9 / options_.spec.rate_per_s;
     std::int64_t due_ns = begin_ns_;
-    for (std::uint64_t i = 0; due_ns < end_ns_; ++i) {
+    for (std::uint64_t i = 0; due_ns < end_ns_ && g_terminated == 0; ++i) {
       if (options_.open_loop) due_ns = begin_ns_ + clock_.MachineNs(double(i) * period_ns);
       if (due_ns >= end_ns_) break;
       clock_.WaitUntil(due_ns);
@@ -97,7 +101,7 @@ class Worker {
 
   bool ReplayBackToBack() {
     stop_ns_ = channel_.open() ? INT64_MAX : end_ns_;
-    while (clock_.NowNs() < stop_ns_) {
+    while (clock_.NowNs() < stop_ns_ && g_terminated == 0) {
       const std::int64_t start_ns = clock_.NowNs();
       if (!queue_->RunIteration(&error_)) return false;
       samples_.push_back({start_ns, start_ns, clock_.NowNs()});
@@ -237,6 +241,9 @@ class Worker {
 int RunWorker(const WorkerOptions& options) {
   // The default timer slack of 50 us is more than two launches of the host-bound model.
   prctl(PR_SET_TIMERSLACK, 1000);
+  struct sigaction action = {};
+  action.sa_handler = [](int) { g_terminated = 1; };
+  sigaction(SIGTERM, &action, nullptr);
   return Worker(options).Run();
 }
 

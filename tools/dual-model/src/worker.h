@@ -9,6 +9,7 @@
 //            synchronised each iteration, until told to stop; only iterations that ended by then
 //            count.
 // Units      results are in device milliseconds (replay_clock.h) since the common origin.
+// End        after the given time, when told by the run's parent, or on SIGTERM: in order each time.
 // Errors     exit code 2 for bad input or a missing device, 1 for anything else, with one line.
 // See        control_channel.h for the conversation with `dual-model run`
 #pragma once

@@ -41,6 +41,7 @@ bool ParseMechanisms(const std::string& text, Mechanisms* mechanisms, std::strin
   if (!m.layer && m.policy.hardware_priority) return false;
   m.policy.preemption.squeeze = name == "squeeze" || name == "plan";
   m.policy.preemption.suspend = name == "suspend" || name == "plan";
+  m.policy.preemption.share = name == "plan";
   m.hold_is_enough = name == "hold" || name == "plan";
   if (name == "plan") {
     m.policy.hardware_priority = true;

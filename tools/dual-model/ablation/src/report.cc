@@ -17,6 +17,8 @@ const char* NameOf(PlanMechanism mechanism) {
   switch (mechanism) {
     case PlanMechanism::kSqueeze:
       return "squeeze";
+    case PlanMechanism::kShare:
+      return "share";
     case PlanMechanism::kSuspend:
       return "suspend";
     default:
@@ -93,7 +95,7 @@ json DecisionJson(const DecisionRecord& record) {
 }
 
 json LayerJson(const LayerCounts& counts) {
-  json by_mechanism = {{"hold", 0}, {"squeeze", 0}, {"suspend", 0}};
+  json by_mechanism = {{"hold", 0}, {"squeeze", 0}, {"suspend", 0}, {"share", 0}};
   for (const DecisionRecord& record : counts.decisions) {
     json& count = by_mechanism[NameOf(static_cast<PlanMechanism>(record.mechanism))];
     count = count.get<int>() + 1;
@@ -186,12 +188,13 @@ std::string ToText(const json& report) {
   }
   if (report.contains("layer")) {
     const json& layer = report["layer"];
-    std::snprintf(
-        line, sizeof(line),
-        "; decisions %d (hold %d, squeeze %d, suspend %d), cycle learnt %.3f ms, request %.2f ms",
-        layer["decisions"].get<int>(), layer["chosen"]["hold"].get<int>(),
-        layer["chosen"]["squeeze"].get<int>(), layer["chosen"]["suspend"].get<int>(),
-        layer["learnt"]["cycle_ms"].get<double>(), layer["learnt"]["request_ms"].get<double>());
+    std::snprintf(line, sizeof(line),
+                  "; decisions %d (hold %d, squeeze %d, suspend %d, share %d), cycle learnt %.3f "
+                  "ms, request %.2f ms",
+                  layer["decisions"].get<int>(), layer["chosen"]["hold"].get<int>(),
+                  layer["chosen"]["squeeze"].get<int>(), layer["chosen"]["suspend"].get<int>(),
+                  layer["chosen"]["share"].get<int>(), layer["learnt"]["cycle_ms"].get<double>(),
+                  layer["learnt"]["request_ms"].get<double>());
     text += line;
   }
   for (const json& fault : report["exactly_once"]["faults"]) {
