@@ -22,8 +22,11 @@ Dependencies Pump::UnmetAtHead(const ManagedQueue& queue, std::uint64_t head) {
 std::uint64_t Pump::WatchDependencies(ManagedQueue* queue, QueueSlot* slot) {
   const bool active = slot->active.load(std::memory_order_seq_cst) != 0;
   const bool raises = (slot->mode.load(std::memory_order_acquire) & kModeRaise) != 0;
-  if (!raises || (!active && !queue->waits) || !gate_->HasUnfinished(*queue)) {
-    if (queue->waits && raises) RaiseIfInactive(queue, slot);
+  // One that works for a queue that waits may wait itself, and need not be one that raises.
+  const bool inherits = queue->inherited_level.load(std::memory_order_relaxed) != 0;
+  const bool watched = (raises && (active || queue->waits)) || inherits;
+  if (!watched || !gate_->HasUnfinished(*queue)) {
+    // Nothing left to be urgent about; and nobody would notice that it is done.
     queue->waits = false;
     queue->waits_since_us = 0;
     return kForeverNs;
@@ -35,10 +38,11 @@ std::uint64_t Pump::WatchDependencies(ManagedQueue* queue, QueueSlot* slot) {
   const std::uint64_t look_ns = std::max(linger_us * 250, kLookMinNs);
   if (unmet.count == 0) {
     // Its turn has come: urgent again, if it was given up.
-    if (queue->waits) RaiseIfInactive(queue, slot);
+    const bool raised = queue->waits && raises && RaiseIfInactive(queue, slot);
+    if (raised) TellController();
     queue->waits = false;
     queue->waits_since_us = 0;
-    return active ? look_ns : kForeverNs;
+    return active || raised || inherits ? look_ns : kForeverNs;
   }
   const std::uint64_t now_us = NowUs();
   if (queue->waits_since_us == 0 || queue->waits_at != head) {
@@ -47,7 +51,11 @@ std::uint64_t Pump::WatchDependencies(ManagedQueue* queue, QueueSlot* slot) {
   }
   if (now_us - queue->waits_since_us < linger_us) return look_ns;
   somebody_waits_ = true;
-  if (!LetProvidersRun(*queue, unmet, LevelOfQueue(*queue, *slot))) GiveUp(queue, slot, head);
+  if (!LetProvidersRun(*queue, unmet, LevelOfQueue(*queue, *slot))) {
+    GiveUp(queue, slot, head);
+  } else if (!raises) {
+    queue->waits = false;
+  }
   // The longer it has waited, the less it matters to notice at once.
   return std::clamp((now_us - queue->waits_since_us) * 100, look_ns, kLookMaxNs);
 }
@@ -67,13 +75,14 @@ bool Pump::LetProvidersRun(const ManagedQueue& waiting, const Dependencies& unme
   return any;
 }
 
-// True if the queue may complete what is waited for; it then has at least that level.
+// True if the queue may complete what is waited for; it then has at least that level. One that itself
+// waits for something out of our sight can't run, however urgent it is.
 bool Pump::LetRunFor(ManagedQueue* queue, const Dependencies& unmet, std::uint32_t level) {
   const bool provides =
       std::any_of(unmet.signals, unmet.signals + unmet.count,
                   [&](std::uint64_t signal) { return MayComplete(*gate_, *queue, signal); });
   if (!provides) return false;
-  if (queue->inherited_level.load(std::memory_order_relaxed) >= level) return true;
+  if (queue->inherited_level.load(std::memory_order_relaxed) >= level) return !queue->waits;
   queue->inherited_level.store(level, std::memory_order_seq_cst);
   inheriting_ = true;
   GateLook look;

@@ -46,6 +46,13 @@ TEST_P(DependencyTest, ChainOverThreeQueuesEnds) {
   RunChain();
 }
 
+// The one in the middle ranks below what it waits for: what it inherits has to be passed on.
+TEST_P(DependencyTest, ChainThroughALowQueueToANormalOneEnds) {
+  stack_.StartController();
+  StartChain({"high", "low", "normal", "low"});
+  RunChain();
+}
+
 TEST_P(DependencyTest, ChainThatDoublesBackEnds) {
   stack_.StartController();
   StartChain({"normal", "high", "low", "high", "low"});
