@@ -93,6 +93,7 @@ void Layer::AttachQueue(ManagedQueue* queue) {
                           std::memory_order_relaxed);
   slot->active.store(0, std::memory_order_relaxed);
   slot->gate_closed.store(0, std::memory_order_relaxed);
+  slot->exposed.store(0, std::memory_order_relaxed);
   slot->restriction.store(kUnrestricted, std::memory_order_relaxed);
   slot->mechanisms_available.store(MechanismsOf(config_, queue->restricted),
                                    std::memory_order_relaxed);

@@ -21,8 +21,9 @@ constexpr std::uint64_t kUsePollNs = 500'000, kEndPollMinNs = 30'000, kEndPollMa
 // Charges the queue up to now. Returns when to look again.
 std::uint64_t Pump::CountUse(ManagedQueue* queue, QueueSlot* slot, std::uint32_t mode,
                              bool closed) {
-  if (mode == 0) {
+  if ((mode & (kModeArmed | kModeRaise | kModeReport)) == 0) {
     queue->exposed_since_us = 0;
+    slot->exposed.store(0, std::memory_order_relaxed);
     return kForeverNs;
   }
   // Work from before the mode was set: no doorbell has told of it.
@@ -30,8 +31,10 @@ std::uint64_t Pump::CountUse(ManagedQueue* queue, QueueSlot* slot, std::uint32_t
       Activate(queue, slot)) {
     TellController();
   }
+  const bool on_hardware = gate_->HasExposed(*queue);
+  slot->exposed.store(on_hardware ? 1 : 0, std::memory_order_relaxed);
   const bool exposed =
-      gate_->HasExposed(*queue) && slot->restriction.load(std::memory_order_relaxed) != kSuspended;
+      on_hardware && slot->restriction.load(std::memory_order_relaxed) != kSuspended;
   if (!exposed && queue->exposed_since_us == 0) return kForeverNs;
   const std::uint64_t now_us = NowUs();
   if (queue->exposed_since_us != 0) {

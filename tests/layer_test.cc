@@ -11,7 +11,9 @@ namespace {
 
 constexpr int kLow = 0, kHigh = 15;
 // A busy program of ours feeds its queue every 10 ms: it must not count as done in between.
-const std::vector<std::string> kPatient = {"--linger-us", "200000"};
+// Nor shall the low one age while a test looks at what is held.
+const std::vector<std::string> kPatient = {"--linger-us", "200000", "--param",
+                                           "guaranteed_share_percent=0"};
 
 std::vector<std::string> Exercise(const std::string& verb, const std::string& count = "10",
                                   const std::string& more = "") {
@@ -93,6 +95,18 @@ TEST_P(LayerTest, HoldsLowWhileHighIsBusyAndReleasesItAfter) {
   EXPECT_TRUE(low->WaitForOutput("completed 10"));
   EXPECT_EQ(low->Wait().exit_code, 0);
   EXPECT_EQ(stack_.QueueAt(kHigh)["packets_held"], 0);
+}
+
+TEST_P(LayerTest, LowIsLetRunAfterAWhileBesideAHighThatNeverPauses) {
+  stack_.StartController({"--linger-us", "200000", "--param", "hold_max_ms=200"});
+  auto low = StartLow();
+  auto high = StartBusyHigh();
+  low->Write("\n");
+  EXPECT_TRUE(low->WaitForOutput("completed 10"));
+  EXPECT_GT(stack_.QueueAt(kLow)["held_max_ms"], 100.0);
+  EXPECT_FALSE(high->WaitForOutput("completed 1", std::chrono::seconds(0)));
+  high->Write("\n");
+  EXPECT_TRUE(high->WaitForOutput("completed 1"));
 }
 
 TEST_P(LayerTest, ReleasesLowWhenTheBusyHighProgramIsKilled) {

@@ -1,5 +1,5 @@
-// core.cc: sessions, slots, operators' orders. The part that turns decisions into words of the
-// shared pages is core_apply.cc.
+// core.cc: sessions and slots. core_orders.cc has operators' orders, core_arena.cc asks the policies,
+// core_apply.cc turns their answers into words of the shared pages.
 #include "core.h"
 
 #include <spdlog/spdlog.h>
@@ -32,7 +32,10 @@ void ResetControllerLine(QueueSlot& slot) {
 }  // namespace
 
 Core::Core(const Options& options, const Clock* clock, std::unique_ptr<Policy> policy, Waker* waker)
-    : options_(options), clock_(clock), policy_(std::move(policy)), waker_(waker) {}
+    : options_(options), clock_(clock), waker_(waker) {
+  default_policy_.setting.name = policy->Name();
+  default_policy_.policy = std::move(policy);
+}
 
 void Core::InitUserPage(UserPage* page, std::uint32_t uid) {
   new (page) UserPage{};
@@ -65,9 +68,25 @@ std::uint32_t Core::AddSession(const LayerInfo& layer, ProcessPage* page, UserPa
   session->user_page = user_page;
   session->started_us = clock_->NowUs();
   InitProcessPage(page, session->id);
-  sessions_.emplace(session->id, std::move(session));
+  const Session& added = *sessions_.emplace(session->id, std::move(session)).first->second;
   ++counters_.sessions_started;
+  if (observer_ != nullptr) observer_->OnSession(added, true);
   return last_session_id_;
+}
+
+void Core::Classify(std::uint32_t id, const ProgramFacts& facts, const std::string& rule,
+                    const ProgramClass& rule_class) {
+  const auto it = sessions_.find(id);
+  if (it == sessions_.end()) return;
+  Session& session = *it->second;
+  session.facts = facts;
+  const bool new_rule = session.rule != rule;
+  session.rule = rule;
+  if (new_rule && observer_ != nullptr) observer_->OnRule(session);
+  if (session.rule_class == rule_class) return;
+  session.rule_class = rule_class;
+  Touch(session);
+  Reconsider();
 }
 
 void Core::EndSession(std::uint32_t id) {
@@ -82,6 +101,7 @@ void Core::EndSession(std::uint32_t id) {
   session->faults = session->page->faults.load();
   session->decisions_made = session->DecisionsMade();
   session->decisions = DecisionsJson(*session->page);
+  session->requests = CopyRequests(*session->page);
   // The program may still run (it has only lost its socket): it must not obey us any longer.
   session->page->detached.store(1, std::memory_order_seq_cst);
   waker_->Wake(*session->page);
@@ -91,6 +111,7 @@ void Core::EndSession(std::uint32_t id) {
   session->ended_us = clock_->NowUs();
   sessions_.erase(it);
   wakes_.erase(id);
+  if (observer_ != nullptr) observer_->OnSession(*session, false);
   ended_.push_back(std::move(session));
   if (ended_.size() > kEndedMax) ended_.pop_front();
 
@@ -108,7 +129,19 @@ void Core::OnLayerEvent(std::uint32_t id) {
   if (it == sessions_.end()) return;
   ++counters_.layer_events;
   Session& session = *it->second;
-  if (ScanSession(session)) {
+  const std::uint32_t changes = session.page->changes.load(std::memory_order_acquire);
+  bool changed = false;
+  if (changes != session.changes_seen) {
+    session.changes_seen = changes;
+    changed = ScanSession(session);
+  } else {
+    // A slot that turns foreign says so nowhere else.
+    for (auto next = session.queues.begin(); next != session.queues.end();) {
+      const std::uint32_t index = (next++)->first;
+      changed |= ScanSlot(session, index);
+    }
+  }
+  if (changed | NoteActivity(session, clock_->NowUs())) {
     Reconsider();
     return;
   }
@@ -119,11 +152,22 @@ void Core::OnLayerEvent(std::uint32_t id) {
 }
 
 void Core::OnTimer() {
-  if (!renew_due_us_ || clock_->NowUs() < *renew_due_us_) return;
-  ++counters_.renewals;
-  renew_due_us_.reset();
+  const std::uint64_t now_us = clock_->NowUs();
+  const bool renew = renew_due_us_ && now_us >= *renew_due_us_;
+  bool decided = false;
+  for (auto& [key, arena] : arenas_) {
+    const bool due = arena.answer.next_us && *arena.answer.next_us <= now_us;
+    if (!due && !(renew && arena.level != 0 && arena.answer.while_urgent)) continue;
+    Decide(key, &arena);
+    decided = true;
+  }
+  if (!renew && !decided) return;
+  if (renew) {
+    ++counters_.renewals;
+    renew_due_us_.reset();
+    holds_leased_ = RenewHolds();
+  }
   SettleAll();
-  holds_leased_ = RenewHolds();
   UpdateTimer();
   FlushWakes();
 }
@@ -166,16 +210,21 @@ bool Core::ScanSlot(Session& session, std::uint32_t index) {
     it = session.queues.emplace(index, QueueRecord{}).first;
     it->second.operator_hold = session.operator_hold;
     it->second.slot = copy;
+    it->second.device_us = CopyCounters(session.page->queues[index]).device_us;
     ++counters_.queues_seen;
     changed = true;
+    Touch(session, it->second);
+    if (observer_ != nullptr) observer_->OnQueue(session, it->second, true);
   }
   if (copy.state == SlotState::kRetired) return Retire(session, index, true) || changed;
 
   const SlotCopy& known = it->second.slot;
-  changed |= known.state != copy.state || known.gpu_key != copy.gpu_key ||
-             known.requested_priority != copy.requested_priority;
+  const bool differs = known.state != copy.state || known.gpu_key != copy.gpu_key ||
+                       known.requested_priority != copy.requested_priority;
+  if (differs) Touch(session, it->second);
   it->second.slot = copy;
-  return changed;
+  if (differs) Touch(session, it->second);
+  return changed || differs;
 }
 
 // Moves a queue to the destroyed ones. `by_layer`: its slot says kSlotRetired and is ours to free.
@@ -183,8 +232,10 @@ bool Core::Retire(Session& session, std::uint32_t index, bool by_layer) {
   const auto it = session.queues.find(index);
   if (it == session.queues.end()) return false;
   QueueSlot& slot = session.page->queues[index];
+  Touch(session, it->second);
   it->second.destroyed = true;
   it->second.final_counters = CopyCounters(slot);
+  if (observer_ != nullptr) observer_->OnQueue(session, it->second, false);
   session.destroyed.push_back(it->second);
   session.queues.erase(it);
   ++session.destroyed_count;
@@ -201,6 +252,13 @@ bool Core::Retire(Session& session, std::uint32_t index, bool by_layer) {
   return true;
 }
 
+void Core::Touch(const Session& session, const QueueRecord& queue) {
+  touched_.insert({GroupOf(session), queue.slot.gpu_key});
+}
+void Core::Touch(const Session& session) {
+  for (const auto& [index, queue] : session.queues) Touch(session, queue);
+}
+
 void Core::NoteImplausible(Session& session, int count) {
   if (counters_.implausible_values == 0) {
     spdlog::warn(
@@ -209,105 +267,6 @@ void Core::NoteImplausible(Session& session, int count) {
         session.id, session.layer.pid, session.layer.comm);
   }
   counters_.implausible_values += static_cast<std::uint64_t>(count);
-}
-
-// ------------------------------------------------------------------------------------------ orders
-
-Status Core::FindOwners(const Caller& caller, const Target& target, std::vector<Session*>* owners) {
-  const std::string name = "pid " + std::to_string(target.pid);
-  bool foreign_owner = false;
-  // The pid as we see it; failing that, the one the program itself sees (in a container).
-  for (const bool by_namespace : {false, true}) {
-    for (const auto& [id, session] : sessions_) {
-      const auto pid = by_namespace ? static_cast<std::int32_t>(session->layer.namespace_pid)
-                                    : session->layer.pid;
-      if (pid != target.pid) continue;
-      if (caller.administrator || caller.uid == session->layer.uid) {
-        owners->push_back(session.get());
-      } else if (!by_namespace) {
-        foreign_owner = true;
-      }
-    }
-    if (!owners->empty()) break;
-    if (foreign_owner) {
-      return Status::Permission(name + " belongs to another user; only root may change it");
-    }
-  }
-  if (owners->empty()) {
-    return Status::NotFound(name +
-                            " has no session here; 'xsched-hsa-ctl list' shows those there are");
-  }
-  if (!target.serial) return {};
-  for (Session* session : *owners) {
-    for (const auto& [slot, queue] : session->queues) {
-      if (queue.slot.serial == *target.serial) return {};
-    }
-  }
-  return Status::NotFound(name + " has no queue " + std::to_string(*target.serial));
-}
-
-Status Core::SetPriority(const Caller& caller, const Target& target, std::optional<int> priority,
-                         int* changed) {
-  *changed = 0;
-  if (priority && (*priority < 0 || *priority > kPriorityMax)) {
-    return Status::Bad("priority " + std::to_string(*priority) + " is not in 0..15");
-  }
-  std::vector<Session*> owners;
-  Status status = FindOwners(caller, target, &owners);
-  if (!status.ok()) return status;
-  for (Session* session : owners) {
-    if (!target.serial) session->priority_override = priority;
-    for (auto& [slot, queue] : session->queues) {
-      if (target.serial && queue.slot.serial != *target.serial) continue;
-      // An order for the whole process ends the single queues' own.
-      queue.priority_override = target.serial ? priority : std::nullopt;
-      ++*changed;
-    }
-  }
-  Reconsider();
-  return {};
-}
-
-Status Core::SetHold(const Caller& caller, const Target& target, bool hold, int* changed) {
-  *changed = 0;
-  std::vector<Session*> owners;
-  Status status = FindOwners(caller, target, &owners);
-  if (!status.ok()) return status;
-  int uncontrollable = 0;
-  for (Session* session : owners) {
-    if (!target.serial) session->operator_hold = hold;
-    for (auto& [slot, queue] : session->queues) {
-      if (target.serial && queue.slot.serial != *target.serial) continue;
-      if (hold && queue.slot.state == SlotState::kForeign) {
-        ++uncontrollable;
-        continue;
-      }
-      queue.operator_hold = hold;
-      ++*changed;
-    }
-  }
-  Reconsider();
-  if (uncontrollable != 0 && *changed == 0) {
-    return Status::Bad("pid " + std::to_string(target.pid) +
-                       ": its queues can't be held, the program writes them without the HSA API");
-  }
-  return {};
-}
-
-std::uint32_t Core::AskRefresh(std::uint32_t id) {
-  const auto it = sessions_.find(id);
-  if (it == sessions_.end()) return 0;
-  ProcessPage& page = *it->second->page;
-  const std::uint32_t ticket = page.refresh.fetch_add(1, std::memory_order_seq_cst) + 1;
-  waker_->Wake(page);
-  return ticket;
-}
-
-bool Core::IsRefreshed(std::uint32_t id, std::uint32_t ticket) const {
-  const auto it = sessions_.find(id);
-  if (it == sessions_.end()) return true;  // nobody left to wait for
-  const std::uint32_t served = it->second->page->refreshed.load(std::memory_order_acquire);
-  return static_cast<std::int32_t>(served - ticket) >= 0;
 }
 
 }  // namespace xsched_hsa

@@ -20,10 +20,11 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "clock.h"
-#include "policies/policy.h"
+#include "policies/registry.h"
 #include "session.h"
 #include "status.h"
 
@@ -72,6 +73,28 @@ class FutexWaker final : public Waker {
   void Ring(UserPage& page) override;
 };
 
+// Told of what happens, on the controller's thread; must not call back.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void OnSession(const Session& /*session*/, bool /*up*/) {}
+  virtual void OnRule(const Session& /*session*/) {}
+  virtual void OnQueue(const Session& /*session*/, const QueueRecord& /*queue*/, bool /*made*/) {}
+  // Urgent work on a GPU is done; `held`: queues with work that had to wait at its end.
+  virtual void OnPreemption(GpuKey /*gpu*/, std::uint32_t /*level*/, std::uint64_t /*lasted_us*/,
+                            std::uint32_t /*held*/) {}
+};
+
+struct PolicySetting {
+  std::string name = "strict-priority";
+  PolicyParams params;
+};
+
+struct DeviceShape {
+  std::uint32_t compute_units = 0;
+  std::uint32_t unit_step = 0;  // shader arrays
+};
+
 class Core {
  public:
   struct Options {
@@ -85,16 +108,32 @@ class Core {
 
   // 0 when kSessionsMax are there.
   std::uint32_t AddSession(const LayerInfo& layer, ProcessPage* page, UserPage* user_page);
+  // What the rules make of it; also later, after a reload.
+  void Classify(std::uint32_t id, const ProgramFacts& facts, const std::string& rule,
+                const ProgramClass& rule_class);
   void EndSession(std::uint32_t id);
   void OnLayerEvent(std::uint32_t id);
   // To be called at NextDueUs(), which is empty while nothing is leased.
   void OnTimer();
-  std::optional<std::uint64_t> NextDueUs() const { return renew_due_us_; }
+  std::optional<std::uint64_t> NextDueUs() const;
+
+  // From the next decision on, which comes at once. The names must exist.
+  void SetPolicies(const PolicySetting& for_all, const std::map<GpuKey, PolicySetting>& for_gpus);
+  void SetPolicy(std::optional<GpuKey> gpu, const PolicySetting& setting);
+  const PolicySetting& PolicyOf(GpuKey gpu) const;
+  const PolicySetting& default_policy() const { return default_policy_.setting; }
+  std::map<GpuKey, PolicySetting> gpu_policies() const;
+  void SetCrossUser(bool cross_user);
+  void SetDeviceShape(GpuKey gpu, const DeviceShape& shape) { shapes_[gpu] = shape; }
+  void SetObserver(Observer* observer) { observer_ = observer; }
 
   // `changed`: how many live queues it applies to now. An empty priority means "as requested".
   Status SetPriority(const Caller& caller, const Target& target, std::optional<int> priority,
                      int* changed);
   Status SetHold(const Caller& caller, const Target& target, bool hold, int* changed);
+  // Changes what an operator has ordered of a program's class.
+  Status SetClass(const Caller& caller, std::int32_t pid,
+                  const std::function<void(ProgramClass*)>& change, int* changed);
 
   // Asks a session's layer for fresh mirrors; IsRefreshed tells when it has answered.
   std::uint32_t AskRefresh(std::uint32_t id);
@@ -106,7 +145,6 @@ class Core {
   const std::map<std::uint32_t, std::unique_ptr<Session>>& sessions() const { return sessions_; }
   const std::deque<std::unique_ptr<Session>>& ended() const { return ended_; }  // oldest first
   const CoreCounters& counters() const { return counters_; }
-  const Policy& policy() const { return *policy_; }
   const Clock& clock() const { return *clock_; }
   bool HasUser(std::uint32_t uid) const;
 
@@ -121,39 +159,75 @@ class Core {
 
  private:
   using GpuOfGroup = std::pair<GroupId, GpuKey>;
+  struct PolicyEntry {
+    PolicySetting setting;
+    std::shared_ptr<const Policy> policy;
+  };
+  struct Member {
+    Session* session;
+    std::uint32_t index;
+    QueueRecord* queue;
+  };
+  // The queues that compete with each other.
+  struct Arena {
+    std::vector<Member> members;       // by session, then slot
+    std::vector<std::size_t> raisers;  // of members
+    std::vector<QueueView> views;
+    Answer answer;
+    std::uint64_t asked_us = 0;
+    std::uint32_t level = 0, peak_level = 0;
+    std::uint64_t urgent_since_us = 0;
+    bool reports = false;
+  };
 
   GroupId GroupOf(const Session& session) const;
   bool ScanSession(Session& session);
   bool ScanSlot(Session& session, std::uint32_t index);
   bool Retire(Session& session, std::uint32_t index, bool by_layer);
   void NoteImplausible(Session& session, int count);
+  void Touch(const Session& session, const QueueRecord& queue);
+  void Touch(const Session& session);
 
-  // Policy -> pages. Returns with wakes_ filled; callers end with FlushWakes.
-  void Decide();
-  bool Refuse(Session& session, const QueueRecord& queue, QueueIntent* intent);
-  void ApplyIntent(Session& session, std::uint32_t index, const QueueIntent& intent);
-  void ApplyToOwners(const std::vector<Session*>& owners, const Target& target);
+  // core_arena.cc: pages -> policy -> intents. wakes_ is filled; callers end with FlushWakes.
+  void RebuildArena(const GpuOfGroup& key);
+  void Decide(const GpuOfGroup& key, Arena* arena);
+  void FillView(const Member& member, std::uint64_t now_us, QueueView* view);
+  void RestartLatency(Arena* arena);
+  bool NoteActivity(Session& session, std::uint64_t now_us);
+  void NoteActivity(Session& session, std::uint32_t index, QueueRecord* queue,
+                    std::uint64_t now_us);
+  void DropMemory(std::optional<GpuKey> gpu);
+  // Decides where something was touched -> settle -> timer -> wakes.
+  void Reconsider();
 
+  // core_apply.cc
+  bool Refuse(Session& session, const QueueRecord& queue, const QueueIntent& intent);
+  void ApplyIntent(Session& session, std::uint32_t index, QueueRecord* queue,
+                   const QueueIntent& intent);
   void SettleGroup(GroupId group);
   void SettleAll();
-  std::uint32_t LevelNow(GroupId group, GpuKey gpu) const;
-  void WakeArmed(GroupId group, GpuKey gpu);
+  std::uint32_t LevelNow(const Arena& arena) const;
+  void NoteLevel(GpuKey gpu, Arena* arena, std::uint32_t level);
+  void WakeArmed(const Arena& arena);
   bool RenewHolds();
   void UpdateTimer();
   void FlushWakes();
-  // decide -> settle -> timer -> wakes, after the set of queues or an order has changed.
-  void Reconsider();
 
   Status FindOwners(const Caller& caller, const Target& target, std::vector<Session*>* owners);
 
   std::function<void(const UserPage&, std::uint32_t, std::uint32_t)> level_listener_;
   std::function<void(Session&)> end_listener_;
-  const Options options_;
+  Options options_;
   const Clock* const clock_;
-  const std::unique_ptr<Policy> policy_;
+  PolicyEntry default_policy_;
+  std::map<GpuKey, PolicyEntry> gpu_policies_;
+  std::map<GpuKey, DeviceShape> shapes_;
   Waker* const waker_;
+  Observer* observer_ = nullptr;
   std::map<std::uint32_t, std::unique_ptr<Session>> sessions_;
   std::deque<std::unique_ptr<Session>> ended_;
+  std::map<GpuOfGroup, Arena> arenas_;
+  std::set<GpuOfGroup> touched_;
   std::uint32_t last_session_id_ = 0;
   std::set<std::uint32_t> wakes_;              // sessions
   std::map<UserPage*, std::uint32_t> leased_;  // user page -> bits of its GPUs with a level

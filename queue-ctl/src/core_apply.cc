@@ -36,55 +36,9 @@ std::uint32_t MechanismsOf(const QueueIntent& intent) {
 
 }  // namespace
 
-void Core::Reconsider() {
-  Decide();
-  SettleAll();
-  holds_leased_ = RenewHolds();
-  UpdateTimer();
-  FlushWakes();
-}
-
-void Core::Decide() {
-  std::vector<QueueView> views;
-  std::vector<std::pair<Session*, std::uint32_t>> owners;
-  for (const auto& [id, session] : sessions_) {
-    for (const auto& [i, queue] : session->queues) {
-      QueueView view;
-      view.queue = static_cast<std::uint64_t>(id) << 32 | i;
-      view.session = id;
-      view.group = GroupOf(*session);
-      view.gpu = queue.slot.gpu_key;
-      view.priority = session->EffectivePriority(queue);
-      view.controllable = queue.slot.state == SlotState::kLive && queue.slot.gpu_key != 0 &&
-                          session->layer.gate != GateKind::kNone;
-      view.active = session->page->queues[i].active.load(std::memory_order_relaxed) != 0;
-      view.pending_packets = CopyCounters(session->page->queues[i]).Pending();
-      views.push_back(view);
-      owners.emplace_back(session.get(), i);
-    }
-  }
-  Snapshot snapshot{clock_->NowUs(), views};
-  std::vector<QueueIntent> intents;
-  policy_->Decide(snapshot, &intents);
-  ++counters_.decisions;
-  if (intents.size() != views.size()) {
-    spdlog::error("policy {} returned {} intents for {} queues; all queues run freely",
-                  policy_->Name(), intents.size(), views.size());
-    intents.assign(views.size(), QueueIntent{});
-  }
-  for (std::size_t i = 0; i < views.size(); ++i) {
-    auto [session, index] = owners[i];
-    const QueueRecord& queue = session->queues.at(index);
-    QueueIntent intent = intents[i];
-    if (!views[i].controllable || Refuse(*session, queue, &intent)) intent = QueueIntent{};
-    intent.hold |= queue.operator_hold;
-    ApplyIntent(*session, index, intent);
-  }
-}
-
 // True if the pages have no room for what the intent needs.
-bool Core::Refuse(Session& session, const QueueRecord& queue, QueueIntent* intent) {
-  if (!intent->armed && !intent->raise) return false;
+bool Core::Refuse(Session& session, const QueueRecord& queue, const QueueIntent& intent) {
+  if (!intent.armed && !intent.raise && intent.standing_units == 0) return false;
   if (ClaimGpu(*session.user_page, queue.slot.gpu_key) != nullptr) return false;
   if (counters_.gpu_table_full++ == 0) {
     spdlog::warn("user {} has named more than {} GPUs; queues on {} are not scheduled",
@@ -93,14 +47,14 @@ bool Core::Refuse(Session& session, const QueueRecord& queue, QueueIntent* inten
   return true;
 }
 
-void Core::ApplyIntent(Session& session, std::uint32_t index, const QueueIntent& intent) {
-  QueueRecord& queue = session.queues.at(index);
+void Core::ApplyIntent(Session& session, std::uint32_t index, QueueRecord* queue,
+                       const QueueIntent& intent) {
   QueueSlot& slot = session.page->queues[index];
-  const bool overridden = queue.priority_override || session.priority_override;
-  const int priority =
-      overridden || queue.slot.implausible != 0 ? session.EffectivePriority(queue) : -1;
+  const int own = session.EffectivePriority(*queue);
+  const bool as_requested = own == queue->slot.requested_priority && queue->slot.implausible == 0;
+  const int priority = intent.boost > own ? intent.boost : as_requested ? -1 : own;
   const bool same_priority = slot.priority.load(std::memory_order_relaxed) == priority;
-  if (queue.intent == intent && same_priority) return;
+  if (queue->intent == intent && same_priority) return;
 
   slot.priority.store(priority, std::memory_order_relaxed);
   slot.window_us.store(intent.window_us, std::memory_order_relaxed);
@@ -108,33 +62,62 @@ void Core::ApplyIntent(Session& session, std::uint32_t index, const QueueIntent&
   slot.delay_budget_permille.store(intent.preemption.delay_budget_permille,
                                    std::memory_order_relaxed);
   slot.squeeze_units.store(intent.preemption.squeeze_units, std::memory_order_relaxed);
+  slot.standing_first.store(intent.standing_first, std::memory_order_relaxed);
+  slot.standing_units.store(intent.standing_units, std::memory_order_relaxed);
   slot.kfd_priority.store(intent.kfd_priority, std::memory_order_relaxed);
   slot.mechanisms.store(MechanismsOf(intent), std::memory_order_relaxed);
   slot.hold_lease_until_us.store(intent.hold ? clock_->NowUs() + kLeaseUs : 0,
                                  std::memory_order_relaxed);
   slot.hold.store(intent.hold ? 1 : 0, std::memory_order_release);
+  holds_leased_ |= intent.hold;
   // Only an armed queue looks at its hold; window 0 leaves it unbounded otherwise.
   slot.mode.store((intent.armed || intent.hold ? kModeArmed : 0u) |
-                      (intent.raise ? kModeRaise : 0u) | session.trace_mode,
+                      (intent.raise ? kModeRaise : 0u) | (intent.report ? kModeReport : 0u) |
+                      session.trace_mode,
                   std::memory_order_seq_cst);
-  session.page->orders.fetch_add(1, std::memory_order_seq_cst);
-  queue.intent = intent;
+  // The preemptor looks again only where something of its concern has changed: turns change often.
+  const QueueIntent& before = queue->intent;
+  if (!same_priority || before.preemption != intent.preemption || before.armed != intent.armed ||
+      before.kfd_priority != intent.kfd_priority ||
+      before.standing_first != intent.standing_first ||
+      before.standing_units != intent.standing_units) {
+    session.page->orders.fetch_add(1, std::memory_order_seq_cst);
+  }
+  queue->intent = intent;
   wakes_.insert(session.id);
 }
 
 // ----------------------------------------------------------------------------------------- urgency
 
-std::uint32_t Core::LevelNow(GroupId group, GpuKey gpu) const {
+std::uint32_t Core::LevelNow(const Arena& arena) const {
   std::uint32_t level = 0;
-  for (const auto& [id, session] : sessions_) {
-    if (GroupOf(*session) != group) continue;
-    for (const auto& [i, queue] : session->queues) {
-      if (!queue.intent.raise || queue.slot.gpu_key != gpu) continue;
-      if (session->page->queues[i].active.load(std::memory_order_seq_cst) == 0) continue;
-      level = std::max(level, static_cast<std::uint32_t>(session->EffectivePriority(queue)) + 1);
-    }
+  for (const std::size_t i : arena.raisers) {
+    const Member& member = arena.members[i];
+    const QueueSlot& slot = member.session->page->queues[member.index];
+    if (slot.active.load(std::memory_order_seq_cst) == 0) continue;
+    const int priority = member.session->EffectivePriority(*member.queue);
+    level = std::max(level, static_cast<std::uint32_t>(priority) + 1);
   }
   return level;
+}
+
+void Core::NoteLevel(GpuKey gpu, Arena* arena, std::uint32_t level) {
+  if (level != 0 && arena->level == 0) {
+    arena->urgent_since_us = clock_->NowUs();
+    arena->peak_level = 0;
+  }
+  arena->peak_level = std::max(arena->peak_level, level);
+  if (level == 0 && arena->level != 0 && observer_ != nullptr) {
+    std::uint32_t held = 0;
+    for (const Member& member : arena->members) {
+      const QueueSlot& slot = member.session->page->queues[member.index];
+      held += member.queue->intent.armed &&
+              (slot.gate_closed.load(std::memory_order_relaxed) != 0 ||
+               slot.restriction.load(std::memory_order_relaxed) != kUnrestricted);
+    }
+    observer_->OnPreemption(gpu, arena->peak_level, clock_->NowUs() - arena->urgent_since_us, held);
+  }
+  arena->level = level;
 }
 
 void Core::SettleGroup(GroupId group) {
@@ -147,15 +130,20 @@ void Core::SettleGroup(GroupId group) {
     for (std::uint32_t i = 0; i < kGpusMax; ++i) {
       const GpuKey key = page->gpus[i].gpu_key.load(std::memory_order_acquire);
       if (key == 0) continue;
+      const auto it = arenas_.find({group, key});
+      Arena* const arena = it != arenas_.end() ? &it->second : nullptr;
       const SettleResult result = SettleUrgency(
-          page->gpus[i], [&] { return LevelNow(group, key); }, *clock_);
+          page->gpus[i], [&] { return arena != nullptr ? LevelNow(*arena) : 0u; }, *clock_);
       counters_.acknowledgements += result.acked;
       counters_.lowerings += result.lowered;
       counters_.relays += result.raised;
       if ((result.lowered || result.raised || result.acked) && level_listener_) {
         level_listener_(*page, i, result.level);
       }
-      if (result.lowered) WakeArmed(group, key);
+      if (arena != nullptr) {
+        if (result.lowered) WakeArmed(*arena);
+        NoteLevel(key, arena, result.level);
+      }
       if (result.lowered || result.raised) waker_->Ring(*page);
       if (result.level != 0) leased |= 1u << i;
     }
@@ -173,14 +161,9 @@ void Core::SettleAll() {
   for (const GroupId group : groups) SettleGroup(group);
 }
 
-void Core::WakeArmed(GroupId group, GpuKey gpu) {
-  for (const auto& [id, session] : sessions_) {
-    if (GroupOf(*session) != group) continue;
-    const bool armed =
-        std::any_of(session->queues.begin(), session->queues.end(), [gpu](const auto& entry) {
-          return entry.second.intent.armed && entry.second.slot.gpu_key == gpu;
-        });
-    if (armed) wakes_.insert(id);
+void Core::WakeArmed(const Arena& arena) {
+  for (const Member& member : arena.members) {
+    if (member.queue->intent.armed) wakes_.insert(member.session->id);
   }
 }
 
@@ -203,6 +186,15 @@ void Core::UpdateTimer() {
   } else if (!renew_due_us_) {
     renew_due_us_ = clock_->NowUs() + kLeaseRenewUs;
   }
+}
+
+std::optional<std::uint64_t> Core::NextDueUs() const {
+  std::optional<std::uint64_t> due_us = renew_due_us_;
+  for (const auto& [key, arena] : arenas_) {
+    const auto& next_us = arena.answer.next_us;
+    if (next_us && (!due_us || *next_us < *due_us)) due_us = next_us;
+  }
+  return due_us;
 }
 
 void Core::FlushWakes() {
@@ -238,6 +230,7 @@ void Core::Shutdown() {
   }
   for (const auto& [id, session] : sessions_) waker_->Wake(*session->page);
   leased_.clear();
+  arenas_.clear();
   holds_leased_ = false;
   renew_due_us_.reset();
 }

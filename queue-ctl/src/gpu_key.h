@@ -3,6 +3,7 @@
 // Errors     a key that can't be a PCI address is "unknown" in text and never competes with others.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "queue-ctl/shared_page.h"
@@ -19,5 +20,7 @@ constexpr GpuKey MakeGpuKey(std::uint32_t domain, std::uint32_t bus, std::uint32
 
 // "0000:03:00.0"
 std::string FormatGpuKey(GpuKey key);
+// The same backwards; the domain may be left out.
+std::optional<GpuKey> ParseGpuKey(const std::string& text);
 
 }  // namespace xsched_hsa

@@ -1,5 +1,7 @@
 #include "report.h"
 
+#include <algorithm>
+
 #include "decisions.h"
 #include "gpu_key.h"
 #include "version.h"
@@ -39,6 +41,7 @@ json ToJson(const Totals& totals) {
           {"squeezes", totals.counters.squeezes},
           {"suspends", totals.counters.suspends},
           {"restricted_ms", Ms(totals.counters.restricted_us)},
+          {"device_ms", Ms(totals.counters.device_us)},
           {"faults", totals.faults},
           {"queues_passed_through", totals.passed_through}};
 }
@@ -67,7 +70,23 @@ const char* StateName(const QueueRecord& queue, const QueueCounters& counters, b
   return counters.Pending() != 0 ? "running" : "idle";
 }
 
-json QueueJson(const Session& session, const QueueRecord& queue, const QueueSlot* slot) {
+int EffectivePriority(const Session& session, const QueueRecord& queue) {
+  return std::max(session.EffectivePriority(queue), queue.intent.boost);
+}
+
+json DeadlineInMs(const QueueSlot* slot, std::uint64_t now_us) {
+  const std::uint64_t deadline_us = slot != nullptr ? slot->deadline_us.load() : 0;
+  if (deadline_us == 0 || deadline_us > kCounterMax) return nullptr;
+  return (static_cast<double>(deadline_us) - static_cast<double>(now_us)) / 1000;
+}
+
+json StandingMask(const QueueIntent& intent) {
+  if (intent.standing_units == 0) return nullptr;
+  return {{"first", intent.standing_first}, {"units", intent.standing_units}};
+}
+
+json QueueJson(const Session& session, const QueueRecord& queue, const QueueSlot* slot,
+               std::uint64_t now_us) {
   const QueueCounters counters = slot != nullptr ? CopyCounters(*slot) : queue.final_counters;
   const bool gate_closed = slot != nullptr && slot->gate_closed.load() != 0;
   const std::uint32_t restriction = slot != nullptr ? slot->restriction.load() : 0;
@@ -77,6 +96,7 @@ json QueueJson(const Session& session, const QueueRecord& queue, const QueueSlot
           {"gpu", FormatGpuKey(queue.slot.gpu_key)},
           {"kfd_queue_id", kfd_queue_id},
           {"priority", session.EffectivePriority(queue)},
+          {"effective_priority", EffectivePriority(session, queue)},
           {"requested_priority", queue.slot.requested_priority},
           {"state", StateName(queue, counters, gate_closed, restriction)},
           {"ring_packets", queue.slot.ring_packets},
@@ -94,6 +114,10 @@ json QueueJson(const Session& session, const QueueRecord& queue, const QueueSlot
           {"squeezes", counters.squeezes},
           {"suspends", counters.suspends},
           {"restricted_ms", Ms(counters.restricted_us)},
+          {"device_ms", Ms(counters.device_us)},
+          {"deadline_in_ms", DeadlineInMs(slot, now_us)},
+          {"standing_mask", StandingMask(queue.intent)},
+          {"turn", !queue.intent.hold || queue.operator_hold},
           {"mechanisms", MechanismNames(slot)},
           {"armed", queue.intent.armed},
           {"raise", queue.intent.raise},
@@ -133,20 +157,61 @@ json CycleMs(const ProcessPage& page) {
   return ns == 0 || ns > kCounterMax ? json() : json(static_cast<double>(ns) / 1e6);
 }
 
-json ProcessJson(const Session& session, bool refreshed) {
+json LatencyJson(const LatencyCopy& latency) {
+  if (latency.count == 0) {
+    return {{"count", 0},        {"mean_ms", nullptr}, {"p50_ms", nullptr},
+            {"p95_ms", nullptr}, {"p99_ms", nullptr},  {"max_ms", nullptr}};
+  }
+  return {{"count", latency.count},
+          {"mean_ms", Ms(latency.sum_us) / static_cast<double>(latency.count)},
+          {"p50_ms", Ms(latency.PercentileUs(0.5))},
+          {"p95_ms", Ms(latency.PercentileUs(0.95))},
+          {"p99_ms", Ms(latency.PercentileUs(0.99))},
+          {"max_ms", Ms(latency.max_us)}};
+}
+
+json ClassJson(const Session& session) {
+  const ProgramClass own = session.Class();
+  const auto ms = [](const std::optional<std::uint64_t>& us) {
+    return us ? json(Ms(*us)) : json();
+  };
+  return {{"priority", own.priority.value_or(session.layer.priority)},
+          {"weight", own.weight.value_or(100)},
+          {"cap_percent", own.cap_permille.value_or(1000) / 10.0},
+          {"share_percent", own.share_permille.value_or(0) / 10.0},
+          {"deadline_ms", ms(own.deadline_us)},
+          {"latency_target_ms", ms(own.latency_target_us)}};
+}
+
+json ProcessJson(const Session& session, bool refreshed, std::uint64_t now_us) {
   json queues = json::array();
   for (const QueueRecord& queue : session.destroyed) {
-    queues.push_back(QueueJson(session, queue, nullptr));
+    queues.push_back(QueueJson(session, queue, nullptr, now_us));
   }
   for (const auto& [slot, queue] : session.queues) {
-    queues.push_back(QueueJson(session, queue, &session.page->queues[slot]));
+    queues.push_back(QueueJson(session, queue, &session.page->queues[slot], now_us));
   }
   const LayerInfo& layer = session.layer;
   const Totals totals = TotalsOf(session);
+  const RequestCopy requests =
+      session.page != nullptr ? CopyRequests(*session.page) : session.requests;
   return {{"session", session.id},
           {"pid", layer.pid},
           {"namespace_pid", layer.namespace_pid},
+          {"pids", session.facts.pids},
           {"uid", layer.uid},
+          {"gid", layer.gid},
+          {"cgroup", session.facts.cgroup},
+          {"tag", session.facts.tag},
+          {"rule", session.rule.empty() ? json() : json(session.rule)},
+          {"class", ClassJson(session)},
+          {"requests",
+           {{"begun", requests.begun},
+            {"ended", requests.ended},
+            {"missed", requests.missed},
+            {"open", requests.open},
+            {"latency", LatencyJson(requests.marked)}}},
+          {"bursts", LatencyJson(requests.bursts)},
           {"comm", layer.comm},
           {"exe", layer.exe},
           {"run_token", layer.run_token},
@@ -155,7 +220,7 @@ json ProcessJson(const Session& session, bool refreshed) {
           {"gate", GateName(layer.gate)},
           {"hsa_table_major", layer.hsa_table_major},
           {"hsa_ext_table_bytes", layer.hsa_ext_table_bytes},
-          {"priority", layer.priority},
+          {"priority", session.Class().priority.value_or(layer.priority)},
           {"queues_passed_through", totals.passed_through},
           {"faults", totals.faults},
           {"refreshed", refreshed},
@@ -178,14 +243,25 @@ bool IsListed(const Session& session, const Caller& caller, const ListFilter& fi
   return filter.run_token.empty() || session.layer.run_token == filter.run_token;
 }
 
+namespace {
+
+json PolicyNamesJson(const Core& core) {
+  json names = {{"*", core.default_policy().name}};
+  for (const auto& [gpu, setting] : core.gpu_policies()) names[FormatGpuKey(gpu)] = setting.name;
+  return names;
+}
+
+}  // namespace
+
 json ReportController(const Core& core, const ControllerInfo& info) {
   return {{"pid", info.pid},
           {"version", kVersion},
           {"abi_version", kAbiVersion},
           {"uptime_s", static_cast<double>(core.clock().NowUs() - info.started_us) / 1e6},
-          {"policy", std::string(core.policy().Name())},
+          {"policy", core.default_policy().name},
+          {"policies", PolicyNamesJson(core)},
           {"socket", info.socket},
-          {"cross_user", info.cross_user},
+          {"cross_user", info.configuration != nullptr && info.configuration->config().cross_user},
           {"private", info.is_private}};
 }
 
@@ -195,7 +271,8 @@ json ReportList(const Core& core, const ControllerInfo& info, const Caller& call
   Totals totals;
   const auto add = [&](const Session& session) {
     if (!IsListed(session, caller, filter)) return;
-    processes.push_back(ProcessJson(session, session.alive() && stale.count(session.id) == 0));
+    processes.push_back(ProcessJson(session, session.alive() && stale.count(session.id) == 0,
+                                    core.clock().NowUs()));
     if (filter.decisions) {
       processes.back()["decisions"] =
           session.alive() ? DecisionsJson(*session.page) : session.decisions;

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "gpu_key.h"
 #include "version.h"
 
 namespace xsched_hsa {
@@ -40,6 +41,44 @@ std::string TextField(const json& request, const char* key) {
   return it != request.end() && it->is_string() ? it->get<std::string>() : std::string();
 }
 
+// Requests that set one member of a program's class.
+struct ClassOp {
+  const char* op;
+  const char* field;
+  double minimum, maximum, unit;  // unit: of the member, in those of the field
+  void (*set)(ProgramClass*, std::optional<std::uint64_t>);
+};
+
+template <typename T>
+std::optional<T> As(std::optional<std::uint64_t> value) {
+  if (!value) return std::nullopt;
+  return static_cast<T>(*value);
+}
+
+const ClassOp kClassOps[] = {
+    {"set-weight", "weight", 1, 10'000, 1,
+     [](ProgramClass* c, std::optional<std::uint64_t> v) { c->weight = As<std::uint32_t>(v); }},
+    {"set-cap", "cap_percent", 1, 100, 10,
+     [](ProgramClass* c, std::optional<std::uint64_t> v) {
+       c->cap_permille = As<std::uint32_t>(v);
+     }},
+    {"set-share", "share_percent", 1, 100, 10,
+     [](ProgramClass* c, std::optional<std::uint64_t> v) {
+       c->share_permille = As<std::uint32_t>(v);
+     }},
+    {"set-deadline", "deadline_ms", 0.01, 3.6e6, 1000,
+     [](ProgramClass* c, std::optional<std::uint64_t> v) { c->deadline_us = v; }},
+    {"set-latency-target", "latency_target_ms", 0.01, 3.6e6, 1000,
+     [](ProgramClass* c, std::optional<std::uint64_t> v) { c->latency_target_us = v; }},
+};
+
+const ClassOp* FindClassOp(const std::string& op) {
+  for (const ClassOp& each : kClassOps) {
+    if (op == each.op) return &each;
+  }
+  return nullptr;
+}
+
 bool BoolField(const json& request, const char* key) {
   const auto it = request.find(key);
   return it != request.end() && it->is_boolean() && it->get<bool>();
@@ -47,8 +86,13 @@ bool BoolField(const json& request, const char* key) {
 
 }  // namespace
 
-Requests::Requests(Core* core, const ControllerInfo* info)
-    : core_(core), info_(info), recorder_(core) {
+Requests::Requests(Core* core, const ControllerInfo* info, Configuration* configuration,
+                   Events* events)
+    : core_(core),
+      info_(info),
+      configuration_(configuration),
+      events_(events),
+      recorder_(core) {
   core_->SetLevelListener([this](const UserPage& page, std::uint32_t gpu, std::uint32_t level) {
     recorder_.OnLevel(page, gpu, level);
   });
@@ -72,8 +116,16 @@ std::optional<std::string> Requests::Handle(const std::string& text, const Calle
     AskForMirrors(pending);
     return std::nullopt;
   }
-  if (op == "set-priority" || op == "hold" || op == "release") {
+  if (op == "events" && events_ != nullptr) {
+    pending->follow = true;
+    return Text({{"ok", true}, {"following", true}});
+  }
+  if (op == "hold" || op == "release" || op == "set-priority" || FindClassOp(op) != nullptr) {
     return Text(Change(op, request, caller));
+  }
+  if (configuration_ != nullptr &&
+      (op == "policy" || op == "devices" || op == "config" || op == "reload")) {
+    return Text(ChangeController(op, request, caller));
   }
   if (op.rfind("trace-", 0) == 0) return Text(recorder_.Handle(op, request, caller));
   if (op.empty()) return Text(ErrorReply(Status::Bad("'op' must name a request (client.h)")));
@@ -94,6 +146,7 @@ json Requests::Change(const std::string& op, const json& request, const Caller& 
     target.serial = Integer<std::uint32_t>(request, "queue");
     if (!target.serial) return ErrorReply(Status::Bad("'queue' must be a queue's serial number"));
   }
+  if (FindClassOp(op) != nullptr) return SetClass(op, request, caller, target.pid);
   int changed = 0;
   Status status;
   if (op == "set-priority") {
@@ -110,6 +163,95 @@ json Requests::Change(const std::string& op, const json& request, const Caller& 
   }
   if (!status.ok()) return ErrorReply(status);
   return {{"ok", true}, {"changed", changed}};
+}
+
+json Requests::SetClass(const std::string& op, const json& request, const Caller& caller,
+                        std::int32_t pid) {
+  const ClassOp& entry = *FindClassOp(op);
+  const std::string field = entry.field;
+  if (request.contains("queue") && !request["queue"].is_null()) {
+    return ErrorReply(Status::Bad("'" + op + "' is for a whole process, not for one queue"));
+  }
+  const auto wanted = request.find(field);
+  if (wanted == request.end()) return ErrorReply(Status::Bad("'" + field + "' is missing"));
+  std::optional<std::uint64_t> value;
+  if (!wanted->is_null()) {
+    const double number = wanted->is_number() ? wanted->get<double>() : entry.minimum - 1;
+    if (!(number >= entry.minimum && number <= entry.maximum)) {
+      return ErrorReply(Status::Bad("'" + field + "' must be a number from " +
+                                    json(entry.minimum).dump() + " to " +
+                                    json(entry.maximum).dump() + ", or null"));
+    }
+    value = static_cast<std::uint64_t>(number * entry.unit + 0.5);
+  }
+  int changed = 0;
+  const Status status = core_->SetClass(
+      caller, pid, [&](ProgramClass* own) { entry.set(own, value); }, &changed);
+  if (!status.ok()) return ErrorReply(status);
+  return {{"ok", true}, {"changed", changed}};
+}
+
+json Requests::ChangeController(const std::string& op, const json& request, const Caller& caller) {
+  if (op == "devices") return ReportDevices(*core_, configuration_->RefreshDevices(core_));
+  if (op == "reload") return Reload(caller);
+  if (op == "policy") {
+    return request.contains("set") ? SetPolicy(request, caller) : ReportPolicies(*core_);
+  }
+  const std::vector<std::string> errors = configuration_->Check();
+  return {{"ok", true},
+          {"files", configuration_->config().files},
+          {"valid", errors.empty()},
+          {"errors", errors},
+          {"effective", ReportConfig(configuration_->config())}};
+}
+
+json Requests::Reload(const Caller& caller) {
+  if (!caller.administrator) {
+    return ErrorReply(Status::Permission("only root or the controller's own user may reload"));
+  }
+  const std::vector<std::string> errors = configuration_->Reload(core_);
+  if (!errors.empty()) {
+    json reply = ErrorReply(Status::Bad(errors.front() + "; the old configuration stays"));
+    reply["errors"] = errors;
+    return reply;
+  }
+  if (events_ != nullptr) events_->Add("reload", {{"files", configuration_->config().files}});
+  return {{"ok", true}, {"files", configuration_->config().files}};
+}
+
+json Requests::SetPolicy(const json& request, const Caller& caller) {
+  if (!caller.administrator) {
+    return ErrorReply(
+        Status::Permission("only root or the controller's own user may set the policy"));
+  }
+  std::optional<GpuKey> gpu;
+  const auto address = request.find("gpu");
+  if (address != request.end() && !address->is_null()) {
+    gpu = address->is_string() ? ParseGpuKey(address->get<std::string>()) : std::nullopt;
+    if (!gpu) {
+      return ErrorReply(Status::Bad("'gpu' must be a PCI address such as \"0000:03:00.0\""));
+    }
+  }
+  PolicyChoice choice;
+  choice.name = TextField(request, "set");
+  const auto parameters = request.find("parameters");
+  if (parameters != request.end() && !parameters->is_null()) {
+    if (!parameters->is_object()) {
+      return ErrorReply(Status::Bad("'parameters' must be an object"));
+    }
+    for (const auto& [name, value] : parameters->items()) {
+      if (!value.is_number()) return ErrorReply(Status::Bad("'" + name + "' must be a number"));
+      choice.params[name] = value.get<double>();
+    }
+  }
+  std::string error;
+  const PolicySetting setting = ResolvePolicy(choice, configuration_->config().mechanisms, &error);
+  if (!error.empty()) return ErrorReply(Status::Bad(error));
+  core_->SetPolicy(gpu, setting);
+  if (events_ != nullptr) {
+    events_->Add("policy", {{"gpu", gpu ? FormatGpuKey(*gpu) : "*"}, {"policy", setting.name}});
+  }
+  return ReportPolicies(*core_);
 }
 
 void Requests::AskForMirrors(PendingReply* pending) {

@@ -14,7 +14,9 @@
 #include <utility>
 #include <vector>
 
+#include "configuration.h"
 #include "core.h"
+#include "events.h"
 #include "report.h"
 #include "trace_recorder.h"
 
@@ -28,11 +30,14 @@ struct PendingReply {
   ListFilter filter;
   std::vector<std::pair<std::uint32_t, std::uint32_t>> tickets;  // session, refresh ticket
   std::uint64_t deadline_us = 0;
+  bool follow = false;  // after the reply, events go to this connection
 };
 
 class Requests {
  public:
-  Requests(Core* core, const ControllerInfo* info);
+  // Without a configuration and events, for tests: what needs them is refused.
+  Requests(Core* core, const ControllerInfo* info, Configuration* configuration = nullptr,
+           Events* events = nullptr);
 
   // The reply, or nothing and *pending filled.
   std::optional<std::string> Handle(const std::string& text, const Caller& caller,
@@ -43,10 +48,18 @@ class Requests {
 
  private:
   nlohmann::json Change(const std::string& op, const nlohmann::json& request, const Caller& caller);
+  nlohmann::json SetClass(const std::string& op, const nlohmann::json& request,
+                          const Caller& caller, std::int32_t pid);
+  nlohmann::json ChangeController(const std::string& op, const nlohmann::json& request,
+                                  const Caller& caller);
+  nlohmann::json SetPolicy(const nlohmann::json& request, const Caller& caller);
+  nlohmann::json Reload(const Caller& caller);
   void AskForMirrors(PendingReply* pending);
 
   Core* const core_;
   const ControllerInfo* const info_;
+  Configuration* const configuration_;
+  Events* const events_;
   TraceRecorder recorder_;
   std::uint64_t deferred_replies_ = 0;
 };

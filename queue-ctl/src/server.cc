@@ -47,11 +47,13 @@ void Server::Run() {
       if (kind == TagKind::kTimer) OnTimer();
       if (kind == TagKind::kTraceTimer) OnTraceTimer();
       if (kind == TagKind::kConnection) OnConnection(id, events[i].events);
-      if (kind == TagKind::kSignal) stop_ = true;
+      if (kind == TagKind::kSignal) OnSignal();
     }
     FinishPending();
+    DeliverEvents();
     NoteIdleness();
   }
+  if (options_.notify) options_.notify("STOPPING=1");
   spdlog::info("leaving: opening every gate of {} sessions", sessions_.size());
   core_->Shutdown();
   Unpublish();
@@ -190,6 +192,7 @@ bool Server::Greet(std::uint32_t id, Connection& connection, std::span<const std
   }
   layer->pid = connection.peer.pid;
   layer->uid = connection.peer.uid;
+  layer->gid = connection.peer.gid;
   SharedMemory* const user_page = UserPageOf(layer->uid);
   SessionIo io;
   io.page = SharedMemory::Make("xsched-hsa-process", sizeof(ProcessPage));
@@ -212,6 +215,7 @@ bool Server::Greet(std::uint32_t id, Connection& connection, std::span<const std
   const SessionIo& kept = sessions_.emplace(session, std::move(io)).first->second;
   spdlog::info("session {}: pid {} ({}), user {}, priority {}, connection {}", session, layer->pid,
                layer->comm, layer->uid, layer->priority, id);
+  if (configuration_ != nullptr) configuration_->Classify(core_, session);
   if (!SendWelcome(connection, MakeWelcome(session, connection.peer.pid), kept, *user_page))
     return false;
   kept.page->CloseFd();
@@ -274,11 +278,13 @@ void Server::DropSession(std::uint32_t session) {
 // tools
 
 void Server::OnToolMessage(Connection& connection, std::span<const std::byte> message) {
-  const Caller caller{connection.peer.uid, connection.peer.uid == 0};
+  const std::uint32_t uid = connection.peer.uid;
+  const Caller caller{uid, uid == 0 || uid == geteuid()};
   const std::string text(reinterpret_cast<const char*>(message.data()), message.size());
   PendingReply pending;
   if (const auto reply = requests_.Handle(text, caller, &pending)) {
     Reply(connection, *reply);
+    connection.following = connection.following || pending.follow;
   } else {
     connection.pending = std::move(pending);
   }
@@ -295,6 +301,58 @@ void Server::FinishPending() {
     Reply(connection, reply);
     UpdateInterest(id, connection);
   }
+}
+
+// SIGHUP: the configuration anew; the others: leave.
+void Server::OnSignal() {
+  signalfd_siginfo signal{};
+  while (read(signal_fd_, &signal, sizeof signal) == sizeof signal) {
+    if (signal.ssi_signo != SIGHUP) {
+      stop_ = true;
+      continue;
+    }
+    if (configuration_ == nullptr) continue;
+    if (options_.notify) options_.notify("RELOADING=1");
+    const std::vector<std::string> errors = configuration_->Reload(core_);
+    for (const std::string& error : errors) spdlog::error("reload: {}", error);
+    if (!errors.empty()) {
+      spdlog::error("the old configuration stays");
+      events_->Add("error", {{"text", "reload: " + errors.front()}});
+    } else {
+      spdlog::info("configuration reloaded");
+      events_->Add("reload", {{"files", configuration_->config().files}});
+    }
+    if (options_.notify) options_.notify("READY=1");
+  }
+}
+
+void Server::DeliverEvents() {
+  if (events_ == nullptr) return;
+  std::uint64_t lost = 0;
+  const std::vector<Event> events = events_->Take(&lost);
+  bool followed = false;
+  for (auto& [id, connection] : connections_) {
+    if (!connection.following) continue;
+    followed = true;
+    connection.lost += lost;
+    for (const Event& event : events) Deliver(connection, event);
+    UpdateInterest(id, connection);
+  }
+  events_->SetFollowed(followed);
+}
+
+void Server::Deliver(Connection& connection, const Event& event) {
+  const std::uint32_t uid = connection.peer.uid;
+  if (event.uid && *event.uid != uid && uid != 0 && uid != geteuid()) return;
+  if (connection.out.size() >= kFollowerEventsMax) {
+    ++connection.lost;
+    return;
+  }
+  if (connection.lost != 0) {
+    Reply(connection, nlohmann::json({{"event", "lost"}, {"events", connection.lost}}).dump());
+    connection.lost = 0;
+  }
+  Reply(connection, event.body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 void Server::Reply(Connection& connection, const std::string& text) {

@@ -1,11 +1,11 @@
 // server.h: xsched-hsad's sockets, descriptors and its one event loop over Core.
 //
 // Why        Everything with a descriptor is here and nothing that decides.
-// Threads    one: Run() does all. It sleeps without a timer while nothing is leased, awaited or
-// due. Ownership  the socket file and its lock, connections, pages, eventfds. Errors     Open
-// returns one line for the user; Run logs and goes on. A bad peer is disconnected. Limits
-// kConnectionsPerUserMax connections a user. One request at a time per connection: no more
-//            is read before the reply has gone.
+// Threads    one: Run() does all. It sleeps without a timer while nothing is leased, awaited or due.
+// Ownership  the socket file and its lock (not one that systemd made), connections, pages, eventfds.
+// Errors     Open returns one line for the user; Run logs and goes on. A bad peer is disconnected.
+// Limits     kConnectionsPerUserMax connections a user. One request at a time per connection: no more
+//            is read before the reply has gone. A follower that does not read loses events.
 // Trust      an eventfd is shared with its program, which could make it blocking: it is never read,
 //            only watched edge-triggered.
 // See        wire.h, client.h; queue-ctl/tests/daemon_test.cc
@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -28,17 +29,21 @@
 namespace xsched_hsa {
 
 inline constexpr std::size_t kConnectionsPerUserMax = 512;
+inline constexpr std::size_t kFollowerEventsMax = 256;  // wait for a slow reader; more are lost
 
 struct ServerOptions {
   std::string socket_path;
   bool is_private = false;                 // only our own user, and the directory goes with us
   std::optional<double> exit_when_idle_s;  // leave after so long without any connection
   int ready_fd = -1;                       // gets one byte when the socket answers
+  int inherited_fd = -1;                   // a listening socket that systemd made
+  std::function<void(const char*)> notify;  // tells systemd a state
 };
 
 class Server {
  public:
-  Server(const ServerOptions& options, Core* core, ControllerInfo* info);
+  Server(const ServerOptions& options, Core* core, ControllerInfo* info,
+         Configuration* configuration, Events* events);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -59,6 +64,8 @@ class Server {
     std::optional<PendingReply> pending;
     std::deque<std::string> out;
     std::uint32_t interest = 0;
+    bool following = false;  // tool: gets events
+    std::uint64_t lost = 0;  // events that it was too slow for, not told yet
   };
   struct SessionIo {
     std::unique_ptr<SharedMemory> page;
@@ -67,6 +74,7 @@ class Server {
 
   std::string TakeLock();
   std::string Listen();
+  std::string AdoptListener();
   void Accept();
   bool MayConnect(const ucred& peer) const;
   void OnConnection(std::uint32_t id, std::uint32_t events);
@@ -79,6 +87,9 @@ class Server {
   SharedMemory* UserPageOf(std::uint32_t uid);
   void OnToolMessage(Connection& connection, std::span<const std::byte> message);
   void FinishPending();
+  void OnSignal();
+  void DeliverEvents();
+  void Deliver(Connection& connection, const Event& event);
   void Reply(Connection& connection, const std::string& text);
   bool Flush(Connection& connection);
   void UpdateInterest(std::uint32_t id, Connection& connection);
@@ -94,6 +105,8 @@ class Server {
   const ServerOptions options_;
   Core* const core_;
   ControllerInfo* const info_;
+  Configuration* const configuration_;
+  Events* const events_;
   Requests requests_;
   int lock_fd_ = -1, listen_fd_ = -1, epoll_fd_ = -1, timer_fd_ = -1, signal_fd_ = -1,
       trace_fd_ = -1;

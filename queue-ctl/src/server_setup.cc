@@ -30,8 +30,14 @@ void RaiseDescriptorLimit() {
 
 }  // namespace
 
-Server::Server(const ServerOptions& options, Core* core, ControllerInfo* info)
-    : options_(options), core_(core), info_(info), requests_(core, info) {}
+Server::Server(const ServerOptions& options, Core* core, ControllerInfo* info,
+               Configuration* configuration, Events* events)
+    : options_(options),
+      core_(core),
+      info_(info),
+      configuration_(configuration),
+      events_(events),
+      requests_(core, info, configuration, events) {}
 
 Server::~Server() {
   Unpublish();
@@ -45,14 +51,19 @@ Server::~Server() {
 
 std::string Server::Open() {
   RaiseDescriptorLimit();
-  std::string error = PrepareSocketDirectory(options_.socket_path);
-  if (error.empty()) error = TakeLock();
+  // systemd has made the directory of its socket, and starts one of us.
+  std::string error;
+  if (options_.inherited_fd < 0) {
+    error = PrepareSocketDirectory(options_.socket_path);
+    if (error.empty()) error = TakeLock();
+  }
   if (!error.empty()) return error;
 
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
   sigprocmask(SIG_BLOCK, &signals, nullptr);
   epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
   timer_fd_ = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
@@ -62,7 +73,7 @@ std::string Server::Open() {
   if (epoll_fd_ < 0 || timer_fd_ < 0 || trace_fd_ < 0 || signal_fd_ < 0) {
     return std::string("cannot make descriptors: ") + std::strerror(errno);
   }
-  error = Listen();
+  error = options_.inherited_fd >= 0 ? AdoptListener() : Listen();
   if (!error.empty()) return error;
   Watch(signal_fd_, MakeTag(TagKind::kSignal), EPOLLIN);
   Watch(timer_fd_, MakeTag(TagKind::kTimer), EPOLLIN);
@@ -74,6 +85,24 @@ std::string Server::Open() {
     if (written != 1) spdlog::debug("nobody waits at the ready descriptor");
     close(options_.ready_fd);
   }
+  if (options_.notify) options_.notify("READY=1\nSTATUS=serving");
+  return {};
+}
+
+std::string Server::AdoptListener() {
+  int type = 0, listening = 0;
+  socklen_t size = sizeof type;
+  if (getsockopt(options_.inherited_fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 ||
+      type != SOCK_SEQPACKET ||
+      getsockopt(options_.inherited_fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0 ||
+      listening == 0) {
+    return "the socket that systemd has handed over is not a listening sequential-packet one; "
+           "write "
+           "ListenSequentialPacket= in the socket unit";
+  }
+  listen_fd_ = options_.inherited_fd;
+  fcntl(listen_fd_, F_SETFD, FD_CLOEXEC);
+  fcntl(listen_fd_, F_SETFL, fcntl(listen_fd_, F_GETFL) | O_NONBLOCK);
   return {};
 }
 

@@ -4,8 +4,7 @@
 // Threads    the controller's thread.
 // Ownership  pages belong to whoever called Core::AddSession and outlive the session.
 // Limits     kQueuesMax live queues; the last kDestroyedQueuesMax destroyed ones are kept one by
-// one,
-//            older ones only as a sum.
+//            one, older ones only as a sum.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +13,9 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "latency.h"
 #include "policies/policy.h"
 #include "queue-ctl/shared_page.h"
 #include "queue-ctl/wire.h"
@@ -25,8 +26,8 @@ namespace xsched_hsa {
 inline constexpr std::size_t kDestroyedQueuesMax = 64;
 
 struct LayerInfo {
-  std::int32_t pid = 0;  // from SO_PEERCRED, as is the uid
-  std::uint32_t uid = 0;
+  std::int32_t pid = 0;  // from SO_PEERCRED, as are uid and gid
+  std::uint32_t uid = 0, gid = 0;
   std::uint32_t namespace_pid = 0;
   std::uint32_t hsa_table_major = 0;
   std::uint32_t hsa_ext_table_bytes = 0;
@@ -35,22 +36,62 @@ struct LayerInfo {
   std::string comm, exe, run_token;
 };
 
+// What the controller finds out about a program by itself (program_facts.h).
+struct ProgramFacts {
+  std::string exe;      // by the kernel, not by the program
+  std::string cgroup;   // of the unified hierarchy, else of the first one
+  std::string tag;      // XSCHED_HSA_TAG of its environment at its start: its own claim
+  std::string command;  // its arguments, by blanks: its own claim, too
+  int nice = 0;
+  std::vector<std::int32_t> pids;    // outermost namespace first
+  std::vector<std::uint32_t> gids;  // its own first
+};
+
+// How a program is to be treated. What is not there is left to whoever comes next: an operator's
+// order, then the rule, then the program itself.
+struct ProgramClass {
+  std::optional<int> priority;
+  std::optional<std::uint32_t> weight;  // 100 when nobody says
+  std::optional<std::uint32_t> cap_permille, share_permille;
+  std::optional<std::uint64_t> deadline_us, latency_target_us;
+  bool operator==(const ProgramClass&) const = default;
+
+  // With what `second` says where this says nothing.
+  ProgramClass Or(const ProgramClass& second) const;
+};
+
 struct QueueRecord {
   SlotCopy slot;
   std::optional<int> priority_override;  // this queue's own, from set-priority
   bool operator_hold = false;
   QueueIntent intent;  // as written into the page
+  PolicyMemory memory;
+  bool active = false, exposed = false;  // as last seen
+  std::uint64_t deadline_us = 0;         // likewise, of its page
+  std::uint64_t active_since_us = 0;
+  std::uint64_t device_us = 0, burst_device_us = 0;  // last seen; when it became active
   bool destroyed = false;
   QueueCounters final_counters;  // when destroyed
 };
+
+struct RequestCopy {
+  std::uint64_t begun = 0, ended = 0, missed = 0, open = 0;
+  LatencyCopy marked, bursts;
+};
+RequestCopy CopyRequests(const ProcessPage& page);
 
 struct Session {
   std::uint32_t id = 0;
   LayerInfo layer;
   ProcessPage* page = nullptr;  // nullptr once the session has ended
   UserPage* user_page = nullptr;
-  std::optional<int> priority_override;         // all queues, also those to come
-  bool operator_hold = false;                   // likewise
+  ProgramFacts facts;
+  std::string rule;  // the name of the one that matched; empty: none
+  ProgramClass rule_class;
+  ProgramClass overrides;      // an operator's; for all queues, also those to come
+  bool operator_hold = false;  // likewise
+  LatencyCopy latency_seen;    // when the policy last began anew
+  std::uint32_t changes_seen = 0;
   std::map<std::uint32_t, QueueRecord> queues;  // live ones, by slot
   std::deque<QueueRecord> destroyed;
   std::uint64_t destroyed_count = 0;
@@ -59,6 +100,7 @@ struct Session {
   std::uint32_t queues_passed_through = 0, faults = 0;  // as last seen
 
   std::uint32_t trace_mode = 0;  // kModeTrace while it is recorded
+  RequestCopy requests;              // as last seen
   std::uint64_t decisions_made = 0;  // as last seen
   nlohmann::json decisions = nlohmann::json::array();
 
@@ -69,9 +111,20 @@ struct Session {
   bool alive() const { return page != nullptr; }
   int EffectivePriority(const QueueRecord& queue) const {
     if (queue.priority_override) return *queue.priority_override;
-    if (priority_override) return *priority_override;
-    return queue.slot.requested_priority;
+    return Class().priority.value_or(queue.slot.requested_priority);
   }
+  ProgramClass Class() const { return overrides.Or(rule_class); }
 };
+
+inline ProgramClass ProgramClass::Or(const ProgramClass& second) const {
+  ProgramClass both = *this;
+  if (!both.priority) both.priority = second.priority;
+  if (!both.weight) both.weight = second.weight;
+  if (!both.cap_permille) both.cap_permille = second.cap_permille;
+  if (!both.share_permille) both.share_permille = second.share_permille;
+  if (!both.deadline_us) both.deadline_us = second.deadline_us;
+  if (!both.latency_target_us) both.latency_target_us = second.latency_target_us;
+  return both;
+}
 
 }  // namespace xsched_hsa

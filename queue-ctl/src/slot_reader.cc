@@ -49,6 +49,7 @@ QueueCounters& QueueCounters::operator+=(const QueueCounters& other) {
   squeezes += other.squeezes;
   suspends += other.suspends;
   restricted_us += other.restricted_us;
+  device_us += other.device_us;
   return *this;
 }
 
@@ -94,6 +95,7 @@ QueueCounters CopyCounters(const QueueSlot& slot) {
   counters.squeezes = Bounded(slot.squeezes);
   counters.suspends = Bounded(slot.suspends);
   counters.restricted_us = Bounded(slot.restricted_us);
+  counters.device_us = Bounded(slot.device_us);
   return counters;
 }
 

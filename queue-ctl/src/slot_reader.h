@@ -29,7 +29,7 @@ struct SlotCopy {
 struct QueueCounters {
   std::uint64_t submitted = 0, published = 0, read = 0;
   std::uint64_t packets_held = 0, holds = 0, held_us = 0, held_us_max = 0, raises = 0;
-  std::uint64_t squeezes = 0, suspends = 0, restricted_us = 0;
+  std::uint64_t squeezes = 0, suspends = 0, restricted_us = 0, device_us = 0;
 
   std::uint64_t Pending() const { return submitted > read ? submitted - read : 0; }
   QueueCounters& operator+=(const QueueCounters& other);

@@ -2,17 +2,25 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-journal.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
 #include <string>
 #include <vector>
 
 #include "clock.h"
+#include "configuration.h"
 #include "core.h"
+#include "events.h"
 #include "policies/registry.h"
 #include "server.h"
 #include "socket_path.h"
@@ -23,13 +31,16 @@ namespace {
 
 constexpr int kExitBadInput = 2;
 
+// What was said on the command line; what was not is left to the configuration.
 struct Arguments {
   ServerOptions server;
-  std::string policy = "strict-priority";
-  std::string log_level = "info";
-  PolicyParams params;
-  std::vector<std::string> mechanisms = {"squeeze", "suspend", "priority", "share"};
-  double delay_budget_percent = 8;
+  std::string config_file;
+  bool check_config = false;
+  std::optional<std::string> policy, log_level;
+  std::optional<std::uint32_t> window_us, linger_us, squeeze_units;
+  std::vector<std::string> params;  // NAME=VALUE
+  std::optional<std::vector<std::string>> mechanisms;
+  std::optional<double> delay_budget_percent;
   bool cross_user = false;
 };
 
@@ -38,43 +49,144 @@ int Fail(const std::string& text) {
   return kExitBadInput;
 }
 
-PolicyParams ParamsOf(const Arguments& arguments) {
-  PolicyParams params = arguments.params;
-  const auto allowed = [&](const char* name) {
-    return std::find(arguments.mechanisms.begin(), arguments.mechanisms.end(), name) !=
-           arguments.mechanisms.end();
-  };
-  params.preemption.squeeze = allowed("squeeze");
-  params.preemption.suspend = allowed("suspend");
-  params.preemption.share = allowed("share");
-  params.preemption.delay_budget_permille =
-      static_cast<std::uint32_t>(arguments.delay_budget_percent * 10);
-  params.hardware_priority = allowed("priority");
-  return params;
+std::string OverrideParams(const Arguments& arguments, PolicyChoice* choice) {
+  if (arguments.policy && *arguments.policy != choice->name) {
+    choice->name = *arguments.policy;
+    choice->params.clear();
+  }
+  if (arguments.window_us) choice->params["window_us"] = *arguments.window_us;
+  if (arguments.linger_us) choice->params["linger_us"] = *arguments.linger_us;
+  for (const std::string& param : arguments.params) {
+    const std::size_t equals = param.find('=');
+    char* end = nullptr;
+    const char* number = equals != std::string::npos ? param.c_str() + equals + 1 : "";
+    const double value = std::strtod(number, &end);
+    if (*number == '\0' || *end != '\0') {
+      return "--param " + param + " is not NAME=NUMBER; such as --param slice_ms=5";
+    }
+    choice->params[param.substr(0, equals)] = value;
+  }
+  return {};
 }
 
-int Run(const Arguments& arguments) {
-  auto policy = MakePolicy(arguments.policy, ParamsOf(arguments));
-  if (policy == nullptr) {
-    return Fail("there is no policy '" + arguments.policy + "'; there are: " + PolicyNames());
+// The command line's word over the files'. Policies of single GPUs stay theirs.
+std::string Override(const Arguments& arguments, Config* config) {
+  const std::string error = OverrideParams(arguments, &config->policy);
+  if (!error.empty()) return error;
+  AllowedMechanisms& mechanisms = config->mechanisms;
+  if (arguments.mechanisms) {
+    const auto allowed = [&](const char* name) {
+      return std::find(arguments.mechanisms->begin(), arguments.mechanisms->end(), name) !=
+             arguments.mechanisms->end();
+    };
+    mechanisms.squeeze = allowed("squeeze");
+    mechanisms.suspend = allowed("suspend");
+    mechanisms.priority = allowed("priority");
+    mechanisms.share = allowed("share");
   }
+  if (arguments.delay_budget_percent) {
+    mechanisms.delay_budget_percent = *arguments.delay_budget_percent;
+  }
+  if (arguments.squeeze_units) mechanisms.squeeze_units = *arguments.squeeze_units;
+  if (arguments.log_level) config->log_level = *arguments.log_level;
+  config->cross_user = config->cross_user || arguments.cross_user;
+  return {};
+}
+
+// Does our standard error go to the journal? Then events go there with their fields.
+bool LogsToTheJournal() {
+  const char* stream = std::getenv("JOURNAL_STREAM");
+  unsigned long device = 0, inode = 0;
+  struct stat status;
+  return stream != nullptr && std::sscanf(stream, "%lu:%lu", &device, &inode) == 2 &&
+         fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device && status.st_ino == inode;
+}
+
+void SendToJournal(const nlohmann::json& event) {
+  std::vector<std::string> fields = {"MESSAGE=" + KeyValueText(event), "PRIORITY=6",
+                                     "SYSLOG_IDENTIFIER=xsched-hsad"};
+  for (const auto& [key, value] : event.items()) {
+    std::string name = "XSCHED_HSA_" + key;
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+    fields.push_back(name + "=" + (value.is_string() ? value.get<std::string>() : value.dump()));
+  }
+  std::vector<iovec> parts;
+  for (std::string& field : fields) parts.push_back({field.data(), field.size()});
+  sd_journal_sendv(parts.data(), static_cast<int>(parts.size()));
+}
+
+// A socket that systemd has made for us: its descriptor, and its path into *path.
+int InheritedSocket(std::string* path, std::string* error) {
+  const int count = sd_listen_fds(1);
+  if (count <= 0) return -1;
+  sockaddr_un address{};
+  socklen_t size = sizeof address;
+  if (count > 1 ||
+      getsockname(SD_LISTEN_FDS_START, reinterpret_cast<sockaddr*>(&address), &size) != 0 ||
+      address.sun_family != AF_UNIX) {
+    *error = "systemd has handed over " + std::to_string(count) +
+             " sockets; one Unix socket is wanted (ListenSequentialPacket=)";
+    return -1;
+  }
+  *path = address.sun_path;
+  return SD_LISTEN_FDS_START;
+}
+
+int CheckConfig(Configuration* configuration) {
+  const std::vector<std::string> errors = configuration->Load();
+  for (const std::string& error : errors) std::cerr << "xsched-hsad: " << error << "\n";
+  if (!errors.empty()) return kExitBadInput;
+  const Config& config = configuration->config();
+  std::cout << "good: policy " << config.policy.name << ", " << config.rules.size() << " rules";
+  for (const std::string& file : config.files) std::cout << "\n  " << file;
+  if (config.files.empty()) std::cout << "\n  no configuration file; defaults";
+  std::cout << "\n";
+  return 0;
+}
+
+int Run(Arguments arguments) {
+  Configuration configuration(arguments.config_file,
+                              [&arguments](Config* config) { return Override(arguments, config); });
+  if (arguments.check_config) return CheckConfig(&configuration);
+  const std::vector<std::string> errors = configuration.Load();
+  if (!errors.empty()) return Fail(errors.front());
+  std::string error;
+  std::string inherited_path;
+  arguments.server.inherited_fd = InheritedSocket(&inherited_path, &error);
+  if (!error.empty()) return Fail(error);
+  if (arguments.server.inherited_fd >= 0) arguments.server.socket_path = inherited_path;
+  arguments.server.notify = [](const char* state) { sd_notify(0, state); };
+
   SteadyClock clock;
   FutexWaker waker;
-  Core core({.cross_user = arguments.cross_user}, &clock, std::move(policy), &waker);
+  Core core({}, &clock, MakePolicy("strict-priority", {}), &waker);
+  Events events(&clock);
+  const bool journal = LogsToTheJournal();
+  events.SetSink([journal](const nlohmann::json& event) {
+    if (journal) {
+      SendToJournal(event);
+    } else {
+      spdlog::debug("{}", KeyValueText(event));
+    }
+  });
+  core.SetObserver(&events);
+  configuration.Apply(&core);
   ControllerInfo info;
   info.pid = getpid();
   info.socket = arguments.server.socket_path;
-  info.cross_user = arguments.cross_user;
+  info.configuration = &configuration;
   info.is_private = arguments.server.is_private;
   info.started_us = clock.NowUs();
 
-  Server server(arguments.server, &core, &info);
-  const std::string error = server.Open();
+  Server server(arguments.server, &core, &info, &configuration, &events);
+  error = server.Open();
   if (!error.empty()) return Fail(error);
   // A gate opens when this process runs; where we may, we run before the programs we serve.
   if (setpriority(PRIO_PROCESS, 0, -10) != 0) spdlog::debug("no right to raise our own priority");
-  spdlog::info("xsched-hsad {} serves {} with policy {}{}", kVersion, info.socket, arguments.policy,
-               arguments.cross_user ? ", across users" : "");
+  spdlog::info("xsched-hsad {} serves {} with policy {}{}", kVersion, info.socket,
+               configuration.config().policy.name,
+               configuration.config().cross_user ? ", across users" : "");
   server.Run();
   return 0;
 }
@@ -84,28 +196,30 @@ int Main(int argc, char** argv) {
   CLI::App app{
       "xsched-hsad: decides which GPU queues run. Programs join with 'xsched-hsa-ctl run'."};
   app.set_version_flag("--version", kVersion);
+  app.add_option("--config", arguments.config_file,
+                 std::string("Configuration (else ") + kDefaultConfigFile +
+                     " if it is there); with config.d/*.toml beside it. SIGHUP reads it anew");
+  app.add_flag("--check-config", arguments.check_config,
+               "Say what is wrong with the configuration, or that it is good, and leave");
   app.add_option("--socket", arguments.server.socket_path,
                  "Control socket (else $XSCHED_HSA_SOCKET, else the default place)");
-  app.add_option("--policy", arguments.policy, "Policy: " + PolicyNames())->capture_default_str();
-  app.add_option("--window-us", arguments.params.window_us,
-                 "Predicted device time a less urgent queue may have exposed")
-      ->check(CLI::Range(1u, 1'000'000u))
-      ->capture_default_str();
-  app.add_option("--linger-us", arguments.params.linger_us,
-                 "Idle time after which an urgent queue counts as done")
-      ->check(CLI::Range(1u, 1'000'000u))
-      ->capture_default_str();
-  app.add_option(
-         "--mechanisms", arguments.mechanisms,
-         "What may be done besides holding: any of squeeze, suspend, priority, share; or none")
+  app.add_option("--policy", arguments.policy, "Policy: " + PolicyNames());
+  app.add_option("--param", arguments.params,
+                 "A parameter of the policy, NAME=NUMBER; may be given several times");
+  app.add_option("--window-us", arguments.window_us,
+                 "Predicted device time a less urgent queue may have exposed (200)")
+      ->check(CLI::Range(1u, 1'000'000u));
+  app.add_option("--linger-us", arguments.linger_us,
+                 "Idle time after which an urgent queue counts as done (250)")
+      ->check(CLI::Range(1u, 1'000'000u));
+  app.add_option("--mechanisms", arguments.mechanisms,
+                 "What may be done besides holding: any of squeeze, suspend, priority; or none")
       ->delimiter(',')
-      ->check(CLI::IsMember({"squeeze", "suspend", "priority", "share", "none"}))
-      ->capture_default_str();
+      ->check(CLI::IsMember({"squeeze", "suspend", "priority", "none"}));
   app.add_option("--delay-budget", arguments.delay_budget_percent,
-                 "What an urgent request may lose to a preemption, percent of its length")
-      ->check(CLI::Range(0.0, 1000.0))
-      ->capture_default_str();
-  app.add_option("--squeeze-units", arguments.params.preemption.squeeze_units,
+                 "What an urgent request may lose to a preemption, percent of its length (8)")
+      ->check(CLI::Range(0.0, 1000.0));
+  app.add_option("--squeeze-units", arguments.squeeze_units,
                  "Compute units a squeezed queue keeps (0: chosen at each request)")
       ->check(CLI::Range(0u, 1024u));
   app.add_flag("--cross-user", arguments.cross_user, "Programs of different users compete");
@@ -119,8 +233,7 @@ int Main(int argc, char** argv) {
   bool foreground = true;
   app.add_flag("--foreground", foreground, "Stay in the foreground (always the case)");
   app.add_option("--log-level", arguments.log_level, "trace, debug, info, warn, error or off")
-      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
-      ->capture_default_str();
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}));
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
@@ -131,9 +244,8 @@ int Main(int argc, char** argv) {
   if (arguments.server.socket_path.empty()) arguments.server.socket_path = ControllerSocketPath();
   auto logger = spdlog::stderr_logger_st("xsched-hsad");
   logger->set_pattern("%n: %H:%M:%S.%f %l: %v");
-  logger->set_level(spdlog::level::from_str(arguments.log_level));
   spdlog::set_default_logger(logger);
-  return Run(arguments);
+  return Run(std::move(arguments));
 }
 
 }  // namespace

@@ -67,7 +67,8 @@
 //      "memory_partition"|null,"cwsr_enable"|null,"sched_policy"|null,"queues_max","policy"}
 //      null: the driver does not say
 // E = {"event":KIND,"at_us",...}; KIND and its fields:
-//      "session" {"state":"up"|"ended","session","pid","comm","rule"}
+//      "session" {"state":"up"|"ended","session","pid","comm"}
+//      "rule" {"session","pid","rule":NAME|null}: which rule its class is from, now
 //      "queue" {"state":"made"|"destroyed","session","pid","queue","gpu","priority"}
 //      "preemption" {"gpu","level","lasted_ms","held_queues"}: the urgent work was done just now
 //      "policy" {"gpu","policy"}   "reload" {"files"}   "error" {"text"}

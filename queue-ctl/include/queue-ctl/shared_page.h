@@ -157,6 +157,7 @@ struct alignas(64) QueueSlot {
   // The running request's deadline, CLOCK_MONOTONIC us; 0: none. Written by the layer's request
   // functions, which then write the eventfd.
   std::atomic<std::uint64_t> deadline_us;
+  std::atomic<std::uint32_t> exposed;  // of a queue that reports: the hardware is not done with it
 
   // Line 4: written by the controller.
   alignas(64) std::atomic<std::uint32_t> mode;           // QueueMode bits

@@ -1,0 +1,76 @@
+#include "configuration.h"
+
+#include <spdlog/spdlog.h>
+
+#include "program_facts.h"
+
+namespace xsched_hsa {
+
+LoadedConfig Configuration::ReadAll() const {
+  LoadedConfig loaded = LoadConfig(file_);
+  if (!loaded.errors.empty()) return loaded;
+  std::string error = overrides_ ? overrides_(&loaded.config) : std::string();
+  const Config& config = loaded.config;
+  if (error.empty()) ResolvePolicy(config.policy, config.mechanisms, &error);
+  for (const auto& [gpu, choice] : config.gpu_policies) {
+    if (error.empty()) ResolvePolicy(choice, config.mechanisms, &error);
+  }
+  if (!error.empty()) loaded.errors.push_back(error);
+  return loaded;
+}
+
+std::vector<std::string> Configuration::Load() {
+  LoadedConfig loaded = ReadAll();
+  if (loaded.errors.empty()) config_ = std::move(loaded.config);
+  return loaded.errors;
+}
+
+std::vector<std::string> Configuration::Check() const { return ReadAll().errors; }
+
+std::vector<std::string> Configuration::Reload(Core* core) {
+  std::vector<std::string> errors = Load();
+  if (errors.empty()) Apply(core);
+  return errors;
+}
+
+void Configuration::Apply(Core* core) {
+  std::string ignored;  // checked when it was loaded
+  std::map<GpuKey, PolicySetting> for_gpus;
+  for (const auto& [gpu, choice] : config_.gpu_policies) {
+    for_gpus[gpu] = ResolvePolicy(choice, config_.mechanisms, &ignored);
+  }
+  RefreshDevices(core);
+  core->SetCrossUser(config_.cross_user);
+  core->SetPolicies(ResolvePolicy(config_.policy, config_.mechanisms, &ignored), for_gpus);
+  spdlog::set_level(spdlog::level::from_str(config_.log_level));
+  std::vector<std::uint32_t> sessions;
+  for (const auto& [id, session] : core->sessions()) sessions.push_back(id);
+  for (const std::uint32_t id : sessions) Classify(core, id);
+}
+
+void Configuration::Classify(Core* core, std::uint32_t id) const {
+  const auto it = core->sessions().find(id);
+  if (it == core->sessions().end()) return;
+  const LayerInfo& layer = it->second->layer;
+  // A process has one class for its life as far as its start decides it; nice values and control
+  // groups may change, so all is read anew.
+  const ProgramFacts facts = ReadProgramFacts("", layer.pid);
+  std::vector<std::uint32_t> gids = facts.gids;
+  if (gids.empty()) gids.push_back(layer.gid);
+  const Rule* rule = MatchRule(config_.rules, facts, ReadIdentity(layer.uid, gids));
+  core->Classify(id, facts, rule != nullptr ? rule->name : std::string(),
+                 rule != nullptr ? ClassOf(*rule, facts) : ProgramClass{});
+  if (rule != nullptr) {
+    spdlog::info("session {}: pid {} matches {} ({})", id, layer.pid, rule->name, rule->where);
+  }
+}
+
+const std::vector<Device>& Configuration::RefreshDevices(Core* core) {
+  devices_ = ListDevices("");
+  for (const Device& device : devices_) {
+    core->SetDeviceShape(device.gpu, {device.compute_units, device.shader_arrays});
+  }
+  return devices_;
+}
+
+}  // namespace xsched_hsa

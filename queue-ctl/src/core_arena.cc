@@ -1,0 +1,224 @@
+// core_arena.cc: who competes with whom, what their policy is told, and when it is asked.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "core.h"
+
+namespace xsched_hsa {
+namespace {
+
+constexpr std::uint64_t kAskAgainMinUs = 100;             // whatever a policy says
+constexpr std::uint64_t kDeadlineMaxUs = 86'400'000'000;  // further away is damage
+constexpr std::uint64_t kUseLagUs = 5'000;  // what layers may be behind with a queue's use
+
+const LatencyHistogram& LatencyOf(const ProcessPage& page) {
+  const bool marks = page.requests.marked.count.load(std::memory_order_relaxed) != 0;
+  return marks ? page.requests.marked : page.requests.bursts;
+}
+
+}  // namespace
+
+void Core::RebuildArena(const GpuOfGroup& key) {
+  Arena& arena = arenas_[key];
+  arena.members.clear();
+  for (const auto& [id, session] : sessions_) {
+    if (session->queues.empty() || GroupOf(*session) != key.first) continue;
+    for (auto& [index, queue] : session->queues) {
+      if (queue.slot.gpu_key == key.second) {
+        arena.members.push_back({session.get(), index, &queue});
+      }
+    }
+  }
+  if (arena.members.empty()) arenas_.erase(key);
+}
+
+void Core::Reconsider() {
+  const std::set<GpuOfGroup> touched = std::move(touched_);
+  touched_.clear();
+  for (const GpuOfGroup& key : touched) {
+    RebuildArena(key);
+    if (const auto it = arenas_.find(key); it != arenas_.end()) Decide(key, &it->second);
+  }
+  SettleAll();
+  holds_leased_ = RenewHolds();
+  UpdateTimer();
+  FlushWakes();
+}
+
+// Of queues whose intent reports, or raises; true if a policy wants to know what has changed.
+bool Core::NoteActivity(Session& session, std::uint64_t now_us) {
+  bool asks = false;
+  for (auto& [index, queue] : session.queues) {
+    const bool active = queue.active, exposed = queue.exposed;
+    const std::uint64_t deadline_us = queue.deadline_us;
+    NoteActivity(session, index, &queue, now_us);
+    if (!queue.intent.report) continue;
+    if (active == queue.active && exposed == queue.exposed && deadline_us == queue.deadline_us) {
+      continue;
+    }
+    Touch(session, queue);
+    asks = true;
+  }
+  return asks;
+}
+
+void Core::NoteActivity(Session& session, std::uint32_t index, QueueRecord* queue,
+                        std::uint64_t now_us) {
+  const QueueSlot& slot = session.page->queues[index];
+  const bool active = slot.active.load(std::memory_order_acquire) != 0;
+  if (active && !queue->active) {
+    queue->active_since_us = now_us;
+    queue->burst_device_us = CopyCounters(slot).device_us;
+  }
+  queue->active = active;
+  queue->exposed = slot.exposed.load(std::memory_order_relaxed) != 0;
+  queue->deadline_us = slot.deadline_us.load(std::memory_order_relaxed);
+}
+
+void Core::FillView(const Member& member, std::uint64_t now_us, QueueView* view) {
+  Session& session = *member.session;
+  QueueRecord& queue = *member.queue;
+  QueueSlot& slot = session.page->queues[member.index];
+  NoteActivity(session, member.index, &queue, now_us);
+  const QueueCounters counters = CopyCounters(slot);
+  const ProgramClass own = session.Class();
+  view->queue = static_cast<std::uint64_t>(session.id) << 32 | member.index;
+  view->session = session.id;
+  view->priority = session.EffectivePriority(queue);
+  view->controllable = queue.slot.state == SlotState::kLive && queue.slot.gpu_key != 0 &&
+                       session.layer.gate != GateKind::kNone;
+  view->active = queue.active;
+  view->active_since_us = queue.active_since_us;
+  const bool suspended = slot.restriction.load(std::memory_order_relaxed) == kSuspended;
+  view->exposed = queue.intent.report ? queue.exposed : counters.published > counters.read;
+  view->suspended = suspended;
+  view->pending_packets = counters.Pending();
+  view->published_packets = counters.published;
+  view->used_us = counters.device_us - std::min(counters.device_us, queue.device_us);
+  queue.device_us = counters.device_us;
+  view->burst_used_us = counters.device_us - std::min(counters.device_us, queue.burst_device_us);
+  if (queue.deadline_us != 0 && queue.deadline_us < now_us + kDeadlineMaxUs) {
+    view->deadline_us = queue.deadline_us;
+  } else if (own.deadline_us && queue.active) {
+    view->deadline_us = queue.active_since_us + *own.deadline_us;
+  }
+  view->weight = own.weight.value_or(100);
+  view->cap_permille = own.cap_permille.value_or(1000);
+  view->share_permille = own.share_permille.value_or(0);
+  view->latency_target_us = own.latency_target_us.value_or(0);
+  if (view->latency_target_us != 0 || view->deadline_us != 0) {
+    const LatencyCopy all = CopyLatency(LatencyOf(*session.page));
+    view->request_us = all.PercentileUs(0.5);
+    const LatencyCopy recent = all.Since(session.latency_seen);
+    view->latency_samples = recent.count;
+    view->latency_p99_us = recent.PercentileUs(0.99);
+  }
+  view->memory = queue.memory;
+}
+
+void Core::RestartLatency(Arena* arena) {
+  for (const Member& member : arena->members) {
+    member.session->latency_seen = CopyLatency(LatencyOf(*member.session->page));
+  }
+}
+
+void Core::Decide(const GpuOfGroup& key, Arena* arena) {
+  const std::uint64_t now_us = clock_->NowUs();
+  const auto entry = gpu_policies_.find(key.second);
+  const Policy& policy =
+      entry != gpu_policies_.end() ? *entry->second.policy : *default_policy_.policy;
+  Snapshot snapshot;
+  snapshot.now_us = now_us;
+  snapshot.elapsed_us = arena->asked_us != 0 ? now_us - arena->asked_us : 0;
+  snapshot.level = arena->level;
+  if (const auto shape = shapes_.find(key.second); shape != shapes_.end()) {
+    snapshot.compute_units = shape->second.compute_units;
+    snapshot.unit_step = shape->second.unit_step;
+  }
+  arena->views.assign(arena->members.size(), QueueView{});
+  for (std::size_t i = 0; i < arena->members.size(); ++i) {
+    QueueView& view = arena->views[i];
+    FillView(arena->members[i], now_us, &view);
+    // A queue can't have used more than there was.
+    view.used_us = std::min(view.used_us, snapshot.elapsed_us + kUseLagUs);
+  }
+  snapshot.queues = arena->views;
+  snapshot.memory = arena->answer.memory;
+  policy.Decide(snapshot, &arena->answer);
+  ++counters_.decisions;
+  Answer& answer = arena->answer;
+  if (answer.queues.size() != arena->members.size()) {
+    spdlog::error("policy {} returned {} intents for {} queues; all queues run freely",
+                  policy.Name(), answer.queues.size(), arena->members.size());
+    answer.Reset(arena->members.size());
+  }
+  if (answer.next_us) answer.next_us = std::max(*answer.next_us, now_us + kAskAgainMinUs);
+  if (answer.restart_latency) RestartLatency(arena);
+  arena->asked_us = now_us;
+  arena->raisers.clear();
+  arena->reports = false;
+  for (std::size_t i = 0; i < arena->members.size(); ++i) {
+    const Member& member = arena->members[i];
+    member.queue->memory = answer.queues[i].memory;
+    QueueIntent intent = answer.queues[i].intent;
+    if (!arena->views[i].controllable || Refuse(*member.session, *member.queue, intent)) {
+      intent = QueueIntent{};
+    }
+    intent.hold |= member.queue->operator_hold;
+    ApplyIntent(*member.session, member.index, member.queue, intent);
+    if (intent.raise) arena->raisers.push_back(i);
+    arena->reports |= intent.report;
+  }
+}
+
+// ---------------------------------------------------------------------------------------- policies
+
+void Core::DropMemory(std::optional<GpuKey> gpu) {
+  for (auto& [key, arena] : arenas_) {
+    if (gpu && key.second != *gpu) continue;
+    arena.answer.memory = {};
+    for (const Member& member : arena.members) member.queue->memory = {};
+    touched_.insert(key);
+  }
+}
+
+void Core::SetPolicies(const PolicySetting& for_all,
+                       const std::map<GpuKey, PolicySetting>& for_gpus) {
+  default_policy_ = {for_all, MakePolicy(for_all.name, for_all.params)};
+  gpu_policies_.clear();
+  for (const auto& [gpu, setting] : for_gpus) {
+    gpu_policies_[gpu] = {setting, MakePolicy(setting.name, setting.params)};
+  }
+  DropMemory(std::nullopt);
+  Reconsider();
+}
+
+void Core::SetPolicy(std::optional<GpuKey> gpu, const PolicySetting& setting) {
+  if (!gpu) return SetPolicies(setting, {});
+  gpu_policies_[*gpu] = {setting, MakePolicy(setting.name, setting.params)};
+  DropMemory(gpu);
+  Reconsider();
+}
+
+const PolicySetting& Core::PolicyOf(GpuKey gpu) const {
+  const auto it = gpu_policies_.find(gpu);
+  return it != gpu_policies_.end() ? it->second.setting : default_policy_.setting;
+}
+
+std::map<GpuKey, PolicySetting> Core::gpu_policies() const {
+  std::map<GpuKey, PolicySetting> settings;
+  for (const auto& [gpu, entry] : gpu_policies_) settings[gpu] = entry.setting;
+  return settings;
+}
+
+// Groups change: whoever was urgent among some is so among others now.
+void Core::SetCrossUser(bool cross_user) {
+  if (options_.cross_user == cross_user) return;
+  for (const auto& [id, session] : sessions_) Touch(*session);
+  options_.cross_user = cross_user;
+  for (const auto& [id, session] : sessions_) Touch(*session);
+  Reconsider();
+}
+
+}  // namespace xsched_hsa
