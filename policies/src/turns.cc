@@ -10,6 +10,7 @@ namespace xsched_hsa {
 namespace {
 
 constexpr std::int64_t kAskMinUs = 500;
+constexpr std::int64_t kStallSlices = 4;
 
 bool Belongs(const Contender& contender, const QueueView& queue) {
   return queue.controllable && queue.priority == contender.priority;
@@ -107,11 +108,23 @@ class Round {
     for (Contender* contender : level) {
       if (contender->turn_began_us == 0) continue;
       contender->turn_used_us += static_cast<std::int64_t>(contender->used_us);
+      const auto now = static_cast<std::int64_t>(snapshot_.now_us);
+      // While something urgent keeps it waiting, its turn stands still.
+      const bool outranked = snapshot_.level > static_cast<std::uint32_t>(contender->priority) + 1;
+      if (outranked) contender->turn_began_us = now;
+      // A stopped program, or a layer that lies, uses nothing: it pays for its turn all the same.
+      const std::int64_t stall_us = kStallSlices * params_.slice_us + params_.turn_tail_us;
+      const std::int64_t lasted_us = now - contender->turn_began_us;
+      if (lasted_us >= stall_us && contender->virtual_us > 0) {
+        const std::int64_t unused_us =
+            std::max<std::int64_t>(lasted_us - contender->turn_used_us, 0);
+        contender->virtual_us += unused_us * 100 / contender->weight;
+      }
       const bool beaten = std::any_of(level.begin(), level.end(), [&](const Contender* other) {
         return other->active && other->turn_began_us == 0 &&
                order_.Interrupts(snapshot_, *other, *contender);
       });
-      if (IsOver(*contender) || beaten || turns >= params_.concurrent) {
+      if (IsOver(*contender) || beaten || lasted_us >= stall_us || turns >= params_.concurrent) {
         EndTurn(contender);
       } else {
         ++turns;

@@ -1,6 +1,10 @@
 // example_test.cc: the policy of docs/writing-a-policy.md, word for word, run as that page says. The
-// page is compared with this file by docs_test (tests/docs_test.py).
+// last test compares the page with this file.
 #include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+#include <string>
 
 #include "arena_model.h"
 
@@ -68,3 +72,29 @@ TEST(NewestFirstTest, OldJobRunsOnlyWhileTheNewOneHasNoWork) {
 }  // namespace
 }  // namespace xsched_hsa
 // [test end]
+
+namespace xsched_hsa {
+namespace {
+
+std::string ReadSource(const std::string& path) {
+  std::ifstream file(std::string(XSCHED_HSA_SOURCE_DIR) + path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+TEST(NewestFirstTest, IsThePageWordForWord) {
+  const std::string page = ReadSource("/docs/writing-a-policy.md");
+  const std::string own = ReadSource("/policies/tests/example_test.cc");
+  for (const std::string part : {"policy", "test"}) {
+    const std::string start = "// [" + part + "]\n", end = "// [" + part + " end]";
+    const std::size_t from = own.find(start) + start.size();
+    const std::string code = own.substr(from, own.find(end) - from);
+    ASSERT_GT(code.size(), 100u);
+    EXPECT_NE(page.find(code), std::string::npos)
+        << "docs/writing-a-policy.md differs in its " << part;
+  }
+}
+
+}  // namespace
+}  // namespace xsched_hsa

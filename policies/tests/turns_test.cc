@@ -185,6 +185,35 @@ TEST(WeightedFairTest, TailThatDoesNotEndIsNotWaitedForForEver) {
   EXPECT_FALSE(answer.queues[1].intent.hold);
 }
 
+TEST(WeightedFairTest, StoppedProgramPaysForTheTurnsItDoesNotUse) {
+  for (const char* name : {"weighted-fair", "round-robin"}) {
+    QueueView stopped, honest;
+    stopped.session = 1;
+    honest.session = 2;
+    stopped.active = honest.active = true;
+    std::vector<QueueView> views = {stopped, honest};
+    Snapshot snapshot;
+    Answer answer;
+    const auto policy = MakePolicy(name, {.slice_us = 10'000, .turn_tail_us = 10'000});
+    std::uint64_t honest_us = 0;
+    bool runs = false;
+    for (int i = 0; i < 2'000; ++i) {
+      snapshot.now_us = 1'000'000 + static_cast<std::uint64_t>(i) * 1'000;
+      snapshot.elapsed_us = i == 0 ? 0 : 1'000;
+      views[1].used_us = runs ? 1'000 : 0;
+      views[1].exposed = runs;
+      honest_us += views[1].used_us;
+      for (std::size_t v = 0; v < answer.queues.size(); ++v) {
+        views[v].memory = answer.queues[v].memory;
+      }
+      snapshot.queues = views;
+      policy->Decide(snapshot, &answer);
+      runs = !answer.queues[1].intent.hold;
+    }
+    EXPECT_GT(honest_us, 300'000u) << name;
+  }
+}
+
 TEST(RoundRobinTest, TurnsAreEqualWhateverTheWeights) {
   ArenaModel model(MakePolicy("round-robin", {}));
   for (const std::uint32_t weight : {900u, 100u, 100u}) model.Add(AlwaysBusy(weight));

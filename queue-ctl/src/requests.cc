@@ -88,11 +88,7 @@ bool BoolField(const json& request, const char* key) {
 
 Requests::Requests(Core* core, const ControllerInfo* info, Configuration* configuration,
                    Events* events)
-    : core_(core),
-      info_(info),
-      configuration_(configuration),
-      events_(events),
-      recorder_(core) {
+    : core_(core), info_(info), configuration_(configuration), events_(events), recorder_(core) {
   core_->SetLevelListener([this](const UserPage& page, std::uint32_t gpu, std::uint32_t level) {
     recorder_.OnLevel(page, gpu, level);
   });
