@@ -212,10 +212,11 @@ int Main(int argc, char** argv) {
   app.add_option("--linger-us", arguments.linger_us,
                  "Idle time after which an urgent queue counts as done (250)")
       ->check(CLI::Range(1u, 1'000'000u));
-  app.add_option("--mechanisms", arguments.mechanisms,
-                 "What may be done besides holding: any of squeeze, suspend, priority; or none")
+  app.add_option(
+         "--mechanisms", arguments.mechanisms,
+         "What may be done besides holding: any of squeeze, suspend, priority, share; or none")
       ->delimiter(',')
-      ->check(CLI::IsMember({"squeeze", "suspend", "priority", "none"}));
+      ->check(CLI::IsMember({"squeeze", "suspend", "priority", "share", "none"}));
   app.add_option("--delay-budget", arguments.delay_budget_percent,
                  "What an urgent request may lose to a preemption, percent of its length (8)")
       ->check(CLI::Range(0.0, 1000.0));
