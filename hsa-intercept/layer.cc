@@ -13,7 +13,6 @@ namespace {
 constinit QueueRegistry g_registry;
 constinit KernelTimes g_times;
 constinit QueueSlot g_detached_slots[kQueuesMax]{};
-constinit Layer g_layer(&g_registry, &g_times, g_detached_slots);
 
 std::uint32_t MechanismsOf(const Config& config, const RestrictionState& state) {
   if (state.kfd.id == kUnknownKfdQueueId) return kMechanismShare;
@@ -26,7 +25,7 @@ std::uint32_t MechanismsOf(const Config& config, const RestrictionState& state) 
 
 }  // namespace
 
-Layer& TheLayer() { return g_layer; }
+constinit Layer g_layer(&g_registry, &g_times, g_detached_slots);
 
 bool Layer::Load(const RuntimeVersion& version) {
   ReadConfig(&config_);

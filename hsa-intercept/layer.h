@@ -141,7 +141,8 @@ class Layer {
   QueueSlot* detached_slots_;  // kQueuesMax of them, mode 0: pass everything
 };
 
-// The one layer of this process.
-Layer& TheLayer();
+// The one layer of this process; inline, for the packet path.
+extern Layer g_layer;
+inline Layer& TheLayer() { return g_layer; }
 
 }  // namespace xsched_hsa

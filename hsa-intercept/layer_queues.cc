@@ -2,9 +2,14 @@
 //
 // One queue is made at a time (creation_mutex_), so that the driver's new id is the new queue's. The
 // program gets ROCr's own queue, or ROCr's own intercept queue; never one of ours.
+#include <dlfcn.h>
+#include <hsa/amd_hsa_queue.h>
 #include <hsa/hsa_ext_amd.h>
 #include <sched.h>
 #include <unistd.h>
+
+#include <cstddef>
+#include <cstring>
 
 #include "layer.h"
 #include "log.h"
@@ -23,6 +28,20 @@ bool ReadGpuKey(const RealApi& real, hsa_agent_t agent, GpuKey* key) {
   if (real.agent_get_info(agent, domain_info, &domain) != HSA_STATUS_SUCCESS) domain = 0;
   *key = (static_cast<GpuKey>(domain) << 16 | (bdf & 0xffff)) + 1;
   return true;
+}
+
+// amd_queue_t has had its write index there in every release, but whoever was loaded before us may
+// keep one of its own: then its functions are called.
+std::atomic<std::uint64_t>* RealIndexOf(const RealApi& real, hsa_queue_t* queue) {
+  static_assert(offsetof(amd_queue_t, write_dispatch_id) == 56);
+  Dl_info info;
+  const auto* function = reinterpret_cast<const void*>(real.cas_write_index_scacq_screl);
+  if (function == nullptr || dladdr(function, &info) == 0 || info.dli_fname == nullptr ||
+      std::strstr(info.dli_fname, "libhsa-runtime64.so") == nullptr) {
+    return nullptr;
+  }
+  auto* index = reinterpret_cast<unsigned char*>(queue) + offsetof(amd_queue_t, write_dispatch_id);
+  return reinterpret_cast<std::atomic<std::uint64_t>*>(index);
 }
 
 }  // namespace
@@ -245,6 +264,7 @@ bool Layer::Manage(hsa_agent_t agent, hsa_queue_t* queue, const QueueIdProbe* pr
   managed->lock.store(0);
   managed->reserved_index.store(real_.load_write_index_scacquire(queue));
   managed->published_hint.store(managed->reserved_index.load());
+  managed->real_index = RealIndexOf(real_, queue);
   managed->slot.store(&detached_slots_[managed->index], std::memory_order_release);
   managed->urgency.store(nullptr, std::memory_order_release);
   managed->user_page.store(nullptr, std::memory_order_release);

@@ -81,6 +81,8 @@ struct alignas(64) ManagedQueue {
   // The real index as last seen, never above it: saves the packet path one read of a line that the
   // device reads too.
   std::atomic<std::uint64_t> published_hint{0};
+  // The real index itself, where it is ROCr's own functions that would be called for it; else null.
+  std::atomic<std::uint64_t>* real_index = nullptr;
 
   alignas(64) std::atomic<std::uint64_t> announced_index{0};
   std::atomic<std::uint32_t> lock{0};

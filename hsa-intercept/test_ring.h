@@ -45,6 +45,7 @@ class TestRing {
   std::uint64_t published() const { return body_.write.load(); }
   std::uint64_t taken() const { return body_.read.load(); }
   std::uint64_t doorbell() const { return body_.doorbell.load(); }
+  std::atomic<std::uint64_t>* real_index() { return &body_.write; }
   void PublishPastTheApi(std::uint64_t index) { body_.write = index; }
 
   std::uint64_t Reserve(std::uint64_t count) { return queue_.reserved_index.fetch_add(count); }

@@ -44,7 +44,7 @@ class WindowGate {
   bool Doorbell(ManagedQueue* queue, std::uint64_t end) {
     const QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
     if (slot->mode.load(std::memory_order_acquire) == 0 && queue->intercept == nullptr) [[likely]] {
-      PublishOpen(queue, end, nullptr);
+      if (!PublishAtOnce(queue, end)) PublishOpen(queue, end, nullptr);
       return false;
     }
     return DoorbellManaged(queue, end);
@@ -75,6 +75,20 @@ class WindowGate {
   const unsigned char* PacketAt(const ManagedQueue& queue, std::uint64_t index) const;
 
  private:
+  // PublishOpen in one step, where nobody else publishes just now. False: nothing was done, or
+  // somebody has to look at what lies behind.
+  bool PublishAtOnce(ManagedQueue* queue, std::uint64_t end) {
+    std::uint64_t real = queue->published_hint.load(std::memory_order_relaxed);
+    if (queue->real_index == nullptr || real >= end ||
+        !queue->real_index->compare_exchange_strong(real, end, std::memory_order_seq_cst)) {
+      return false;
+    }
+    queue->published_hint.store(end, std::memory_order_relaxed);
+    if (queue->announced_index.load(std::memory_order_seq_cst) > end) [[unlikely]]
+      return false;
+    api_.signal_store_screlease(queue->doorbell, static_cast<hsa_signal_value_t>(end - 1));
+    return true;
+  }
   bool PublishOpen(ManagedQueue* queue, std::uint64_t end, QueueSlot* tells);
   bool DoorbellManaged(ManagedQueue* queue, std::uint64_t end);
   void Announce(ManagedQueue* queue, std::uint64_t end);

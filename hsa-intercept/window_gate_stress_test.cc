@@ -28,6 +28,7 @@ struct StressCase {
   std::uint64_t ring;
   int producers;
   std::uint64_t packets_each;
+  bool at_once = false;  // the real index without the API's functions
 };
 
 class GateStressTest : public testing::TestWithParam<StressCase> {};
@@ -75,6 +76,7 @@ TEST_P(GateStressTest, EveryPacketOnceAndInItsProducersOrder) {
   RecordProperty("seed", std::to_string(seed));
   SCOPED_TRACE("XSCHED_HSA_TEST_SEED=" + std::to_string(seed));
   TestRing ring(c.ring);
+  if (c.at_once) ring.queue()->real_index = ring.real_index();
   KernelTimes times;
   WindowGate gate(TestRing::Api(), &times);
   std::atomic<bool> stop{false};
@@ -124,7 +126,9 @@ INSTANTIATE_TEST_SUITE_P(Rings, GateStressTest,
                          testing::Values(StressCase{"Ring64One", 64, 1, 100'000},
                                          StressCase{"Ring64Four", 64, 4, 25'000},
                                          StressCase{"Ring1024Four", 1024, 4, 25'000},
-                                         StressCase{"Ring4Two", 4, 2, 10'000}),
+                                         StressCase{"Ring4Two", 4, 2, 10'000},
+                                         StressCase{"Ring64FourAtOnce", 64, 4, 25'000, true},
+                                         StressCase{"Ring4TwoAtOnce", 4, 2, 10'000, true}),
                          [](const auto& one) { return one.param.name; });
 
 }  // namespace

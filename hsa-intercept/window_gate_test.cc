@@ -241,6 +241,21 @@ TEST_F(WindowGateTest, LatePublisherAfterDisarmCarriesWhatWasAnnouncedBehindIt) 
   EXPECT_EQ(ring_.published(), 3u);
 }
 
+TEST_F(WindowGateTest, LatePublisherCarriesWhatWasAnnouncedAlsoWithTheIndexAtHand) {
+  ring_.queue()->real_index = ring_.real_index();
+  Arm();
+  const std::uint64_t first = ring_.Reserve(3);
+  ring_.Write(first + 1, 1, 1);
+  ring_.Write(first + 2, 1, 2);
+  gate_.Doorbell(ring_.queue(), first + 3);
+  ring_.slot().mode = 0;
+  Look();
+  EXPECT_EQ(ring_.published(), 0u);
+  ring_.Write(first, 1, 0);
+  gate_.Doorbell(ring_.queue(), first + 1);
+  EXPECT_EQ(ring_.published(), 3u);
+}
+
 // A producer that finds the lock taken leaves its packets to the holder, which is past the point
 // where it would have seen them.
 TEST_F(WindowGateTest, HolderLooksAgainForAProducerThatFoundTheLockTaken) {
