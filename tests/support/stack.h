@@ -26,6 +26,7 @@ class Stack {
   void UseGate(const std::string& gate) { gate_ = gate; }
 
   void StartController(const std::vector<std::string>& arguments = {});
+  void SignalController(int signal) { controller_->Signal(signal); }
   void KillController(int signal);  // and reap it, unless it is SIGSTOP
   // A program on the device with the layer loaded at `priority`.
   std::unique_ptr<Process> Start(const std::string& priority,
