@@ -93,6 +93,13 @@ void ReadConfig(Config* config) {
   if (const char* text = std::getenv("XSCHED_HSA_DISABLE"); text != nullptr) {
     config->disabled = config->disabled || std::strcmp(text, "1") == 0;
   }
+  if (const char* text = std::getenv("XSCHED_HSA_DEBUG_TRAP"); text != nullptr) {
+    config->debug_trap = std::strcmp(text, "1") == 0;
+    if (!config->debug_trap && std::strcmp(text, "0") != 0 && *text != '\0') {
+      Log(LogLevel::kError, "XSCHED_HSA_DEBUG_TRAP is '%.40s', which is neither 0 nor 1: using 0",
+          text);
+    }
+  }
   if (const char* text = std::getenv("XSCHED_HSA_PRIORITY"); text != nullptr) {
     if (!ParsePriority(text, &config->priority)) {
       Log(LogLevel::kError,

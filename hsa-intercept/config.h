@@ -23,6 +23,7 @@ struct Config {
   char socket_path[256] = {};                // XSCHED_HSA_SOCKET, or the first default that exists
   bool has_cu_mask = false;                  // HSA_CU_MASK, ROCr's own
   GateRequest gate = GateRequest::kDefault;  // XSCHED_HSA_GATE
+  bool debug_trap = false;                   // XSCHED_HSA_DEBUG_TRAP=1 (kfd_debug_session.h)
   char run_token[40] = {};                   // XSCHED_HSA_RUN_TOKEN
 };
 

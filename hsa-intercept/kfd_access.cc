@@ -169,6 +169,11 @@ int KfdAccess::Open() {
   return fd_ >= 0 ? 0 : errno;
 }
 
+int KfdAccess::BeginDebugSession() {
+  const int error = Open();
+  return error != 0 ? error : debug_.Begin(fd_);
+}
+
 int KfdAccess::Update(const KfdQueue& queue, std::uint32_t percentage) {
   if (queue.id == kUnknownKfdQueueId) return ENOENT;
   if (const int error = Open(); error != 0) return error;

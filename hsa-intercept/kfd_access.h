@@ -21,6 +21,7 @@
 #include <cerrno>
 #include <cstdint>
 
+#include "kfd_debug_session.h"
 #include "queue-ctl/shared_page.h"
 
 struct hsa_queue_s;
@@ -76,6 +77,10 @@ class KfdCalls {
   // Not pure: that would need the C++ runtime library.
   virtual int Update(const KfdQueue&, std::uint32_t) { return ENOSYS; }
   virtual int SetMask(const KfdQueue&, const std::uint32_t*, std::uint32_t) { return ENOSYS; }
+  // Several queues of this process in one cycle, all or none. They stay off whatever Update says.
+  virtual bool CanBatch() { return false; }
+  virtual int SuspendBatch(const std::uint32_t*, std::uint32_t) { return ENOSYS; }
+  virtual int ResumeBatch(const std::uint32_t*, std::uint32_t) { return ENOSYS; }
 
  protected:
   ~KfdCalls() = default;
@@ -87,12 +92,25 @@ class KfdAccess final : public KfdCalls {
 
   int Update(const KfdQueue& queue, std::uint32_t percentage) override;
   int SetMask(const KfdQueue& queue, const std::uint32_t* mask, std::uint32_t bits) override;
-  void AfterForkInChild() { fd_ = -1; }
+  bool CanBatch() override { return debug_.on(); }
+  int SuspendBatch(const std::uint32_t* ids, std::uint32_t count) override {
+    return debug_.Suspend(ids, count);
+  }
+  int ResumeBatch(const std::uint32_t* ids, std::uint32_t count) override {
+    return debug_.Resume(ids, count);
+  }
+  // From OnLoad, on the operator's wish only (kfd_debug_session.h).
+  int BeginDebugSession();
+  void AfterForkInChild() {
+    fd_ = -1;
+    debug_.AfterForkInChild();
+  }
 
  private:
   int Open();
 
   int fd_ = -1;
+  KfdDebugSession debug_;
 };
 
 }  // namespace xsched_hsa

@@ -3,6 +3,9 @@
 #include <hsa/hsa_ext_amd.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
+
 #include "clock.h"
 #include "log.h"
 #include "urgency.h"
@@ -37,6 +40,7 @@ bool Layer::Load(const RuntimeVersion& version) {
   inert_.store(false);
   loaded_.store(true, std::memory_order_release);
   MutexScope scope(&registration_mutex_);
+  if (config_.debug_trap && !kfd_.CanBatch()) BeginDebugSession();
   if (link_.process_page != nullptr) return true;  // loaded before, hsa_init came again
   char why[256];
   bool refused = false;
@@ -44,6 +48,14 @@ bool Layer::Load(const RuntimeVersion& version) {
     Log(refused ? LogLevel::kWarn : LogLevel::kInfo, "%s: passing through until one does", why);
   }
   return true;
+}
+
+void Layer::BeginDebugSession() {
+  const int error = kfd_.BeginDebugSession();
+  if (error == 0) return Log(LogLevel::kInfo, "queues are suspended together, by DBG_TRAP");
+  Log(LogLevel::kWarn,
+      "XSCHED_HSA_DEBUG_TRAP: no debug session (%s%s); queues are suspended one by one",
+      strerrordesc_np(error), error == EBUSY || error == EALREADY ? ", a debugger is there" : "");
 }
 
 // With registration_mutex_ held.

@@ -94,6 +94,7 @@ class Layer {
  private:
   static void* SessionMain(void* self);
   void RunSession();
+  void BeginDebugSession();
   bool TryAttach(char* why, std::uint32_t why_bytes, bool* refused);
   void Attach(const SessionLink& link);
   void Detach();

@@ -55,6 +55,7 @@ struct RestrictionState {
   KfdQueue kfd;
   KfdNode node;
   std::uint32_t restriction = kUnrestricted;
+  bool batched = false;  // suspended together with others: to be resumed the same way
   std::uint64_t since_us = 0;
   std::uint32_t standing_first = 0;  // the standing mask in force (QueueSlot), in compute units
   std::uint32_t standing_units = 0;  // 0: none

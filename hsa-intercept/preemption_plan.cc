@@ -156,10 +156,11 @@ PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs) {
     chooser.Offer(share);
   }
   if (inputs.can_suspend && inputs.rest_ns != 0) {
+    const std::uint64_t suspension_ns = inputs.can_batch ? model.CycleNs() : cycles_ns;
     const PlanChoice suspend{.mechanism = PlanMechanism::kSuspend,
                              .reason = PlanReason::kLearning,
-                             .delay_ns = felt_ns,
-                             .cost_ns = request_ns + cycles_ns};
+                             .delay_ns = Excess(suspension_ns, model.SlackNs()),
+                             .cost_ns = request_ns + suspension_ns};
     if (g_hold_is_enough && model.WantsSuspension()) return suspend;
     chooser.Offer(suspend);
   }

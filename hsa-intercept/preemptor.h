@@ -101,6 +101,10 @@ class Preemptor {
   void SizeWindow(const Arena& arena, ManagedQueue* queue, QueueSlot* slot) const;
   void Apply(Arena* arena, const Outranked& outranked, std::uint64_t now_ns);
   int Suspend(Arena* arena, const Candidate& candidate);
+  bool SuspendTogether(Arena* arena, const Outranked& outranked);
+  void ResumeTogether(Arena* arena, ManagedQueue* const* queues, std::uint32_t count);
+  int Resume(const RestrictionState& state);
+  void Lifted(ManagedQueue* queue, QueueSlot* slot, std::uint64_t took_ns);
   int Squeeze(Arena* arena, const Candidate& candidate, std::uint32_t units_left);
   static void SetRestriction(const Candidate& candidate, Restriction restriction);
   bool Lift(Arena* arena, ManagedQueue* queue, QueueSlot* slot);

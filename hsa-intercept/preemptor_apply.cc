@@ -128,6 +128,9 @@ void Preemptor::SetRestriction(const Candidate& candidate, Restriction restricti
 void Preemptor::Apply(Arena* arena, const Outranked& outranked, std::uint64_t now_ns) {
   int error = 0;
   bool opened = false;
+  if (arena->choice.mechanism == PlanMechanism::kSuspend && SuspendTogether(arena, outranked)) {
+    return Record(arena, outranked, now_ns);
+  }
   for (std::uint32_t i = 0; i < outranked.count; ++i) {
     const Candidate& candidate = outranked.list[i];
     if (candidate.queue->restricted.restriction != kUnrestricted) continue;
@@ -158,30 +161,42 @@ bool Preemptor::Lift(Arena* arena, ManagedQueue* queue, QueueSlot* slot) {
   int error = 0;
   const std::uint64_t began_ns = NowNs();
   if (state.restriction == kSuspended) {
-    error = kfd_->Update(state.kfd, 100);
+    error = Resume(state);
   } else if (state.restriction == kSqueezed) {
     const Mask mask = FullMask(state);
     error = kfd_->SetMask(state.kfd, mask.words, mask.bits);
   }
   if (arena != nullptr) arena->cycles_ns += NowNs() - began_ns;
-  // EFAULT: the driver knows no such queue any more.
-  if (error != 0 && error != EFAULT) {
+  // EFAULT, ENODEV of a batch: the driver knows no such queue any more.
+  if (error != 0 && error != EFAULT && error != ENODEV) {
     LogRefusal(*queue, state.restriction == kSuspended ? "resume" : "unmask", error,
                "trying again");
     return false;
   }
+  Lifted(queue, slot, NowNs() - began_ns);
+  return true;
+}
+
+void Preemptor::Lifted(ManagedQueue* queue, QueueSlot* slot, std::uint64_t took_ns) {
+  RestrictionState& state = queue->restricted;
   if (state.restriction != kSharing) {
     slot->restricted_us.fetch_add(NowUs() - state.since_us, std::memory_order_relaxed);
   }
   slot->restriction.store(kUnrestricted, std::memory_order_relaxed);
-  TraceQueue(*queue, slot, kTraceLift, 0, NowNs() - began_ns);
+  TraceQueue(*queue, slot, kTraceLift, 0, took_ns);
   state.restriction = kUnrestricted;
+  state.batched = false;
   queue->goes_on.store(0, std::memory_order_seq_cst);
-  return true;
+}
+
+int Preemptor::Resume(const RestrictionState& state) {
+  return state.batched ? kfd_->ResumeBatch(&state.kfd.id, 1) : kfd_->Update(state.kfd, 100);
 }
 
 void Preemptor::LiftNotOutranked(const GpuUrgency* urgency, Arena* arena,
                                  const Outranked& outranked) {
+  ManagedQueue* together[kCandidatesMax];
+  std::uint32_t count = 0;
   for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
     ManagedQueue* queue = registry_->at(i);
     if (queue->live.load(std::memory_order_acquire) == 0 ||
@@ -193,8 +208,14 @@ void Preemptor::LiftNotOutranked(const GpuUrgency* urgency, Arena* arena,
     const bool still = std::any_of(outranked.list, end, [queue](const Candidate& candidate) {
       return candidate.queue == queue;
     });
-    if (!still) Lift(arena, queue, queue->slot.load(std::memory_order_acquire));
+    if (still) continue;
+    if (queue->restricted.batched && count < kCandidatesMax) {
+      together[count++] = queue;
+    } else {
+      Lift(arena, queue, queue->slot.load(std::memory_order_acquire));
+    }
   }
+  if (count != 0) ResumeTogether(arena, together, count);
 }
 
 void Preemptor::LiftAllLocked() {
@@ -373,7 +394,7 @@ void Preemptor::ProgramSetPriority(ManagedQueue* queue, std::uint32_t kfd_priori
   RestrictionState& state = queue->restricted;
   state.kfd.priority = kfd_priority;
   state.program_set_priority = true;
-  if (state.restriction == kSuspended) kfd_->Update(state.kfd, 0);
+  if (state.restriction == kSuspended && !state.batched) kfd_->Update(state.kfd, 0);
 }
 
 void Preemptor::ProgramSetMask(ManagedQueue* queue, const std::uint32_t* mask, std::uint32_t bits) {

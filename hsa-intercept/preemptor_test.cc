@@ -29,6 +29,24 @@ struct RecordingDriver final : KfdCalls {
     last_mask.assign(mask, mask + bits / 32);
     return Note("mask " + std::to_string(queue.id) + " " + std::to_string(count));
   }
+  bool CanBatch() override { return can_batch; }
+  int SuspendBatch(const std::uint32_t* ids, std::uint32_t count) override {
+    return Note("suspend" + Text(ids, count), batch_error);
+  }
+  int ResumeBatch(const std::uint32_t* ids, std::uint32_t count) override {
+    return Note("resume" + Text(ids, count), batch_error);
+  }
+  static std::string Text(const std::uint32_t* ids, std::uint32_t count) {
+    std::string text;
+    for (std::uint32_t i = 0; i < count; ++i) text += " " + std::to_string(ids[i]);
+    return text;
+  }
+  int Note(const std::string& call, int result) {
+    const int saved = std::exchange(error, result);
+    const int noted = Note(call);
+    error = saved;
+    return noted;
+  }
   int Note(const std::string& call) {
     calls.push_back(call);
     g_test_now_ns += call_ns;
@@ -39,7 +57,8 @@ struct RecordingDriver final : KfdCalls {
   std::vector<std::string> calls;
   std::vector<std::uint32_t> last_mask;
   std::uint64_t call_ns = 100'000;
-  int error = 0;
+  int error = 0, batch_error = 0;
+  bool can_batch = false;
 };
 
 using Calls = std::vector<std::string>;
@@ -105,6 +124,34 @@ class PreemptorTest : public testing::Test {
   }
   ~PreemptorTest() override { g_now_ns = &SteadyNs; }
 
+  // A second queue of the program, with KFD id 6 and as many packets.
+  void AddQueue(std::uint64_t count) {
+    second_ring_ = std::make_unique<TestRing>(64);
+    ManagedQueue* queue = registry_->Take([](std::uint32_t) { return true; });
+    const ManagedQueue* model = second_ring_->queue();
+    queue->queue = model->queue;
+    queue->doorbell = model->doorbell;
+    queue->ring = model->ring;
+    queue->ring_packets = model->ring_packets;
+    queue->requested_priority = kPriorityLow;
+    queue->gpu_key = 7;
+    QueueSlot* slot = &page_->queues[queue->index];
+    slot->priority = slot->kfd_priority = -1;
+    slot->mode = kModeArmed;
+    slot->mechanisms = slot_->mechanisms.load();
+    slot->mechanisms_available = kMechanismsAll;
+    slot->delay_budget_permille = 50;
+    queue->slot = slot;
+    queue->urgency = urgency_;
+    queue->user_page = user_page_.get();
+    preemptor_->Adopt(queue, {.id = 6, .ring_base = 2, .ring_bytes = 4096},
+                      {.gpu_id = 1, .compute_units = 80, .shader_arrays = 16});
+    queue->live = 1;
+    for (std::uint64_t index = 0; index < count; ++index) second_ring_->Write(index, 99);
+    queue->reserved_index = queue->announced_index = count;
+    second_ring_->PublishPastTheApi(count);
+  }
+  std::unique_ptr<TestRing> second_ring_;
   // Packets that the hardware has but has not begun to finish, each `kUnknownNs` by prediction.
   void Expose(std::uint64_t count) {
     for (std::uint64_t i = 0; i < count; ++i) {
@@ -184,6 +231,53 @@ TEST_F(PreemptorTest, SqueezesEqualSharesAndOpensTheGateMeanwhile) {
   Urgent(0);
   preemptor_->Round();
   EXPECT_EQ(driver_.Take(), Calls{"mask 5 96"}) << "all bits: there is no way to say 'no mask'";
+}
+
+TEST_F(PreemptorTest, SuspendsSeveralQueuesInOneCallAndResumesThemInOne) {
+  slot_->mechanisms = kMechanismSuspend;
+  driver_.can_batch = true;
+  Expose(40);
+  AddQueue(40);
+  Urgent();
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"suspend 5 6"});
+  EXPECT_EQ(slot_->restriction, kSuspended);
+  EXPECT_EQ(Last().queues, 2u);
+  // ROCr's own update leaves a queue off that was suspended so.
+  preemptor_->ProgramSetPriority(queue_, 11);
+  EXPECT_EQ(driver_.Take(), Calls{});
+  Urgent(0);
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"resume 5 6"});
+  EXPECT_EQ(slot_->restriction, kUnrestricted);
+}
+
+TEST_F(PreemptorTest, SuspendsOneByOneWhereTheDriverRefusesABatch) {
+  slot_->mechanisms = kMechanismSuspend;
+  driver_.can_batch = true;
+  driver_.batch_error = EPERM;
+  Expose(40);
+  AddQueue(40);
+  Urgent();
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), (Calls{"suspend 5 6", "update 5 0% prio 7", "update 6 0% prio 7"}));
+  Urgent(0);
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), (Calls{"update 5 100% prio 7", "update 6 100% prio 7"}));
+}
+
+TEST_F(PreemptorTest, AQueueOfABatchIsResumedBeforeItIsDestroyed) {
+  slot_->mechanisms = kMechanismSuspend;
+  driver_.can_batch = true;
+  Expose(40);
+  AddQueue(40);
+  Urgent();
+  preemptor_->Round();
+  driver_.Take();
+  preemptor_->Forget(queue_);  // the driver would wait with the destruction for ever
+  EXPECT_EQ(driver_.Take(), Calls{"resume 5"});
+  preemptor_->LiftAll();
+  EXPECT_EQ(driver_.Take(), Calls{"resume 6"});
 }
 
 TEST_F(PreemptorTest, LeavesAQueueAloneWithoutADriverCallAndTakesItBackAfterwards) {

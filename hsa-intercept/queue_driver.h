@@ -45,6 +45,13 @@ class QueueDriver final : public KfdCalls {
   int SetMask(const KfdQueue& queue, const std::uint32_t* mask, std::uint32_t bits) override {
     return kfd_->SetMask(queue, mask, bits);
   }
+  bool CanBatch() override { return kfd_->CanBatch(); }
+  int SuspendBatch(const std::uint32_t* ids, std::uint32_t count) override {
+    return kfd_->SuspendBatch(ids, count);
+  }
+  int ResumeBatch(const std::uint32_t* ids, std::uint32_t count) override {
+    return kfd_->ResumeBatch(ids, count);
+  }
 
  private:
   const RealApi& api_;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <fstream>
 
@@ -51,6 +52,19 @@ class PreemptionTest : public testing::Test {
       FinishUrgent();
     }
     FAIL() << "the low queue never became " << state << ": " << stack_.QueueAt(kLow).dump();
+  }
+  // The most queues that one decision suspended.
+  int SuspendedAtOnce() {
+    const Result told = stack_.Ctl({"explain", std::to_string(low_pid_), "--json"});
+    const auto programs = nlohmann::json::parse(told.out, nullptr, false);
+    int most = 0;
+    for (const auto& program : programs.is_object() ? programs["processes"] : nlohmann::json()) {
+      for (const auto& decision : program["decisions"]) {
+        if (decision["mechanism"] == "suspend")
+          most = std::max(most, decision["queues"].get<int>());
+      }
+    }
+    return most;
   }
   std::uint64_t ReadIndex() { return stack_.QueueAt(kLow)["read"].get<std::uint64_t>(); }
   void ExpectNothingLost() {
@@ -140,6 +154,30 @@ TEST_F(PreemptionTest, SqueezedQueueHasAllItsUnitsAgainWhenTheControllerIsKilled
   PreemptUntil("squeezed");
   stack_.KillController(SIGKILL);
   ExpectNothingLost();
+}
+
+TEST_F(PreemptionTest, SuspendsTheQueuesOfAProgramTogether) {
+  for (const char* batch : {"1", "0"}) {
+    stack_.StartController(kSuspend);
+    low_ = stack_.Start(
+        "low", {"env", std::string("XSCHED_HSA_DEBUG_TRAP=") + batch, Bin("many-streams"), "3"});
+    ASSERT_TRUE(stack_.WaitForQueue(kLow, "state", "running"));
+    low_pid_ = stack_.PidAt(kLow);
+    bool together = false;
+    for (int i = 0; i < kTriesMax && !together; ++i) {
+      StartUrgent();
+      usleep(50'000);
+      FinishUrgent();
+      together = SuspendedAtOnce() >= 2;
+    }
+    EXPECT_TRUE(together) << batch;
+    kill(low_pid_, SIGTERM);
+    const Result result = low_->Wait(std::chrono::seconds(100));
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    const bool said = result.err.find("suspended together") != std::string::npos;
+    EXPECT_EQ(said, *batch == '1') << result.err;
+    stack_.KillController(SIGTERM);
+  }
 }
 
 TEST_F(PreemptionTest, ExplainsWhatItDid) {

@@ -24,6 +24,7 @@ Check CheckDriver();       // amdgpu's parameters that matter
 Check CheckRuntime();      // libhsa-runtime64.so.1 and its version
 Check CheckLayer();        // libxsched-hsa.so is there and loads
 Check CheckTools();        // other tools that compete for the runtime
+Check CheckPriority(bool probe);  // hardware queue priority has an effect; tried only if asked
 Check CheckController(const std::string& socket);
 
 }  // namespace xsched_hsa

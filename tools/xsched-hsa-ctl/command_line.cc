@@ -111,7 +111,9 @@ class Parser {
         ->check(CLI::Range(1, 1'000'000));
     events->add_option("--seconds", line_.seconds, "End after so long")
         ->check(CLI::Range(0.01, 1e6));
-    JsonCommand("doctor", "What is there and works, one line each");
+    JsonCommand("doctor", "What is there and works, one line each")
+        ->add_flag("--probe", line_.probe,
+                   "Also whether hardware queue priority has an effect: a second of the GPU");
   }
 
   void AddChanging() {

@@ -25,7 +25,7 @@ struct CommandLine {
   int count = 0;
   double seconds = 0;
   std::vector<std::string> parameters;  // NAME=NUMBER
-  bool all = false, json = false, reverse = false;
+  bool all = false, json = false, reverse = false, probe = false;
   RunOptions run;
 };
 

@@ -23,10 +23,10 @@ const char* HealthName(Health health) {
 
 }  // namespace
 
-int Doctor(const std::string& socket, bool as_json) {
-  const std::vector<Check> checks = {
-      CheckKfd(),     CheckGpus(),  CheckRenderNodes(), CheckDriver(),
-      CheckRuntime(), CheckLayer(), CheckTools(),       CheckController(socket)};
+int Doctor(const std::string& socket, bool as_json, bool probe) {
+  const std::vector<Check> checks = {CheckKfd(),    CheckGpus(),          CheckRenderNodes(),
+                                     CheckDriver(), CheckRuntime(),       CheckLayer(),
+                                     CheckTools(),  CheckPriority(probe), CheckController(socket)};
   int failed = 0;
   nlohmann::json list = nlohmann::json::array();
   for (const Check& check : checks) {

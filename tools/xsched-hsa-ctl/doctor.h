@@ -10,6 +10,7 @@
 
 namespace xsched_hsa {
 
-int Doctor(const std::string& socket, bool as_json);
+// `probe`: also what takes a second of the GPU.
+int Doctor(const std::string& socket, bool as_json, bool probe);
 
 }  // namespace xsched_hsa

@@ -31,10 +31,12 @@ std::vector<std::string> LayerPlaces() {
 
 }  // namespace
 
-std::string FindController() {
-  const std::string path = OwnDirectory() + "/xsched-hsad";
+std::string FindBeside(const std::string& program) {
+  const std::string path = OwnDirectory() + "/" + program;
   return access(path.c_str(), X_OK) == 0 ? path : std::string();
 }
+
+std::string FindController() { return FindBeside("xsched-hsad"); }
 
 std::string FindLayer() {
   for (const std::string& path : LayerPlaces()) {

@@ -9,6 +9,7 @@
 namespace xsched_hsa {
 
 std::string FindController();  // xsched-hsad
+std::string FindBeside(const std::string& program);
 std::string FindLayer();       // libxsched-hsa.so
 std::string SearchedLayerPlaces();
 

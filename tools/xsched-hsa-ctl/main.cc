@@ -45,7 +45,7 @@ int Dispatch(CommandLine* line) {
       {"explain", [](const CommandLine& l) { return Explain(l.socket, l.pid, l.json); }},
       {"devices", [](const CommandLine& l) { return Devices(l.socket, l.json); }},
       {"events", [](const CommandLine& l) { return Events(l.socket, l.count, l.seconds, l.json); }},
-      {"doctor", [](const CommandLine& l) { return Doctor(l.socket, l.json); }},
+      {"doctor", [](const CommandLine& l) { return Doctor(l.socket, l.json, l.probe); }},
       {"policy show", [](const CommandLine& l) { return PolicyShow(l.socket, l.json); }},
       {"policy set",
        [](const CommandLine& l) {

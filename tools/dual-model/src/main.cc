@@ -9,6 +9,7 @@
 
 #include "install_paths.h"
 #include "plan_export.h"
+#include "priority_probe.h"
 #include "run.h"
 #include "worker.h"
 
@@ -146,6 +147,12 @@ int main(int argc, char** argv) {
   CLI::App* worker = app.add_subcommand("worker", "one model in this process");
   app.add_subcommand("experiment", "all runs of a scenario, with verdict and report");
   app.add_subcommand("ablation", "mechanisms compared in virtual time; see docs/ablation.md");
+  dual_model::PriorityProbeOptions probe_options;
+  CLI::App* probe =
+      app.add_subcommand("probe-priority", "does hardware queue priority have an effect here?");
+  probe->add_option("--gpu", probe_options.gpu, "which GPU agent [0]");
+  probe->add_option("--seconds", probe_options.seconds, "device time of each half [0.3]")
+      ->check(CLI::Range(0.01, 60.0));
   CLI::App* plan = app.add_subcommand("plan", "what run would launch, for virtual-gpu-replay");
   AddRun(run, &run_arguments);
   AddRun(plan, &run_arguments);
@@ -156,5 +163,6 @@ int main(int argc, char** argv) {
     if (e.get_exit_code() == 0) return app.exit(e);
     return BadInput(std::string(e.what()) + "; see dual-model --help");
   }
+  if (probe->parsed()) return ProbePriority(probe_options);
   return worker->parsed() ? Work(&worker_arguments) : Run(&run_arguments, plan->parsed());
 }

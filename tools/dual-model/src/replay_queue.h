@@ -58,6 +58,7 @@ class ReplayQueue {
 
   // Only between iterations: nothing of ours is in flight.
   ReplayCheck Check() const;
+  hsa_queue_t* handle() const { return queue_; }
   const LaunchLag& launch_lag() const { return launch_lag_; }
 
  private:

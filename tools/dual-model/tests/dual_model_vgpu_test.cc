@@ -56,6 +56,36 @@ class DualModelTest : public testing::Test {
   std::string folder_, output_;
 };
 
+TEST_F(DualModelTest, TellsWhetherHardwarePriorityHasAnEffect) {
+  for (const bool effective : {true, false}) {
+    ChildOptions options;
+    options.command = {kBin + "/virtual-gpu",
+                       "run",
+                       "--quiet",
+                       "--param",
+                       "pipe_priority_effective=" + std::to_string(effective ? 1 : 0),
+                       "--",
+                       kBin + "/xsched-hsa-ctl",
+                       "doctor",
+                       "--probe",
+                       "--json"};
+    std::string output, error;
+    RunForOutput(options, false, 60'000, &output, &error);  // no controller: doctor answers 1
+    const json report = json::parse(output, nullptr, false);
+    ASSERT_TRUE(report.is_object()) << output << error;
+    bool told = false;
+    for (const json& check : report["checks"]) {
+      if (check["name"] != "priority") continue;
+      told = true;
+      const std::string text = check["text"];
+      EXPECT_EQ(text.find("has an effect") != std::string::npos, effective) << text;
+      EXPECT_EQ(text.find("has no effect") != std::string::npos, !effective) << text;
+      EXPECT_NE(text.find("(simulated)"), std::string::npos) << text;
+    }
+    EXPECT_TRUE(told);
+  }
+}
+
 TEST_F(DualModelTest, AloneRunsEachModelByItself) {
   json record;
   ASSERT_TRUE(Run({"--mode", "alone", "--seconds", "1", "--high", kWorkload + ":resnet18.b1@20",

@@ -318,9 +318,9 @@ TEST_F(CtlTest, DoctorHasALineForEverything) {
     EXPECT_TRUE(check["name"] != "controller" || check["health"] == "ok") << check;
   }
   EXPECT_EQ(names, (std::vector<std::string>{"device", "gpus", "render", "driver", "runtime",
-                                             "layer", "tools", "controller"}));
+                                             "layer", "tools", "priority", "controller"}));
   const Finished lines = Ctl({"doctor"});
-  EXPECT_EQ(std::count(lines.out.begin(), lines.out.end(), '\n'), 8);
+  EXPECT_EQ(std::count(lines.out.begin(), lines.out.end(), '\n'), 9);
 }
 
 }  // namespace

@@ -1,0 +1,58 @@
+// preemptor_batch.cc: several queues suspended, and resumed, in one runlist cycle.
+#include <cstring>
+
+#include "clock.h"
+#include "log.h"
+#include "preemptor.h"
+#include "trace.h"
+
+namespace xsched_hsa {
+
+// False: one by one, then. A single queue needs no debugger's interface.
+bool Preemptor::SuspendTogether(Arena* arena, const Outranked& outranked) {
+  std::uint32_t ids[kCandidatesMax];
+  std::uint32_t count = 0;
+  const auto takes_part = [](const Candidate& candidate) {
+    return candidate.rest_ns != 0 && candidate.queue->restricted.restriction == kUnrestricted;
+  };
+  for (std::uint32_t i = 0; i < outranked.count; ++i) {
+    const Candidate& candidate = outranked.list[i];
+    if (takes_part(candidate)) ids[count++] = candidate.queue->restricted.kfd.id;
+  }
+  if (count < 2 || !kfd_->CanBatch()) return false;
+  const std::uint64_t began_ns = NowNs();
+  const int error = Timed(arena, kfd_->SuspendBatch(ids, count), began_ns);
+  if (error != 0) {
+    Log(LogLevel::kWarn, "the driver refuses to suspend %u queues at once: %s; one by one, then",
+        count, strerrordesc_np(error));
+    return false;
+  }
+  for (std::uint32_t i = 0; i < outranked.count; ++i) {
+    const Candidate& candidate = outranked.list[i];
+    if (!takes_part(candidate)) continue;
+    candidate.queue->restricted.batched = true;
+    candidate.slot->suspends.fetch_add(1, std::memory_order_relaxed);
+    SetRestriction(candidate, kSuspended);
+    TraceQueue(*candidate.queue, candidate.slot, kTraceSuspend, 0, NowNs() - began_ns);
+  }
+  return true;
+}
+
+void Preemptor::ResumeTogether(Arena* arena, ManagedQueue* const* queues, std::uint32_t count) {
+  std::uint32_t ids[kCandidatesMax];
+  for (std::uint32_t i = 0; i < count; ++i) ids[i] = queues[i]->restricted.kfd.id;
+  const std::uint64_t began_ns = NowNs();
+  const int error = kfd_->ResumeBatch(ids, count);
+  const std::uint64_t took_ns = NowNs() - began_ns;
+  arena->cycles_ns += took_ns;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    QueueSlot* slot = queues[i]->slot.load(std::memory_order_acquire);
+    if (error == 0) {
+      Lifted(queues[i], slot, took_ns);
+    } else {
+      Lift(arena, queues[i], slot);  // one of them may be gone: that must not keep the others
+    }
+  }
+}
+
+}  // namespace xsched_hsa
