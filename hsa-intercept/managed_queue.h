@@ -57,6 +57,7 @@ struct RestrictionState {
   std::uint32_t restriction = kUnrestricted;
   bool batched = false;  // suspended together with others: to be resumed the same way
   std::uint64_t since_us = 0;
+  bool ordered = false;  // suspended by an operator's order, whatever is urgent
   std::uint32_t standing_first = 0;  // the standing mask in force (QueueSlot), in compute units
   std::uint32_t standing_units = 0;  // 0: none
   std::uint32_t user_mask[kCuMaskWordsMax] = {};  // as the program asked for it

@@ -170,8 +170,10 @@ void Preemptor::LookAtGpu(std::uint32_t index, GpuUrgency* urgency, std::uint64_
     QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
     FollowPriority(queue, slot);
     FollowStandingMask(queue, slot);
+    FollowHoldOrder(&arena, queue, slot, next_ns);
     SizeWindow(arena, queue, slot);
-    if (queue->restricted.restriction != kUnrestricted && !arena.urgent) {
+    if (queue->restricted.restriction != kUnrestricted && !queue->restricted.ordered &&
+        !arena.urgent) {
       *next_ns = std::min(*next_ns, lifting ? NowNs() + kRetryLiftNs : arena.lift_ns);
     }
   }

@@ -113,6 +113,8 @@ class Preemptor {
   bool MayProbe(const Arena& arena, std::uint64_t now_ns) const;
   void Probe(const GpuUrgency* urgency, Arena* arena);
   void FollowPriority(ManagedQueue* queue, QueueSlot* slot);
+  // preemptor_orders.cc
+  void FollowHoldOrder(Arena* arena, ManagedQueue* queue, QueueSlot* slot, std::uint64_t* next_ns);
   void FollowStandingMask(ManagedQueue* queue, QueueSlot* slot);
   void SetStandingMask(ManagedQueue* queue, QueueSlot* slot, std::uint32_t first,
                        std::uint32_t units);

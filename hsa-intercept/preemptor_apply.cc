@@ -186,6 +186,7 @@ void Preemptor::Lifted(ManagedQueue* queue, QueueSlot* slot, std::uint64_t took_
   TraceQueue(*queue, slot, kTraceLift, 0, took_ns);
   state.restriction = kUnrestricted;
   state.batched = false;
+  state.ordered = false;
   queue->goes_on.store(0, std::memory_order_seq_cst);
 }
 
@@ -201,7 +202,7 @@ void Preemptor::LiftNotOutranked(const GpuUrgency* urgency, Arena* arena,
     ManagedQueue* queue = registry_->at(i);
     if (queue->live.load(std::memory_order_acquire) == 0 ||
         queue->urgency.load(std::memory_order_acquire) != urgency ||
-        queue->restricted.restriction == kUnrestricted) {
+        queue->restricted.restriction == kUnrestricted || queue->restricted.ordered) {
       continue;
     }
     const Candidate* const end = outranked.list + outranked.count;

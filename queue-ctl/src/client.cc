@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -31,6 +32,9 @@ std::optional<Client> Client::Connect(const std::string& socket_path, std::strin
     return std::nullopt;
   }
   Client client(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  // A controller that hangs lets its backlog fill up; connecting would then wait for ever.
+  const timeval patience{5, 0};
+  if (client.fd_ >= 0) setsockopt(client.fd_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
   if (client.fd_ < 0 ||
       connect(client.fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
     *error = NoController(socket_path, std::strerror(errno));

@@ -209,6 +209,8 @@ bool Core::ScanSlot(Session& session, std::uint32_t index) {
   if (it == session.queues.end()) {
     it = session.queues.emplace(index, QueueRecord{}).first;
     it->second.operator_hold = session.operator_hold;
+    it->second.operator_suspend = session.operator_suspend;
+    it->second.operator_units = session.operator_units;
     it->second.slot = copy;
     it->second.device_us = CopyCounters(session.page->queues[index]).device_us;
     ++counters_.queues_seen;

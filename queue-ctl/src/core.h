@@ -130,7 +130,12 @@ class Core {
   // `changed`: how many live queues it applies to now. An empty priority means "as requested".
   Status SetPriority(const Caller& caller, const Target& target, std::optional<int> priority,
                      int* changed);
-  Status SetHold(const Caller& caller, const Target& target, bool hold, int* changed);
+  // kHoldNone ends a hold and a suspension.
+  Status SetHold(const Caller& caller, const Target& target, HoldOrder order, int* changed);
+  // Keeps queues on so many compute units, rounded down to the same number on each shader array; 0:
+  // as the policy says. *kept: what that came to, of the last queue.
+  Status SetUnits(const Caller& caller, const Target& target, std::uint32_t units, int* changed,
+                  std::uint32_t* kept);
   // Changes what an operator has ordered of a program's class.
   Status SetClass(const Caller& caller, std::int32_t pid,
                   const std::function<void(ProgramClass*)>& change, int* changed);

@@ -54,7 +54,11 @@ void Core::ApplyIntent(Session& session, std::uint32_t index, QueueRecord* queue
   const bool as_requested = own == queue->slot.requested_priority && queue->slot.implausible == 0;
   const int priority = intent.boost > own ? intent.boost : as_requested ? -1 : own;
   const bool same_priority = slot.priority.load(std::memory_order_relaxed) == priority;
-  if (queue->intent == intent && same_priority) return;
+  const std::uint32_t hold = !intent.hold                                      ? kHoldNone
+                             : queue->operator_hold && queue->operator_suspend ? kHoldSuspend
+                                                                               : kHoldPackets;
+  const std::uint32_t old_hold = slot.hold.load(std::memory_order_relaxed);
+  if (queue->intent == intent && same_priority && hold == old_hold) return;
 
   slot.priority.store(priority, std::memory_order_relaxed);
   slot.window_us.store(intent.window_us, std::memory_order_relaxed);
@@ -68,7 +72,7 @@ void Core::ApplyIntent(Session& session, std::uint32_t index, QueueRecord* queue
   slot.mechanisms.store(MechanismsOf(intent), std::memory_order_relaxed);
   slot.hold_lease_until_us.store(intent.hold ? clock_->NowUs() + kLeaseUs : 0,
                                  std::memory_order_relaxed);
-  slot.hold.store(intent.hold ? 1 : 0, std::memory_order_release);
+  slot.hold.store(hold, std::memory_order_release);
   holds_leased_ |= intent.hold;
   // Only an armed queue looks at its hold; window 0 leaves it unbounded otherwise.
   slot.mode.store((intent.armed || intent.hold ? kModeArmed : 0u) |
@@ -80,7 +84,8 @@ void Core::ApplyIntent(Session& session, std::uint32_t index, QueueRecord* queue
   if (!same_priority || before.preemption != intent.preemption || before.armed != intent.armed ||
       before.kfd_priority != intent.kfd_priority ||
       before.standing_first != intent.standing_first ||
-      before.standing_units != intent.standing_units) {
+      before.standing_units != intent.standing_units || hold == kHoldSuspend ||
+      old_hold == kHoldSuspend) {
     session.page->orders.fetch_add(1, std::memory_order_seq_cst);
   }
   queue->intent = intent;

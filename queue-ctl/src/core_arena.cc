@@ -166,6 +166,11 @@ void Core::Decide(const GpuOfGroup& key, Arena* arena) {
       intent = QueueIntent{};
     }
     intent.hold |= member.queue->operator_hold;
+    if (member.queue->operator_units != 0 && arena->views[i].controllable) {
+      intent.standing_first = 0;
+      intent.standing_units = member.queue->operator_units;
+      intent.preemption.squeeze = true;
+    }
     ApplyIntent(*member.session, member.index, member.queue, intent);
     if (intent.raise) arena->raisers.push_back(i);
     arena->reports |= intent.report;

@@ -1,5 +1,6 @@
 // core_orders.cc: what operators order, and who may.
 #include "core.h"
+#include "gpu_key.h"
 
 namespace xsched_hsa {
 
@@ -59,31 +60,81 @@ Status Core::SetPriority(const Caller& caller, const Target& target, std::option
   return {};
 }
 
-Status Core::SetHold(const Caller& caller, const Target& target, bool hold, int* changed) {
+Status Core::SetHold(const Caller& caller, const Target& target, HoldOrder order, int* changed) {
   *changed = 0;
   std::vector<Session*> owners;
   Status status = FindOwners(caller, target, &owners);
   if (!status.ok()) return status;
-  int uncontrollable = 0;
+  int foreign = 0, only_held = 0;
   for (Session* session : owners) {
-    if (!target.serial) session->operator_hold = hold;
+    if (!target.serial) session->operator_hold = order != kHoldNone;
+    if (!target.serial) session->operator_suspend = order == kHoldSuspend;
     Touch(*session);
     for (auto& [slot, queue] : session->queues) {
       if (target.serial && queue.slot.serial != *target.serial) continue;
-      if (hold && queue.slot.state == SlotState::kForeign) {
-        ++uncontrollable;
+      if (order != kHoldNone && queue.slot.state == SlotState::kForeign) {
+        ++foreign;
         continue;
       }
-      queue.operator_hold = hold;
+      const std::uint32_t available = session->page->queues[slot].mechanisms_available.load();
+      if (order == kHoldSuspend && (available & kMechanismSuspend) == 0) {
+        ++only_held;
+        continue;
+      }
+      queue.operator_hold = order != kHoldNone;
+      queue.operator_suspend = order == kHoldSuspend;
       ++*changed;
     }
   }
   Reconsider();
-  if (uncontrollable != 0 && *changed == 0) {
-    return Status::Bad("pid " + std::to_string(target.pid) +
-                       ": its queues can't be held, the program writes them without the HSA API");
+  const std::string name = "pid " + std::to_string(target.pid);
+  if (*changed != 0 || foreign + only_held == 0) return {};
+  return Status::Bad(only_held != 0
+                         ? name +
+                               ": its queues can't be suspended (their KFD ids are not known, or "
+                               "the driver refused); 'hold' works"
+                         : name +
+                               ": its queues can't be held, the program writes them without the "
+                               "HSA API");
+}
+
+Status Core::SetUnits(const Caller& caller, const Target& target, std::uint32_t units, int* changed,
+                      std::uint32_t* kept) {
+  *changed = 0;
+  *kept = 0;
+  std::vector<Session*> owners;
+  Status status = FindOwners(caller, target, &owners);
+  if (!status.ok()) return status;
+  for (Session* session : owners) {
+    for (auto& [slot, queue] : session->queues) {
+      if (target.serial && queue.slot.serial != *target.serial) continue;
+      const auto shape = shapes_.find(queue.slot.gpu_key);
+      const std::uint32_t step = shape != shapes_.end() ? shape->second.unit_step : 0;
+      if (units != 0 && step == 0) {
+        return Status::Bad("the compute units of " + FormatGpuKey(queue.slot.gpu_key) +
+                           " are not known here; 'xsched-hsa-ctl devices' shows what is");
+      }
+      if (units != 0 && (units < step || units > shape->second.compute_units)) {
+        return Status::Bad(std::to_string(units) + " compute units: a mask has " +
+                           std::to_string(step) + " (one on each shader array) to " +
+                           std::to_string(shape->second.compute_units));
+      }
+      const std::uint32_t available = session->page->queues[slot].mechanisms_available.load();
+      if (units != 0 && (available & kMechanismSqueeze) == 0) continue;
+      queue.operator_units = units == 0 ? 0 : units / step * step;
+      *kept = queue.operator_units;
+      ++*changed;
+    }
+    // Of queues to come on the same device; a session's queues are on one as a rule.
+    if (!target.serial) session->operator_units = *kept;
+    Touch(*session);
   }
-  return {};
+  Reconsider();
+  if (units == 0 || *changed != 0) return {};
+  return Status::Bad(
+      "pid " + std::to_string(target.pid) +
+      ": none of its queues can be masked (their KFD ids are not known, or HSA_CU_MASK "
+      "is set)");
 }
 
 Status Core::SetClass(const Caller& caller, std::int32_t pid,

@@ -116,7 +116,8 @@ std::optional<std::string> Requests::Handle(const std::string& text, const Calle
     pending->follow = true;
     return Text({{"ok", true}, {"following", true}});
   }
-  if (op == "hold" || op == "release" || op == "set-priority" || FindClassOp(op) != nullptr) {
+  if (op == "hold" || op == "release" || op == "suspend" || op == "resume" || op == "cu-mask" ||
+      op == "set-priority" || FindClassOp(op) != nullptr) {
     return Text(Change(op, request, caller));
   }
   if (configuration_ != nullptr &&
@@ -154,8 +155,22 @@ json Requests::Change(const std::string& op, const json& request, const Caller& 
       if (!priority) return ErrorReply(Status::Bad("'priority' must be a number 0..15 or null"));
     }
     status = core_->SetPriority(caller, target, priority, &changed);
+  } else if (op == "cu-mask") {
+    const auto wanted = request.find("units");
+    if (wanted == request.end()) return ErrorReply(Status::Bad("'units' is missing"));
+    const auto units = wanted->is_null() ? std::optional<std::uint32_t>(0)
+                                         : Integer<std::uint32_t>(request, "units");
+    if (!units || (*units == 0 && !wanted->is_null())) {
+      return ErrorReply(Status::Bad("'units' must be a number above 0, or null"));
+    }
+    std::uint32_t kept = 0;
+    status = core_->SetUnits(caller, target, *units, &changed, &kept);
+    if (status.ok()) return {{"ok", true}, {"changed", changed}, {"units", kept}};
   } else {
-    status = core_->SetHold(caller, target, op == "hold", &changed);
+    const HoldOrder order = op == "hold"      ? kHoldPackets
+                            : op == "suspend" ? kHoldSuspend
+                                              : kHoldNone;
+    status = core_->SetHold(caller, target, order, &changed);
   }
   if (!status.ok()) return ErrorReply(status);
   return {{"ok", true}, {"changed", changed}};

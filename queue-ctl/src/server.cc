@@ -46,6 +46,7 @@ void Server::Run() {
       if (kind == TagKind::kListener) Accept();
       if (kind == TagKind::kTimer) OnTimer();
       if (kind == TagKind::kTraceTimer) OnTraceTimer();
+      if (kind == TagKind::kMetrics) metrics_->OnReady();
       if (kind == TagKind::kConnection) OnConnection(id, events[i].events);
       if (kind == TagKind::kSignal) OnSignal();
     }

@@ -22,6 +22,7 @@
 #include <string>
 
 #include "core.h"
+#include "metrics_endpoint.h"
 #include "queue-ctl/wire.h"
 #include "requests.h"
 #include "shared_memory.h"
@@ -35,6 +36,7 @@ struct ServerOptions {
   std::string socket_path;
   bool is_private = false;                 // only our own user, and the directory goes with us
   std::optional<double> exit_when_idle_s;  // leave after so long without any connection
+  std::string metrics;                     // where to serve them (metrics_endpoint.h); empty: not
   int ready_fd = -1;                       // gets one byte when the socket answers
   int inherited_fd = -1;                   // a listening socket that systemd made
   std::function<void(const char*)> notify;  // tells systemd a state
@@ -75,6 +77,7 @@ class Server {
   std::string TakeLock();
   std::string Listen();
   std::string AdoptListener();
+  std::string OpenMetrics();
   void Accept();
   bool MayConnect(const ucred& peer) const;
   void OnConnection(std::uint32_t id, std::uint32_t events);
@@ -110,7 +113,8 @@ class Server {
   Requests requests_;
   int lock_fd_ = -1, listen_fd_ = -1, epoll_fd_ = -1, timer_fd_ = -1, signal_fd_ = -1,
       trace_fd_ = -1;
-  int spare_fd_ = -1;         // given up to refuse a connection when there are no descriptors left
+  int spare_fd_ = -1;  // given up to refuse a connection when there are no descriptors left
+  std::unique_ptr<MetricsEndpoint> metrics_;
   bool trace_ticks_ = false;  // the trace timer is set
   bool stop_ = false, published_ = false;
   std::map<std::uint32_t, Connection> connections_;

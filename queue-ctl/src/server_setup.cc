@@ -13,6 +13,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "metrics.h"
 #include "server.h"
 #include "server_tags.h"
 #include "socket_path.h"
@@ -75,6 +76,8 @@ std::string Server::Open() {
   }
   error = options_.inherited_fd >= 0 ? AdoptListener() : Listen();
   if (!error.empty()) return error;
+  if (!options_.metrics.empty()) error = OpenMetrics();
+  if (!error.empty()) return error;
   Watch(signal_fd_, MakeTag(TagKind::kSignal), EPOLLIN);
   Watch(timer_fd_, MakeTag(TagKind::kTimer), EPOLLIN);
   Watch(trace_fd_, MakeTag(TagKind::kTraceTimer), EPOLLIN);
@@ -103,6 +106,19 @@ std::string Server::AdoptListener() {
   listen_fd_ = options_.inherited_fd;
   fcntl(listen_fd_, F_SETFD, FD_CLOEXEC);
   fcntl(listen_fd_, F_SETFL, fcntl(listen_fd_, F_GETFL) | O_NONBLOCK);
+  return {};
+}
+
+std::string Server::OpenMetrics() {
+  const auto refresh = [this] {
+    for (const auto& [id, session] : core_->sessions()) core_->AskRefresh(id);
+  };
+  metrics_ =
+      std::make_unique<MetricsEndpoint>(refresh, [this] { return MetricsText(*core_, *info_); });
+  const std::string error = metrics_->Open(options_.metrics);
+  if (!error.empty()) return error + "; give another --metrics";
+  spdlog::info("metrics at {}", metrics_->address());
+  Watch(metrics_->descriptor(), MakeTag(TagKind::kMetrics), EPOLLIN);
   return {};
 }
 

@@ -12,7 +12,8 @@ enum class TagKind : std::uint32_t {
   kTimer,
   kConnection,
   kSession,
-  kTraceTimer
+  kTraceTimer,
+  kMetrics
 };
 
 constexpr std::uint64_t MakeTag(TagKind kind, std::uint32_t id = 0) {

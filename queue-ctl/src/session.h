@@ -64,6 +64,8 @@ struct QueueRecord {
   SlotCopy slot;
   std::optional<int> priority_override;  // this queue's own, from set-priority
   bool operator_hold = false;
+  bool operator_suspend = false;     // only with operator_hold
+  std::uint32_t operator_units = 0;  // compute units it keeps to; 0: as the policy says
   QueueIntent intent;  // as written into the page
   PolicyMemory memory;
   bool active = false, exposed = false;  // as last seen
@@ -90,6 +92,8 @@ struct Session {
   ProgramClass rule_class;
   ProgramClass overrides;      // an operator's; for all queues, also those to come
   bool operator_hold = false;  // likewise
+  bool operator_suspend = false;
+  std::uint32_t operator_units = 0;
   LatencyCopy latency_seen;    // when the policy last began anew
   std::uint32_t changes_seen = 0;
   std::map<std::uint32_t, QueueRecord> queues;  // live ones, by slot

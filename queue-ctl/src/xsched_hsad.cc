@@ -17,10 +17,12 @@
 #include <string>
 #include <vector>
 
+#include "cli-help/from_cli11.h"
 #include "clock.h"
 #include "configuration.h"
 #include "core.h"
 #include "events.h"
+#include "manual.h"
 #include "policies/registry.h"
 #include "server.h"
 #include "socket_path.h"
@@ -179,6 +181,9 @@ int Run(Arguments arguments) {
   info.is_private = arguments.server.is_private;
   info.started_us = clock.NowUs();
 
+  if (arguments.server.metrics.empty()) {
+    arguments.server.metrics = configuration.config().metrics_listen;
+  }
   Server server(arguments.server, &core, &info, &configuration, &events);
   error = server.Open();
   if (!error.empty()) return Fail(error);
@@ -196,6 +201,10 @@ int Main(int argc, char** argv) {
   CLI::App app{
       "xsched-hsad: decides which GPU queues run. Programs join with 'xsched-hsa-ctl run'."};
   app.set_version_flag("--version", kVersion);
+  app.name("xsched-hsad");
+  bool help_man = false, help_bash = false;
+  app.add_flag("--help-man", help_man)->group("");
+  app.add_flag("--help-bash", help_bash)->group("");
   app.add_option("--config", arguments.config_file,
                  std::string("Configuration (else ") + kDefaultConfigFile +
                      " if it is there); with config.d/*.toml beside it. SIGHUP reads it anew");
@@ -229,6 +238,8 @@ int Main(int argc, char** argv) {
   app.add_option("--exit-when-idle", arguments.server.exit_when_idle_s,
                  "Leave after so many seconds without a connection")
       ->check(CLI::Range(0.0, 1e6));
+  app.add_option("--metrics", arguments.server.metrics,
+                 "Serve Prometheus metrics at unix:/path, 127.0.0.1:PORT or [::1]:PORT");
   app.add_option("--ready-fd", arguments.server.ready_fd,
                  "Write one byte to this descriptor when the socket answers");
   bool foreground = true;
@@ -241,6 +252,11 @@ int Main(int argc, char** argv) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
     return Fail(std::string(error.what()) + "; see xsched-hsad --help");
+  }
+  if (help_man || help_bash) {
+    const CommandHelp help = DescribeCommand(app);
+    std::cout << (help_man ? ManPage(help, Manual()) : BashCompletion(help));
+    return 0;
   }
   if (arguments.server.socket_path.empty()) arguments.server.socket_path = ControllerSocketPath();
   auto logger = spdlog::stderr_logger_st("xsched-hsad");

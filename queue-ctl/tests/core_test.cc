@@ -250,7 +250,7 @@ TEST_F(CoreTest, ForeignQueueIsOnNeitherSide) {
   EXPECT_EQ(low->Slot(0).mode.load(), 0u);
   EXPECT_EQ(high->Slot(0).mode.load(), 0u);
   int changed = 0;
-  EXPECT_FALSE(core_.SetHold(root_, {100, std::nullopt}, true, &changed).ok());
+  EXPECT_FALSE(core_.SetHold(root_, {100, std::nullopt}, kHoldPackets, &changed).ok());
 }
 
 TEST_F(CoreTest, LayerWithoutAGateIsNotScheduled) {
@@ -338,7 +338,7 @@ TEST_F(CoreTest, OrdersAreRefusedForOthersAndForNothing) {
   int changed = 0;
   const Caller stranger{2000, false};
   EXPECT_EQ(core_.SetPriority(stranger, {100, {}}, 3, &changed).code, StatusCode::kPermission);
-  EXPECT_EQ(core_.SetHold(stranger, {100, {}}, true, &changed).code, StatusCode::kPermission);
+  EXPECT_EQ(core_.SetHold(stranger, {100, {}}, kHoldPackets, &changed).code, StatusCode::kPermission);
   EXPECT_EQ(core_.SetPriority(root_, {999, {}}, 3, &changed).code, StatusCode::kNotFound);
   EXPECT_EQ(core_.SetPriority(root_, {100, 77}, 3, &changed).code, StatusCode::kNotFound);
   EXPECT_EQ(core_.SetPriority(root_, {100, {}}, 16, &changed).code, StatusCode::kBadRequest);
@@ -356,7 +356,7 @@ TEST_F(CoreTest, NamespacePidIsFoundWhenNoOtherFits) {
 TEST_F(CoreTest, OperatorHoldIsLeasedRenewedAndReleased) {
   Program program = JoinWithQueue(kPriorityNormal);
   int changed = 0;
-  ASSERT_TRUE(core_.SetHold({1000, false}, {100, {}}, true, &changed).ok());
+  ASSERT_TRUE(core_.SetHold({1000, false}, {100, {}}, kHoldPackets, &changed).ok());
   EXPECT_EQ(changed, 1);
   for (int i = 0; i < 10; ++i) {
     ASSERT_TRUE(core_.NextDueUs());
@@ -368,7 +368,7 @@ TEST_F(CoreTest, OperatorHoldIsLeasedRenewedAndReleased) {
   core_.OnLayerEvent(program.session);
   EXPECT_TRUE(program->GateClosed(1)) << "a process on hold holds its new queues, too";
   const std::uint32_t wakes = program.page->wake.load();
-  ASSERT_TRUE(core_.SetHold({1000, false}, {100, {}}, false, &changed).ok());
+  ASSERT_TRUE(core_.SetHold({1000, false}, {100, {}}, kHoldNone, &changed).ok());
   EXPECT_FALSE(program->GateClosed(0));
   EXPECT_FALSE(program->GateClosed(1));
   EXPECT_GT(program.page->wake.load(), wakes);
@@ -378,7 +378,7 @@ TEST_F(CoreTest, OperatorHoldIsLeasedRenewedAndReleased) {
 TEST_F(CoreTest, OperatorHoldEndsByItselfWhenTheControllerStops) {
   Program program = JoinWithQueue(kPriorityNormal);
   int changed = 0;
-  ASSERT_TRUE(core_.SetHold(root_, {100, {}}, true, &changed).ok());
+  ASSERT_TRUE(core_.SetHold(root_, {100, {}}, kHoldPackets, &changed).ok());
   clock_.Advance(kLeaseUs + 1);
   EXPECT_FALSE(program->GateClosed(0));
 }
@@ -388,7 +388,7 @@ TEST_F(CoreTest, ShutdownOpensEverything) {
   Program high = JoinWithQueue(kPriorityHigh, 1000, 101);
   RaiseAndTell(high);
   int changed = 0;
-  ASSERT_TRUE(core_.SetHold(root_, {101, {}}, true, &changed).ok());
+  ASSERT_TRUE(core_.SetHold(root_, {101, {}}, kHoldPackets, &changed).ok());
   const std::uint32_t wakes = low.page->wake.load();
   core_.Shutdown();
   EXPECT_EQ(Level(user_.get()), 0u);

@@ -35,6 +35,13 @@ void Stack::StartController(const std::vector<std::string>& arguments) {
   for (int i = 0; i < kTries && Ctl({"list", "--json"}).exit_code != 0; ++i) usleep(kTryUs);
 }
 
+void Stack::StartControllerOnDevice(const std::vector<std::string>& arguments) {
+  std::vector<std::string> words = {Bin("xsched-hsad"), "--socket", socket_};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  controller_ = StartPlain(words);
+  for (int i = 0; i < kTries && Ctl({"list", "--json"}).exit_code != 0; ++i) usleep(kTryUs);
+}
+
 void Stack::KillController(int signal) {
   controller_->Signal(signal);
   if (signal != SIGSTOP) controller_->Wait(std::chrono::seconds(10));

@@ -27,6 +27,8 @@ class Stack {
 
   void StartController(const std::vector<std::string>& arguments = {});
   void SignalController(int signal) { controller_->Signal(signal); }
+  // One that sees the device: its compute units, say.
+  void StartControllerOnDevice(const std::vector<std::string>& arguments = {});
   void KillController(int signal);  // and reap it, unless it is SIGSTOP
   // A program on the device with the layer loaded at `priority`.
   std::unique_ptr<Process> Start(const std::string& priority,

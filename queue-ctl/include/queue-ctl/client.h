@@ -25,7 +25,9 @@
 //   {"op":"set-deadline","pid":N,"deadline_ms":N}        of each request, from its begin
 //   {"op":"set-latency-target","pid":N,"latency_target_ms":N}
 //   {"op":"set-share","pid":N,"share_percent":1..100}    of the compute units (policy cu-partition)
-//   {"op":"hold"|"release","pid":N,"queue":SERIAL}
+//   {"op":"hold"|"release"|"suspend"|"resume","pid":N,"queue":SERIAL}   suspend is a hold that also
+//                    takes off the hardware what it has; release and resume end both
+//   {"op":"cu-mask","pid":N,"queue":SERIAL,"units":1..|null}   + "units": what they keep, rounded down
 //                    all of these: {"ok":true,"changed":N}  changed: live queues it applies to now
 //   {"op":"policy"}  {"ok":true,"policies":[{"gpu":"*"|"0000:03:00.0","policy","parameters":{...}}...],
 //                    "available":[{"name","summary","parameters":[{"name","unit","default","minimum",
@@ -37,6 +39,7 @@
 //   {"op":"events"}  {"ok":true,"following":true}, then one message an event (E), without end
 //   {"op":"config"}  {"ok":true,"files":[...],"valid":B,"errors":[...],"effective":{...}}: what a reload
 //                    would read now, and what is in force
+//   {"op":"trace-start"|"trace-status"|"trace-stop"|"trace-read"}   trace_recorder.h
 //   {"op":"reload"}  administrator only: {"ok":true,"files":[...]}, or the first error and nothing changed
 // C = {"pid","version","abi_version","uptime_s","policy","policies":{"*":NAME,ADDRESS:NAME},"socket",
 //      "cross_user","private"}

@@ -104,6 +104,13 @@ enum Mechanisms : std::uint32_t {
 };
 inline constexpr std::uint32_t kMechanismsAll = 15;
 
+// What an operator or a policy has ordered, whatever is urgent.
+enum HoldOrder : std::uint32_t {
+  kHoldNone = 0,
+  kHoldPackets = 1,  // publish nothing
+  kHoldSuspend = 2,  // and take off the hardware what it has, if kMechanismSuspend is available
+};
+
 // What stands between a queue and the hardware now, besides its gate.
 // kSharing: nothing, and its gate is open although something is more urgent.
 enum Restriction : std::uint32_t {
@@ -162,7 +169,7 @@ struct alignas(64) QueueSlot {
   // Line 4: written by the controller.
   alignas(64) std::atomic<std::uint32_t> mode;           // QueueMode bits
   std::atomic<std::int32_t> priority;                    // effective; -1: requested_priority
-  std::atomic<std::uint32_t> hold;                       // 1: hold by order, if armed
+  std::atomic<std::uint32_t> hold;                       // HoldOrder, obeyed if armed
   std::atomic<std::uint32_t> window_us;                  // armed: device time to expose; 0: no bound
   std::atomic<std::uint32_t> linger_us;                  // raise: idle time before it counts as done
   std::atomic<std::uint64_t> hold_lease_until_us;        // hold is void after this

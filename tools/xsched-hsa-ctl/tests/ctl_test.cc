@@ -2,12 +2,15 @@
 // for.
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -123,6 +126,54 @@ TEST_F(CtlTest, WithoutAControllerEachCommandSaysSo) {
       {"config", "reload"}};
   for (const auto& command : commands) {
     ExpectOneLine(Ctl(command), 3, "no controller answers at " + socket_);
+  }
+}
+
+// Answers each connection once with that message, whatever it is asked.
+class FakeController {
+ public:
+  FakeController(const std::string& path, const std::string& answer) {
+    sockaddr_un name{};
+    name.sun_family = AF_UNIX;
+    std::strcpy(name.sun_path, path.c_str());
+    const int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    EXPECT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&name), sizeof name), 0);
+    EXPECT_EQ(listen(listener, 8), 0);
+    pid_ = fork();
+    while (pid_ == 0) {
+      const int fd = accept(listener, nullptr, nullptr);
+      char question[4096];
+      if (recv(fd, question, sizeof question, 0) > 0 && !answer.empty()) {
+        send(fd, answer.data(), answer.size(), MSG_NOSIGNAL);
+      }
+      close(fd);
+    }
+    close(listener);
+  }
+  ~FakeController() {
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
+
+ private:
+  pid_t pid_ = -1;
+};
+
+TEST_F(CtlTest, AControllerOfAnotherReleaseIsSaidSo) {
+  struct Case {
+    const char* answer;
+    const char* says;
+  };
+  const Case cases[] = {
+      {".{\"ok\":false,\"code\":\"unknown-op\",\"version\":\"9.9\",\"error\":\"x\"}",
+       "release 9.9"},
+      {".not JSON", "of one release"},
+      {"", "closed the connection"}};
+  for (const Case& one : cases) {
+    const std::string path = directory_.path() + "/" + std::to_string(&one - cases) + ".sock";
+    FakeController controller(path, one.answer);
+    ExpectOneLine(Ctl({"policy", "show", "--socket", path}), 3, one.says);
+    ExpectOneLine(Ctl({"hold", "7", "--socket", path}), 3, one.says);
   }
 }
 

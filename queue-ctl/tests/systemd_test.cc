@@ -1,0 +1,87 @@
+// Socket activation and readiness as a service manager does them.
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+
+#include "daemon.h"
+#include "queue-ctl/client.h"
+
+namespace xsched_hsa {
+namespace {
+
+int Bound(const std::string& path, int type) {
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  std::strcpy(name.sun_path, path.c_str());
+  const int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+  EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&name), sizeof name), 0);
+  return fd;
+}
+
+class SystemdTest : public ::testing::Test {
+ protected:
+  // Starts xsched-hsad with `listener` as descriptor 3, the way systemd does.
+  pid_t Start(int listener, const std::string& socket) {
+    const pid_t pid = fork();
+    if (pid != 0) return pid;
+    dup2(listener, 3);
+    setenv("LISTEN_PID", std::to_string(getpid()).c_str(), 1);
+    setenv("LISTEN_FDS", "1", 1);
+    setenv("NOTIFY_SOCKET", notify_.c_str(), 1);
+    execl(XSCHED_HSA_BIN_DIR "/xsched-hsad", "xsched-hsad", "--socket", socket.c_str(),
+          "--log-level", "error", static_cast<char*>(nullptr));
+    _exit(127);
+  }
+  std::string Note(int fd) {
+    const timeval patience{10, 0};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    char text[256];
+    const ssize_t size = recv(fd, text, sizeof text, 0);
+    return size > 0 ? std::string(text, static_cast<std::size_t>(size)) : "nothing";
+  }
+  static int CodeOf(pid_t pid) {
+    int status = 0;
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+  testing::TemporaryDirectory directory_;
+  const std::string socket_ = directory_.path() + "/control.sock";
+  const std::string notify_ = directory_.path() + "/notify";
+};
+
+TEST_F(SystemdTest, TakesTheSocketSaysReadyAndLeavesItBehind) {
+  const int notes = Bound(notify_, SOCK_DGRAM);
+  const int listener = Bound(socket_, SOCK_SEQPACKET);
+  ASSERT_EQ(listen(listener, 16), 0);
+  // A program may connect before the controller runs: the backlog keeps it.
+  std::string error;
+  auto early = Client::Connect(socket_, &error);
+  ASSERT_TRUE(early) << error;
+  const pid_t pid = Start(listener, socket_);
+  EXPECT_EQ(Note(notes).rfind("READY=1", 0), 0u);
+  const auto reply = early->Call({{"op", "info"}}, &error);
+  ASSERT_TRUE(reply) << error;
+  EXPECT_EQ((*reply)["controller"]["pid"], pid);
+  kill(pid, SIGTERM);
+  EXPECT_EQ(Note(notes), "STOPPING=1");
+  EXPECT_EQ(CodeOf(pid), 0);
+  EXPECT_EQ(access(socket_.c_str(), F_OK), 0) << "the socket is the manager's";
+  close(listener);
+  close(notes);
+}
+
+TEST_F(SystemdTest, RefusesASocketThatIsNotItsOwn) {
+  const int stream = Bound(socket_, SOCK_STREAM);
+  ASSERT_EQ(listen(stream, 16), 0);
+  EXPECT_EQ(CodeOf(Start(stream, socket_)), 2);
+  close(stream);
+}
+
+}  // namespace
+}  // namespace xsched_hsa
