@@ -23,7 +23,7 @@ int Bound(const std::string& path, int type) {
   return fd;
 }
 
-class SystemdTest : public ::testing::Test {
+class ActivationTest : public ::testing::Test {
  protected:
   // Starts xsched-hsad with `listener` as descriptor 3, the way systemd does.
   pid_t Start(int listener, const std::string& socket) {
@@ -55,7 +55,7 @@ class SystemdTest : public ::testing::Test {
   const std::string notify_ = directory_.path() + "/notify";
 };
 
-TEST_F(SystemdTest, TakesTheSocketSaysReadyAndLeavesItBehind) {
+TEST_F(ActivationTest, TakesTheSocketSaysReadyAndLeavesItBehind) {
   const int notes = Bound(notify_, SOCK_DGRAM);
   const int listener = Bound(socket_, SOCK_SEQPACKET);
   ASSERT_EQ(listen(listener, 16), 0);
@@ -76,7 +76,7 @@ TEST_F(SystemdTest, TakesTheSocketSaysReadyAndLeavesItBehind) {
   close(notes);
 }
 
-TEST_F(SystemdTest, RefusesASocketThatIsNotItsOwn) {
+TEST_F(ActivationTest, RefusesASocketThatIsNotItsOwn) {
   const int stream = Bound(socket_, SOCK_STREAM);
   ASSERT_EQ(listen(stream, 16), 0);
   EXPECT_EQ(CodeOf(Start(stream, socket_)), 2);
