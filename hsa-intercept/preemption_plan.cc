@@ -10,7 +10,9 @@ namespace {
 // each time, and the worst four are rather the measure's own.
 constexpr double kWorseHold = 15.0 / 16, kWorse = 7.0 / 8;
 constexpr double kCoRunPrior = 0.5;
-constexpr std::uint64_t kShortRestShare = 8;          // of a request: what runs is short then
+// Of a request: what runs is short then, and what ran at the last requests was.
+constexpr std::uint64_t kShortRestShare = 8, kShortRestsShare = 4;
+constexpr double kDear = 0.5;                         // of a request: no further tries
 constexpr std::uint64_t kRestNoticeableNs = 200'000;  // below, co_run can't be told from noise
 
 std::uint64_t Excess(std::uint64_t value, std::uint64_t over) {
@@ -103,8 +105,13 @@ double PlanModel::Unrestricted() const {
 }
 
 bool PlanModel::WantsShare(std::uint64_t rest_ns) const {
-  if (rest_ns * kShortRestShare > RequestNs()) return false;
-  return unrestricted_.ever() < kTriesFirst || since_share_ >= kShareEvery;
+  const auto usual_ns = static_cast<std::uint64_t>(rest_ns_.Quantile(kWorse, 0));
+  if (rest_ns * kShortRestShare > RequestNs() || usual_ns * kShortRestsShare > RequestNs() ||
+      rest_ns_.ever() < 2 * kTriesFirst) {
+    return false;
+  }
+  const bool known = unrestricted_.ever() >= kTriesFirst || unrestricted_.Quantile(1, 0) > kDear;
+  return !known || since_share_ >= kShareEvery;
 }
 
 void PlanModel::ObserveOutcome(PlanMechanism mechanism, std::uint64_t took_ns,
@@ -112,6 +119,7 @@ void PlanModel::ObserveOutcome(PlanMechanism mechanism, std::uint64_t took_ns,
   const std::uint64_t base_ns = RequestNs();
   ++since_hold_;
   ++since_share_;
+  rest_ns_.Add(static_cast<double>(rest_ns));
   const double base = static_cast<double>(base_ns), cycles = static_cast<double>(cycles_ns);
   const double delay = static_cast<double>(Excess(took_ns, base_ns));
   if (mechanism != PlanMechanism::kHold) last_ns_.Add(static_cast<double>(took_ns));

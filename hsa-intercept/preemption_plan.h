@@ -82,8 +82,8 @@ class PlanModel {
   bool WantsSuspension() const {
     return slack_ns_.ever() < kTriesFirst && CycleNs() <= 2 * RequestNs();
   }
-  // Leaving a queue alone is tried a few times, and seldom once it has turned out dear: devices and
-  // programs change.
+  // Leaving a queue alone is tried a few times where what runs is short now and was nearly always, and
+  // seldom once it has turned out dear: devices and programs change.
   bool WantsShare(std::uint64_t rest_ns) const;
   static constexpr std::uint32_t kTriesFirst = 4, kHoldEvery = 256, kShareEvery = 2048;
 
@@ -93,7 +93,7 @@ class PlanModel {
                       std::uint64_t cycles_ns, double share_left);
 
  private:
-  Samples cycle_ns_, request_ns_, last_ns_, slack_ns_, co_run_, unrestricted_;
+  Samples cycle_ns_, request_ns_, last_ns_, slack_ns_, co_run_, unrestricted_, rest_ns_;
   std::uint32_t since_hold_ = 0, since_share_ = 0;  // requests
   Samples sharing_[kShares];                        // by eighths of the device left
 };

@@ -21,6 +21,11 @@ class PlanTest : public testing::Test {
   void SetCycle(std::uint64_t ns) {
     for (std::uint32_t i = 0; i < Samples::kMax; ++i) model_.ObserveCycle(ns / 2);
   }
+  void SawRests(std::uint64_t rest_ns) {
+    for (std::uint32_t i = 0; i < Samples::kMax; ++i) {
+      model_.ObserveOutcome(PlanMechanism::kHold, 2'200'000, rest_ns, 0, 0);
+    }
+  }
   static PlanInputs Running(std::uint64_t rest_ns) {
     return {.rest_ns = rest_ns,
             .can_squeeze = true,
@@ -166,6 +171,7 @@ TEST_F(PlanTest, HoldsTheFirstRequestsAndARareLaterOneToLearnTheirLength) {
 TEST_F(PlanTest, LeavesAQueueAloneThatRequestsHardlyFeel) {
   PlanInputs inputs = Running(200'000);
   inputs.can_share = true;
+  SawRests(200'000);
   for (std::uint32_t i = 0; i < PlanModel::kTriesFirst; ++i) {
     const PlanChoice choice = ChoosePlan(model_, inputs);
     EXPECT_EQ(choice.mechanism, PlanMechanism::kShare);
@@ -188,9 +194,13 @@ TEST_F(PlanTest, TriesToLeaveAloneOnlyWhatIsShortAndAgainOnlyLongAfter) {
   inputs.can_share = true;
   EXPECT_NE(ChoosePlan(model_, inputs).mechanism, PlanMechanism::kShare);
   inputs.rest_ns = 200'000;
-  for (std::uint32_t i = 0; i < PlanModel::kTriesFirst; ++i) {
-    model_.ObserveOutcome(PlanMechanism::kShare, 9'000'000, 200'000, 0, 0);
-  }
+  SawRests(2 * kMs);
+  EXPECT_NE(ChoosePlan(model_, inputs).mechanism, PlanMechanism::kShare)
+      << "short just now, but a long one may come next";
+  SawRests(200'000);
+  EXPECT_EQ(ChoosePlan(model_, inputs).mechanism, PlanMechanism::kShare);
+  // One that is this dear is enough.
+  model_.ObserveOutcome(PlanMechanism::kShare, 9'000'000, 200'000, 0, 0);
   std::uint32_t tried = 0;
   for (std::uint32_t i = 0; i < 2 * PlanModel::kShareEvery; ++i) {
     const PlanChoice choice = ChoosePlan(model_, inputs);
@@ -201,7 +211,9 @@ TEST_F(PlanTest, TriesToLeaveAloneOnlyWhatIsShortAndAgainOnlyLongAfter) {
   EXPECT_EQ(tried, 1u);
   inputs.can_share = false;
   PlanModel fresh;
-  for (int i = 0; i < 8; ++i) fresh.ObserveRequest(2'200'000);
+  for (int i = 0; i < 8; ++i) {
+    fresh.ObserveOutcome(PlanMechanism::kHold, 2'200'000, 200'000, 0, 0);
+  }
   EXPECT_NE(ChoosePlan(fresh, inputs).mechanism, PlanMechanism::kShare);
 }
 

@@ -119,6 +119,21 @@ class PreemptorTest : public testing::Test {
     slot_->suspends = 0;
     driver_.Take();
   }
+  // So many requests that met little work that a hold seems harmless, and leaving alone worth a try.
+  void LearnShortRests() {
+    slot_->mechanisms = kMechanismSuspend;
+    for (std::uint32_t i = 0; i < Samples::kMax; ++i) {
+      Expose(1);
+      Urgent();
+      preemptor_->Round();
+      g_test_now_ns += 2 * kMs;
+      Urgent(0);
+      preemptor_->Round();
+      Drain();
+      g_test_now_ns += 50 * kMs;
+    }
+    driver_.Take();
+  }
   void Drain() {
     for (std::uint64_t tag = 0; ring_->taken() < ring_->published();) ring_->Take(&tag);
   }
@@ -281,6 +296,7 @@ TEST_F(PreemptorTest, AQueueOfABatchIsResumedBeforeItIsDestroyed) {
 }
 
 TEST_F(PreemptorTest, LeavesAQueueAloneWithoutADriverCallAndTakesItBackAfterwards) {
+  LearnShortRests();
   slot_->mechanisms = kMechanismShare;
   const std::uint64_t restricted_us = slot_->restricted_us;
   Expose(1);
@@ -305,6 +321,7 @@ TEST_F(PreemptorTest, LeavesAQueueAloneWithoutADriverCallAndTakesItBackAfterward
 }
 
 TEST_F(PreemptorTest, AQueueLeftAloneIsNotWhenTheLeaseRunsOut) {
+  LearnShortRests();
   slot_->mechanisms = kMechanismShare;
   Expose(1);
   Urgent();
