@@ -1,5 +1,7 @@
 // Socket activation and readiness as a service manager does them.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -29,7 +31,10 @@ class ActivationTest : public ::testing::Test {
   pid_t Start(int listener, const std::string& socket) {
     const pid_t pid = fork();
     if (pid != 0) return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    alarm(20);  // a controller that starts although it should not
     dup2(listener, 3);
+    fcntl(3, F_SETFD, 0);  // it may have been 3 already
     setenv("LISTEN_PID", std::to_string(getpid()).c_str(), 1);
     setenv("LISTEN_FDS", "1", 1);
     setenv("NOTIFY_SOCKET", notify_.c_str(), 1);
