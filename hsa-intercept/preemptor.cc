@@ -249,7 +249,7 @@ PlanInputs Preemptor::InputsOf(const Outranked& outranked) const {
     inputs.units_ordered = candidate.slot->squeeze_units.load(std::memory_order_relaxed);
     inputs.budget_permille = candidate.slot->delay_budget_permille.load(std::memory_order_relaxed);
   }
-  inputs.can_batch = kfd_->CanBatch();
+  inputs.can_batch = CanBatch();
   if (inputs.rest_ns < kShortRestNs) inputs.rest_ns = 0;
   return inputs;
 }

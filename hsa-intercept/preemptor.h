@@ -101,6 +101,7 @@ class Preemptor {
   void SizeWindow(const Arena& arena, ManagedQueue* queue, QueueSlot* slot) const;
   void Apply(Arena* arena, const Outranked& outranked, std::uint64_t now_ns);
   int Suspend(Arena* arena, const Candidate& candidate);
+  bool CanBatch() const { return !batch_refused_ && kfd_->CanBatch(); }
   bool SuspendTogether(Arena* arena, const Outranked& outranked);
   void ResumeTogether(Arena* arena, ManagedQueue* const* queues, std::uint32_t count);
   int Resume(const RestrictionState& state);
@@ -132,6 +133,7 @@ class Preemptor {
   ProcessPage* page_ = nullptr;    // under mutex_
   UserPage* user_page_ = nullptr;  // under mutex_
   bool off_ = true;                // under mutex_
+  bool batch_refused_ = false;     // under mutex_; then queue by queue, for good
   std::atomic<bool> started_{false};
   std::atomic<std::uint32_t> own_word_{0};
   std::atomic<UserPage*> listening_{nullptr};

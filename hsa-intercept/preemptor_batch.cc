@@ -1,4 +1,5 @@
 // preemptor_batch.cc: several queues suspended, and resumed, in one runlist cycle.
+#include <cerrno>
 #include <cstring>
 
 #include "clock.h"
@@ -19,10 +20,13 @@ bool Preemptor::SuspendTogether(Arena* arena, const Outranked& outranked) {
     const Candidate& candidate = outranked.list[i];
     if (takes_part(candidate)) ids[count++] = candidate.queue->restricted.kfd.id;
   }
-  if (count < 2 || !kfd_->CanBatch()) return false;
+  if (count < 2 || !CanBatch()) return false;
   const std::uint64_t began_ns = NowNs();
   const int error = Timed(arena, kfd_->SuspendBatch(ids, count), began_ns);
+  // ENODEV: one of them has just been destroyed.
+  if (error == ENODEV) return false;
   if (error != 0) {
+    batch_refused_ = true;
     Log(LogLevel::kWarn, "the driver refuses to suspend %u queues at once: %s; one by one, then",
         count, strerrordesc_np(error));
     return false;

@@ -71,32 +71,13 @@ class PreemptorTest : public testing::Test {
     user_page_ = std::make_unique<UserPage>();
     page_ = std::make_unique<ProcessPage>();
     registry_ = std::make_unique<QueueRegistry>();
-    queue_ = registry_->Take([](std::uint32_t) { return true; });
-    ring_ = std::make_unique<TestRing>(64);
-    const ManagedQueue* model = ring_->queue();
-    queue_->queue = model->queue;
-    queue_->doorbell = model->doorbell;
-    queue_->ring = model->ring;
-    queue_->ring_packets = model->ring_packets;
-    queue_->requested_priority = kPriorityLow;
-    queue_->gpu_key = 7;
-    slot_ = &page_->queues[queue_->index];
-    slot_->priority = -1;
-    slot_->kfd_priority = -1;
-    slot_->mode = kModeArmed;
-    slot_->mechanisms = kMechanismsAll;
-    slot_->mechanisms_available = kMechanismsAll;
-    slot_->delay_budget_permille = 50;
-    queue_->slot = slot_;
     urgency_ = FindUrgency(user_page_.get(), 7);
-    queue_->urgency = urgency_;
-    queue_->user_page = user_page_.get();
     gate_ = std::make_unique<WindowGate>(api_, &times_);
     pump_ = std::make_unique<Pump>(registry_.get(), gate_.get());
     preemptor_ = std::make_unique<Preemptor>(registry_.get(), gate_.get(), pump_.get(), &driver_);
-    preemptor_->Adopt(queue_, {.id = 5, .ring_base = 1, .ring_bytes = 4096},
-                      {.gpu_id = 1, .compute_units = 80, .shader_arrays = 16});
-    queue_->live = 1;
+    ring_ = std::make_unique<TestRing>(64);
+    queue_ = MakeQueue(ring_.get(), 5);
+    slot_ = queue_->slot;
     preemptor_->SetSession(page_.get(), user_page_.get());
     Learn();
   }
@@ -139,11 +120,10 @@ class PreemptorTest : public testing::Test {
   }
   ~PreemptorTest() override { g_now_ns = &SteadyNs; }
 
-  // A second queue of the program, with KFD id 6 and as many packets.
-  void AddQueue(std::uint64_t count) {
-    second_ring_ = std::make_unique<TestRing>(64);
+  // A low queue that may be preempted in every way.
+  ManagedQueue* MakeQueue(TestRing* ring, std::uint32_t kfd_id) {
     ManagedQueue* queue = registry_->Take([](std::uint32_t) { return true; });
-    const ManagedQueue* model = second_ring_->queue();
+    const ManagedQueue* model = ring->queue();
     queue->queue = model->queue;
     queue->doorbell = model->doorbell;
     queue->ring = model->ring;
@@ -151,17 +131,25 @@ class PreemptorTest : public testing::Test {
     queue->requested_priority = kPriorityLow;
     queue->gpu_key = 7;
     QueueSlot* slot = &page_->queues[queue->index];
-    slot->priority = slot->kfd_priority = -1;
+    slot->priority = -1;
+    slot->kfd_priority = -1;
     slot->mode = kModeArmed;
-    slot->mechanisms = slot_->mechanisms.load();
+    slot->mechanisms = kMechanismsAll;
     slot->mechanisms_available = kMechanismsAll;
     slot->delay_budget_permille = 50;
     queue->slot = slot;
     queue->urgency = urgency_;
     queue->user_page = user_page_.get();
-    preemptor_->Adopt(queue, {.id = 6, .ring_base = 2, .ring_bytes = 4096},
+    preemptor_->Adopt(queue, {.id = kfd_id, .ring_base = kfd_id, .ring_bytes = 4096},
                       {.gpu_id = 1, .compute_units = 80, .shader_arrays = 16});
     queue->live = 1;
+    return queue;
+  }
+  // A second queue of the program, with KFD id 6 and so many packets on the hardware.
+  void AddQueue(std::uint64_t count) {
+    second_ring_ = std::make_unique<TestRing>(64);
+    ManagedQueue* queue = MakeQueue(second_ring_.get(), 6);
+    queue->slot.load()->mechanisms = slot_->mechanisms.load();
     for (std::uint64_t index = 0; index < count; ++index) second_ring_->Write(index, 99);
     queue->reserved_index = queue->announced_index = count;
     second_ring_->PublishPastTheApi(count);
@@ -279,6 +267,29 @@ TEST_F(PreemptorTest, SuspendsOneByOneWhereTheDriverRefusesABatch) {
   Urgent(0);
   preemptor_->Round();
   EXPECT_EQ(driver_.Take(), (Calls{"update 5 100% prio 7", "update 6 100% prio 7"}));
+  g_test_now_ns += 50 * kMs;
+  Urgent();
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), (Calls{"update 5 0% prio 7", "update 6 0% prio 7"}))
+      << "one refusal, and one line, is enough";
+}
+
+TEST_F(PreemptorTest, AQueueThatVanishedDuringABatchEndsNoLaterOne) {
+  slot_->mechanisms = kMechanismSuspend;
+  driver_.can_batch = true;
+  driver_.batch_error = ENODEV;
+  Expose(40);
+  AddQueue(40);
+  Urgent();
+  preemptor_->Round();
+  Urgent(0);
+  preemptor_->Round();
+  driver_.Take();
+  driver_.batch_error = 0;
+  g_test_now_ns += 50 * kMs;
+  Urgent();
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"suspend 5 6"});
 }
 
 TEST_F(PreemptorTest, AQueueOfABatchIsResumedBeforeItIsDestroyed) {

@@ -62,33 +62,15 @@ class PressureOrder final : public TurnOrder {
   const std::int64_t margin_us_;
 };
 
-class Deadlines final : public Policy {
- public:
-  Deadlines(std::string_view name, const PolicyParams& params, Pressure pressure,
-            std::int64_t margin_us)
-      : name_(name), params_(params), order_(pressure, margin_us) {}
-  std::string_view Name() const override { return name_; }
-  void Decide(const Snapshot& snapshot, Answer* answer) const override {
-    PrepareLevels(snapshot, params_, answer);
-    TakeTurns(snapshot, params_, order_, answer);
-    AgeHeld(snapshot, params_, answer);
-    ApplyCaps(snapshot, params_, answer);
-  }
-
- private:
-  const std::string_view name_;
-  const PolicyParams params_;
-  const PressureOrder order_;
-};
-
 }  // namespace
 
 std::unique_ptr<Policy> MakeEarliestDeadline(const PolicyParams& params) {
-  return std::make_unique<Deadlines>("earliest-deadline", params, &ByDeadline, 0);
+  return std::make_unique<TurnPolicy<PressureOrder>>("earliest-deadline", params, &ByDeadline, 0);
 }
 
 std::unique_ptr<Policy> MakeLeastLaxity(const PolicyParams& params) {
-  return std::make_unique<Deadlines>("least-laxity", params, &ByLaxity, params.slice_us);
+  return std::make_unique<TurnPolicy<PressureOrder>>("least-laxity", params, &ByLaxity,
+                                                     params.slice_us);
 }
 
 }  // namespace xsched_hsa

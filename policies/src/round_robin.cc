@@ -23,26 +23,10 @@ class LeastRecent final : public TurnOrder {
   }
 };
 
-class RoundRobin final : public Policy {
- public:
-  explicit RoundRobin(const PolicyParams& params) : params_(params) {}
-  std::string_view Name() const override { return "round-robin"; }
-  void Decide(const Snapshot& snapshot, Answer* answer) const override {
-    PrepareLevels(snapshot, params_, answer);
-    TakeTurns(snapshot, params_, order_, answer);
-    AgeHeld(snapshot, params_, answer);
-    ApplyCaps(snapshot, params_, answer);
-  }
-
- private:
-  const PolicyParams params_;
-  const LeastRecent order_;
-};
-
 }  // namespace
 
 std::unique_ptr<Policy> MakeRoundRobin(const PolicyParams& params) {
-  return std::make_unique<RoundRobin>(params);
+  return std::make_unique<TurnPolicy<LeastRecent>>("round-robin", params);
 }
 
 }  // namespace xsched_hsa

@@ -12,6 +12,7 @@
 
 #include <vector>
 
+#include "levels.h"
 #include "policies/registry.h"
 
 namespace xsched_hsa {
@@ -46,5 +47,26 @@ class TurnOrder {
 // After PrepareLevels: holds those whose turn it is not. Writes back the contenders' memory.
 void TakeTurns(const Snapshot& snapshot, const PolicyParams& params, const TurnOrder& order,
                Answer* answer);
+
+// A policy that is nothing but an order of turns.
+template <class Order>
+class TurnPolicy final : public Policy {
+ public:
+  template <class... Arguments>
+  TurnPolicy(std::string_view name, const PolicyParams& params, Arguments... arguments)
+      : name_(name), params_(params), order_(arguments...) {}
+  std::string_view Name() const override { return name_; }
+  void Decide(const Snapshot& snapshot, Answer* answer) const override {
+    PrepareLevels(snapshot, params_, answer);
+    TakeTurns(snapshot, params_, order_, answer);
+    AgeHeld(snapshot, params_, answer);
+    ApplyCaps(snapshot, params_, answer);
+  }
+
+ private:
+  const std::string_view name_;  // a literal
+  const PolicyParams params_;
+  const Order order_;
+};
 
 }  // namespace xsched_hsa

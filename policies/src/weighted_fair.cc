@@ -66,26 +66,10 @@ class FairOrder final : public TurnOrder {
   const std::int64_t slice_us_;
 };
 
-class WeightedFair final : public Policy {
- public:
-  explicit WeightedFair(const PolicyParams& params) : params_(params), order_(params.slice_us) {}
-  std::string_view Name() const override { return "weighted-fair"; }
-  void Decide(const Snapshot& snapshot, Answer* answer) const override {
-    PrepareLevels(snapshot, params_, answer);
-    TakeTurns(snapshot, params_, order_, answer);
-    AgeHeld(snapshot, params_, answer);
-    ApplyCaps(snapshot, params_, answer);
-  }
-
- private:
-  const PolicyParams params_;
-  const FairOrder order_;
-};
-
 }  // namespace
 
 std::unique_ptr<Policy> MakeWeightedFair(const PolicyParams& params) {
-  return std::make_unique<WeightedFair>(params);
+  return std::make_unique<TurnPolicy<FairOrder>>("weighted-fair", params, params.slice_us);
 }
 
 }  // namespace xsched_hsa

@@ -31,6 +31,20 @@ void ResetControllerLine(QueueSlot& slot) {
 
 }  // namespace
 
+std::vector<std::pair<const char*, std::uint64_t>> Named(const CoreCounters& c) {
+  return {{"sessions_started", c.sessions_started},
+          {"queues_seen", c.queues_seen},
+          {"layer_events", c.layer_events},
+          {"decisions", c.decisions},
+          {"acknowledgements", c.acknowledgements},
+          {"lowerings", c.lowerings},
+          {"relays", c.relays},
+          {"renewals", c.renewals},
+          {"wakes", c.wakes},
+          {"implausible_values", c.implausible_values},
+          {"gpu_table_full", c.gpu_table_full}};
+}
+
 Core::Core(const Options& options, const Clock* clock, std::unique_ptr<Policy> policy, Waker* waker)
     : options_(options), clock_(clock), waker_(waker) {
   default_policy_.setting.name = policy->Name();

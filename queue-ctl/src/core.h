@@ -21,6 +21,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "clock.h"
@@ -45,6 +46,9 @@ struct CoreCounters {
   std::uint64_t implausible_values = 0;
   std::uint64_t gpu_table_full = 0;
 };
+
+// By name, for whoever shows them.
+std::vector<std::pair<const char*, std::uint64_t>> Named(const CoreCounters& counters);
 
 // Who asks. The administrator sees and changes everything.
 struct Caller {

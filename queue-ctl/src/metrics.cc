@@ -192,19 +192,7 @@ void AddController(const Core& core, const ControllerInfo& info, std::string* te
   Family sessions("xsched_hsa_sessions", "gauge", "Programs that are connected");
   sessions.Add("", static_cast<double>(core.sessions().size()));
   Family work("xsched_hsa_controller_events_total", "counter", "What the controller has done");
-  const CoreCounters& c = core.counters();
-  const std::pair<const char*, std::uint64_t> counts[] = {
-      {"sessions_started", c.sessions_started},
-      {"queues_seen", c.queues_seen},
-      {"layer_events", c.layer_events},
-      {"decisions", c.decisions},
-      {"acknowledgements", c.acknowledgements},
-      {"lowerings", c.lowerings},
-      {"relays", c.relays},
-      {"renewals", c.renewals},
-      {"wakes", c.wakes},
-      {"implausible_values", c.implausible_values}};
-  for (const auto& [kind, count] : counts) {
+  for (const auto& [kind, count] : Named(core.counters())) {
     work.Add(std::string("kind=\"") + kind + "\"", static_cast<double>(count));
   }
   *text += build.text() + uptime.text() + sessions.text() + work.text();

@@ -295,23 +295,13 @@ json ReportStats(const Core& core, const ControllerInfo& info, const Caller& cal
   for (const auto& [id, session] : core.sessions()) {
     if (MaySee(*session, caller)) totals += TotalsOf(*session);
   }
-  const CoreCounters& c = core.counters();
+  json counters = json::object();
+  for (const auto& [name, count] : Named(core.counters())) counters[name] = count;
+  counters["sessions_live"] = core.sessions().size();
   return {{"ok", true},
           {"controller", ReportController(core, info)},
           {"totals", ToJson(totals)},
-          {"counters",
-           {{"sessions_started", c.sessions_started},
-            {"sessions_live", core.sessions().size()},
-            {"queues_seen", c.queues_seen},
-            {"layer_events", c.layer_events},
-            {"decisions", c.decisions},
-            {"acknowledgements", c.acknowledgements},
-            {"lowerings", c.lowerings},
-            {"relays", c.relays},
-            {"renewals", c.renewals},
-            {"wakes", c.wakes},
-            {"implausible_values", c.implausible_values},
-            {"gpu_table_full", c.gpu_table_full}}}};
+          {"counters", counters}};
 }
 
 }  // namespace xsched_hsa

@@ -7,6 +7,7 @@
 #include "core.h"
 #include "fake_layer.h"
 #include "manual_clock.h"
+#include "page_waker.h"
 #include "urgency.h"
 
 namespace xsched_hsa {
@@ -16,12 +17,6 @@ using testing::FakeLayer;
 using testing::kGpuA;
 using testing::kGpuB;
 using testing::ManualClock;
-
-class NoWaker final : public Waker {
- public:
-  void Wake(ProcessPage& page) override { page.wake.fetch_add(1); }
-  void Ring(UserPage& page) override { page.bell.fetch_add(1); }
-};
 
 class CountingObserver final : public Observer {
  public:
@@ -91,7 +86,7 @@ class CorePolicyTest : public ::testing::Test {
   }
 
   ManualClock clock_{10'000'000};
-  NoWaker waker_;
+  testing::PageWaker waker_;
   CountingObserver observer_;
   std::unique_ptr<UserPage> user_ = std::make_unique<UserPage>();
   Core core_{{}, &clock_, MakePolicy("strict-priority", {}), &waker_};

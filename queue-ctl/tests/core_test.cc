@@ -9,6 +9,7 @@
 #include "fake_layer.h"
 #include "gpu_key.h"
 #include "manual_clock.h"
+#include "page_waker.h"
 #include "policies/registry.h"
 #include "urgency.h"
 
@@ -19,12 +20,6 @@ using testing::FakeLayer;
 using testing::kGpuA;
 using testing::kGpuB;
 using testing::ManualClock;
-
-class CountingWaker final : public Waker {
- public:
-  void Wake(ProcessPage& page) override { page.wake.fetch_add(1); }
-  void Ring(UserPage& page) override { page.bell.fetch_add(1); }
-};
 
 struct Program {
   std::unique_ptr<ProcessPage> page = std::make_unique<ProcessPage>();
@@ -74,7 +69,7 @@ class CoreTest : public ::testing::Test {
   const Session& SessionOf(const Program& program) { return *core_.sessions().at(program.session); }
 
   ManualClock clock_{10'000'000};
-  CountingWaker waker_;
+  testing::PageWaker waker_;
   std::unique_ptr<UserPage> user_ = std::make_unique<UserPage>();
   std::unique_ptr<UserPage> other_user_ = std::make_unique<UserPage>();
   Core core_;
@@ -338,7 +333,8 @@ TEST_F(CoreTest, OrdersAreRefusedForOthersAndForNothing) {
   int changed = 0;
   const Caller stranger{2000, false};
   EXPECT_EQ(core_.SetPriority(stranger, {100, {}}, 3, &changed).code, StatusCode::kPermission);
-  EXPECT_EQ(core_.SetHold(stranger, {100, {}}, kHoldPackets, &changed).code, StatusCode::kPermission);
+  EXPECT_EQ(core_.SetHold(stranger, {100, {}}, kHoldPackets, &changed).code,
+            StatusCode::kPermission);
   EXPECT_EQ(core_.SetPriority(root_, {999, {}}, 3, &changed).code, StatusCode::kNotFound);
   EXPECT_EQ(core_.SetPriority(root_, {100, 77}, 3, &changed).code, StatusCode::kNotFound);
   EXPECT_EQ(core_.SetPriority(root_, {100, {}}, 16, &changed).code, StatusCode::kBadRequest);

@@ -14,6 +14,7 @@
 #include <fstream>
 #include <random>
 
+#include "controller_test.h"
 #include "layer_client.h"
 #include "queue-ctl/client.h"
 #include "socket_path.h"
@@ -31,31 +32,8 @@ using testing::TemporaryDirectory;
 
 constexpr char kController[] = XSCHED_HSA_BIN_DIR "/xsched-hsad";
 
-class DaemonTest : public ::testing::Test {
+class DaemonTest : public testing::ControllerTest {
  protected:
-  std::unique_ptr<LayerClient> Join(int priority) {
-    std::string refusal;
-    auto client = LayerClient::Join(socket_, MakeHello(priority), &refusal);
-    EXPECT_NE(client, nullptr) << refusal;
-    return client;
-  }
-  // Joins with one queue whose mode the controller has set once `mode` is there.
-  std::unique_ptr<LayerClient> JoinWithQueue(int priority) {
-    auto client = Join(priority);
-    client->layer().MakeQueue(0, 1, priority);
-    client->TellController();
-    return client;
-  }
-  static bool HasMode(LayerClient& client, std::uint32_t mode) {
-    return client.SleepUntil([&] { return client.layer().Slot(0).mode.load() == mode; });
-  }
-  json Ask(const json& request) {
-    std::string error;
-    auto client = Client::Connect(socket_, &error);
-    if (!client) return {{"error", error}};
-    const auto reply = client->Call(request, &error);
-    return reply ? *reply : json{{"error", error}};
-  }
   int RawConnect() {
     sockaddr_un address;
     FillAddress(socket_, &address);
@@ -63,9 +41,6 @@ class DaemonTest : public ::testing::Test {
     EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
     return fd;
   }
-
-  TemporaryDirectory directory_;
-  const std::string socket_ = directory_.path() + "/control.sock";
 };
 
 TEST_F(DaemonTest, LayerGetsSealedPagesThatAreRight) {

@@ -12,6 +12,7 @@
 #include <csignal>
 #include <fstream>
 
+#include "controller_test.h"
 #include "daemon.h"
 #include "layer_client.h"
 #include "queue-ctl/client.h"
@@ -30,27 +31,9 @@ using testing::TemporaryDirectory;
 
 constexpr char kController[] = XSCHED_HSA_BIN_DIR "/xsched-hsad";
 
-class OperationTest : public ::testing::Test {
+class OperationTest : public testing::ControllerTest {
  protected:
   void Configure(const std::string& text) { std::ofstream(config_) << text; }
-  std::unique_ptr<LayerClient> JoinWithQueue(int priority) {
-    std::string refusal;
-    auto client = LayerClient::Join(socket_, MakeHello(priority), &refusal);
-    EXPECT_NE(client, nullptr) << refusal;
-    client->layer().MakeQueue(0, 1, priority);
-    client->TellController();
-    return client;
-  }
-  static bool HasMode(LayerClient& client, std::uint32_t mode) {
-    return client.SleepUntil([&] { return client.layer().Slot(0).mode.load() == mode; });
-  }
-  json Ask(const json& request) {
-    std::string error;
-    auto client = Client::Connect(socket_, &error);
-    if (!client) return {{"error", error}};
-    const auto reply = client->Call(request, &error);
-    return reply ? *reply : json{{"error", error}};
-  }
   std::string Error(const json& request) {
     const json reply = Ask(request);
     EXPECT_FALSE(reply.value("ok", true)) << reply;
@@ -68,8 +51,6 @@ class OperationTest : public ::testing::Test {
   }
   const json& OnlyProcess(const json& list) { return list["processes"].at(0); }
 
-  TemporaryDirectory directory_;
-  const std::string socket_ = directory_.path() + "/control.sock";
   const std::string config_ = directory_.path() + "/config.toml";
   const std::vector<std::string> with_config_ = {"--config", config_};
 };

@@ -106,6 +106,16 @@ int Stack::PidAt(int priority) {
   return process.is_object() ? process["pid"].get<int>() : 0;
 }
 
+nlohmann::json Stack::DeviceQueues(int pid) {
+  const Result told = Run({Bin("virtual-gpu"), "stats", "--device", device_, "--json"});
+  const auto stats = nlohmann::json::parse(told.out, nullptr, false);
+  if (!stats.is_object()) return nlohmann::json::array();
+  for (const auto& process : stats["processes"]) {
+    if (process["pid"] == pid) return process["queues"];
+  }
+  return nlohmann::json::array();
+}
+
 bool Stack::WaitForQueue(int priority, const std::string& field, const nlohmann::json& value) {
   nlohmann::json seen;
   for (int i = 0; i < kTries; ++i, usleep(kTryUs)) {

@@ -46,6 +46,8 @@ class Stack {
   // Waits until QueueAt(priority)[field] == value.
   bool WaitForQueue(int priority, const std::string& field, const nlohmann::json& value);
   int PidAt(int priority);
+  // The KFD queues of a process, as the device has them (virtual-gpu stats).
+  nlohmann::json DeviceQueues(int pid);
 
  private:
   TemporaryDirectory directory_;

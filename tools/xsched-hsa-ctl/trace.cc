@@ -74,26 +74,29 @@ int TraceStop(const std::string& socket, const std::string& file, bool as_json) 
   const bool to_stdout = file == "-";
   Asker asker(socket);
   json stopped;
-  // Asked first: a controller that is away must not cost the user an old file.
+  // Asked first, and written beside it: neither a controller that is away nor one that goes in between
+  // costs the user an old file.
   if (const int code = asker.Ask({{"op", "trace-status"}}, &stopped)) return code;
-  std::FILE* out = to_stdout ? stdout : std::fopen(file.c_str(), "we");
+  const std::string part = file + ".part";
+  std::FILE* out = to_stdout ? stdout : std::fopen(part.c_str(), "we");
   if (out == nullptr) {
-    return Fail("cannot write " + file + ": " + std::strerror(errno) + "; the recording goes on",
+    return Fail("cannot write " + part + ": " + std::strerror(errno) + "; the recording goes on",
                 kExitFailed);
   }
   Recording recording;
   int code = asker.Ask({{"op", "trace-stop"}}, &stopped);
   if (code == 0) code = Fetch(&asker, stopped, &recording);
   const std::string text = code == 0 ? ChromeTrace(std::move(recording)) : "";
-  const bool written = std::fwrite(text.data(), 1, text.size(), out) == text.size();
-  if ((to_stdout ? std::fflush(out) : std::fclose(out)) != 0 || !written) {
-    return Fail("cannot write " + file + ": " + std::strerror(errno) +
+  bool written = std::fwrite(text.data(), 1, text.size(), out) == text.size();
+  written = (to_stdout ? std::fflush(out) : std::fclose(out)) == 0 && written;
+  if (code == 0 && written && !to_stdout) written = std::rename(part.c_str(), file.c_str()) == 0;
+  const int error = errno;
+  if (!to_stdout && (code != 0 || !written)) std::remove(part.c_str());
+  if (code != 0) return code;
+  if (!written) {
+    return Fail("cannot write " + file + ": " + std::strerror(error) +
                     "; the recording is kept, stop it again into another file",
                 kExitFailed);
-  }
-  if (code != 0) {
-    if (!to_stdout) std::remove(file.c_str());
-    return code;
   }
   if (to_stdout) return 0;
   if (as_json) {

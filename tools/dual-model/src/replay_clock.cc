@@ -1,6 +1,6 @@
 #include "replay_clock.h"
 
-#include <cerrno>
+#include <algorithm>
 #include <cstdlib>
 #include <ctime>
 
@@ -39,14 +39,25 @@ std::int64_t ReplayClock::NowNs() const {
   return page_ != nullptr ? virtual_gpu::ClockPageNow(*page_) : MonotonicNs();
 }
 
-void ReplayClock::WaitUntil(std::int64_t deadline_ns) const {
-  // A clock that stands leaves more to wait for than was slept.
-  for (std::int64_t left_ns; (left_ns = deadline_ns - NowNs()) > kSpinNs;) {
-    const std::int64_t sleep_ns = left_ns - kSpinNs;
-    const timespec sleep = {sleep_ns / kNsPerSecond, sleep_ns % kNsPerSecond};
-    clock_nanosleep(CLOCK_MONOTONIC, 0, &sleep, nullptr);
+bool ReplayClock::WaitUntil(std::int64_t deadline_ns) const {
+  std::int64_t seen_ns = NowNs(), moved_ns = MonotonicNs();
+  for (;;) {
+    const std::int64_t now_ns = NowNs(), host_ns = MonotonicNs();
+    if (now_ns >= deadline_ns) return true;
+    if (now_ns != seen_ns) {
+      seen_ns = now_ns;
+      moved_ns = host_ns;
+    }
+    if (host_ns - moved_ns > kDeadNs) return false;
+    // A clock that stands leaves more to wait for than was slept; a dead one is not slept for long.
+    const std::int64_t sleep_ns = std::min(deadline_ns - now_ns - kSpinNs, kNsPerSecond);
+    if (sleep_ns > 0) {
+      const timespec sleep = {sleep_ns / kNsPerSecond, sleep_ns % kNsPerSecond};
+      clock_nanosleep(CLOCK_MONOTONIC, 0, &sleep, nullptr);
+    } else {
+      __builtin_ia32_pause();
+    }
   }
-  while (NowNs() < deadline_ns) __builtin_ia32_pause();
 }
 
 bool OnVirtualGpu() {

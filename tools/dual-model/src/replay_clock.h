@@ -31,8 +31,10 @@ class ReplayClock {
   static bool FromEnvironment(ReplayClock* clock, std::string* error);
 
   std::int64_t NowNs() const;
-  // Sleeps, then spins for the last stretch, because a launch every 18.7 us can't be slept for.
-  void WaitUntil(std::int64_t deadline_ns) const;
+  // Sleeps, then spins for the last stretch, because a launch every 18.7 us can't be slept for. False
+  // if the clock stood for kDeadNs of the host's time: its device is dead, and nobody moves it on.
+  bool WaitUntil(std::int64_t deadline_ns) const;
+  static constexpr std::int64_t kDeadNs = 5'000'000'000;
   std::int64_t MachineNs(double device_ns) const { return std::int64_t(device_ns * scale_); }
   double DeviceMs(std::int64_t machine_ns) const { return double(machine_ns) / scale_ / 1e6; }
   double scale() const { return scale_; }
@@ -41,6 +43,9 @@ class ReplayClock {
   double scale_;
   const virtual_gpu::ClockPage* page_;
 };
+
+inline constexpr char kDeadClock[] =
+    "the virtual GPU's clock stands for good; has virtual-gpud died?";
 
 // Are we on a virtual GPU? Everything measured is then labelled simulated.
 bool OnVirtualGpu();

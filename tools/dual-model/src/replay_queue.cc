@@ -84,20 +84,25 @@ bool ReplayQueue::RunIteration(std::string* error) {
   for (std::size_t i = 0; i < plan_.kernels.size(); ++i) {
     // A fixed schedule: a launch that the machine delivers late does not push the later ones, since
     // it is the virtual GPU's machine that is late, not the program that is being replayed.
-    if (plan_.host_bound) {
-      WaitForTurn(start_ns + clock_.MachineNs(plan_.host_gap_ns * double(i + 1)));
+    if (plan_.host_bound &&
+        !WaitForTurn(start_ns + clock_.MachineNs(plan_.host_gap_ns * double(i + 1)), error)) {
+      return false;
     }
     if (!Launch(plan_.kernels[i], i == 0, i + 1 == plan_.kernels.size(), error)) return false;
   }
   return WaitForCompletion(error);
 }
 
-void ReplayQueue::WaitForTurn(std::int64_t due_ns) {
-  clock_.WaitUntil(due_ns);
+bool ReplayQueue::WaitForTurn(std::int64_t due_ns, std::string* error) {
+  if (!clock_.WaitUntil(due_ns)) {
+    *error = kDeadClock;
+    return false;
+  }
   const std::int64_t late_ns = clock_.NowNs() - due_ns;
   ++launch_lag_.launches;
   if (late_ns > clock_.MachineNs(kLateNs)) ++launch_lag_.late;
   launch_lag_.max_ns = std::max(launch_lag_.max_ns, late_ns);
+  return true;
 }
 
 bool ReplayQueue::Launch(const ReplayKernel& kernel, bool first, bool last, std::string* error) {

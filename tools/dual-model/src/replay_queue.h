@@ -79,7 +79,7 @@ class ReplayQueue {
   bool Allocate(std::uint32_t ring_packets, std::string* error);
   bool WaitForRoom(std::uint64_t packet_index, std::string* error);
   bool Launch(const ReplayKernel& kernel, bool first, bool last, std::string* error);
-  void WaitForTurn(std::int64_t due_ns);
+  bool WaitForTurn(std::int64_t due_ns, std::string* error);
   bool WaitForCompletion(std::string* error);
 
   HsaDevice* device_;

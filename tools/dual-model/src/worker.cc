@@ -78,8 +78,7 @@ class Worker {
     }
     origin_ns_ = begin_ns_ + clock_.MachineNs(options_.warm_up_s * 1e9);
     end_ns_ = origin_ns_ + clock_.MachineNs(options_.seconds * 1e9);
-    clock_.WaitUntil(begin_ns_);
-    return true;
+    return clock_.WaitUntil(begin_ns_) || DeviceDead();
   }
 
   bool Replay() { return high() ? ReplayRequests() : ReplayBackToBack(); }
@@ -90,7 +89,7 @@ class Worker {
     for (std::uint64_t i = 0; due_ns < end_ns_ && g_terminated == 0; ++i) {
       if (options_.open_loop) due_ns = begin_ns_ + clock_.MachineNs(double(i) * period_ns);
       if (due_ns >= end_ns_) break;
-      clock_.WaitUntil(due_ns);
+      if (!clock_.WaitUntil(due_ns)) return DeviceDead();
       const std::int64_t start_ns = clock_.NowNs();
       if (!queue_->RunIteration(&error_)) return false;
       samples_.push_back({due_ns, start_ns, clock_.NowNs()});
@@ -212,6 +211,11 @@ class Worker {
     return false;
   }
 
+  bool DeviceDead() {
+    error_ = kDeadClock;
+    return false;
+  }
+
   bool Unexpected(const std::string& line) {
     error_ = "unexpected message from `dual-model run`: " + line;
     return false;
@@ -248,6 +252,7 @@ int RunWorker(const WorkerOptions& options) {
   if (options.spec.rate_per_s > 0) setpriority(PRIO_PROCESS, 0, kHighNice);
   struct sigaction action = {};
   action.sa_handler = [](int) { g_terminated = 1; };
+  action.sa_flags = SA_RESETHAND;  // a second one ends the program at once
   sigaction(SIGTERM, &action, nullptr);
   return Worker(options).Run();
 }

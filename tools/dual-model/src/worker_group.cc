@@ -113,7 +113,9 @@ bool WorkerGroup::WaitForHigh() {
     any_high = true;
     if (!WaitForDone(&worker, kStandingMax * MachineSeconds() + options_.timeout_s)) return false;
   }
-  if (!any_high) clock_.WaitUntil(origin_ns_ + std::int64_t(MachineSeconds() * 1e9));
+  if (!any_high && !clock_.WaitUntil(origin_ns_ + std::int64_t(MachineSeconds() * 1e9))) {
+    return Fail(kDeadClock);
+  }
   return true;
 }
 
