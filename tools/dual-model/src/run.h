@@ -2,8 +2,9 @@
 //
 // Why        Each model is its own process, as in the published experiment. All start at one common
 //            time; low ones run until every high one is done (or for the given time if there is no
-//            high one). In mode alone each model runs by itself, one after another. What starts in the
-//            first warm_up_s does not count, in any mode: a scheduler learns, caches fill.
+//            high one). In mode alone each model runs by itself, one after another. Requests that
+//            start and iterations that end in the first warm_up_s do not count, in any mode: a
+//            scheduler learns, caches fill.
 // Threads    one.
 // Ownership  whatever is started here has ended when RunExperiment returns, also on failure.
 // Units      device milliseconds; iterations and images per device second.

@@ -151,7 +151,10 @@ class Worker {
     for (const Sample& sample : samples_) {
       // Open loop: what a client sees counts from the arrival.
       const std::int64_t from_ns = options_.open_loop ? sample.due_ns : sample.start_ns;
-      if (from_ns < origin_ns_ || (!high() && sample.end_ns > stop_ns_)) continue;
+      // An iteration that reaches over the origin counts, with all of its time; a request does not.
+      if (high() ? from_ns < origin_ns_ : sample.end_ns <= origin_ns_ || sample.end_ns > stop_ns_) {
+        continue;
+      }
       samples.push_back({Rounded(clock_.DeviceMs(from_ns - origin_ns_)),
                          Rounded(clock_.DeviceMs(sample.end_ns - from_ns))});
     }

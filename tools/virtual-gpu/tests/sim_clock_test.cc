@@ -36,7 +36,10 @@ TEST(SimClockTest, StandsAtTheLeastGrantAndGoesOnFromThere) {
   Pacer::Sleep(2 * kMs);
   EXPECT_EQ(clock.Now(), stood_at) << "past its grant";
   EXPECT_EQ(clock.stops(), 0u) << "counted when it goes on";
+  const std::int64_t raw_before = RawNs();
   clock.GrantForEver(0);
+  const TimeNs passed = clock.Now() - stood_at;
+  EXPECT_LE(2 * passed, RawNs() - raw_before) << "the time it stood for was not left out";
   EXPECT_EQ(clock.stops(), 1u);
   EXPECT_GE(clock.stood_ns(), 4 * kMs);
   EXPECT_GE(clock.Now(), stood_at);
