@@ -25,7 +25,8 @@ void Preemptor::FollowHoldOrder(Arena* arena, ManagedQueue* queue, QueueSlot* sl
   if (state.ordered) return;
   const std::uint32_t available = slot->mechanisms_available.load(std::memory_order_relaxed);
   if ((available & kMechanismSuspend) == 0) return;
-  if (state.restriction == kSqueezed && !Lift(arena, queue, slot)) return;
+  const bool goes_on = state.restriction == kSqueezed || state.restriction == kSharing;
+  if (goes_on && !Lift(arena, queue, slot)) return;
   if (state.restriction == kUnrestricted && Suspend(arena, {queue, slot, 0}) != 0) return;
   state.ordered = true;
 }

@@ -331,6 +331,24 @@ TEST_F(PreemptorTest, LeavesAQueueAloneWithoutADriverCallAndTakesItBackAfterward
   EXPECT_EQ(driver_.Take(), Calls{});
 }
 
+TEST_F(PreemptorTest, AnOrderToSuspendReachesAQueueThatGoesOn) {
+  LearnShortRests();
+  slot_->mechanisms = kMechanismShare;
+  Expose(1);
+  Urgent();
+  preemptor_->Round();
+  ASSERT_EQ(slot_->restriction, kSharing);
+  slot_->hold_lease_until_us = NowUs() + kLeaseUs;
+  slot_->hold = kHoldSuspend;
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 0% prio 7"});
+  EXPECT_EQ(slot_->restriction, kSuspended);
+  slot_->hold = 0;
+  Urgent(0);
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 100% prio 7"});
+}
+
 TEST_F(PreemptorTest, AQueueLeftAloneIsNotWhenTheLeaseRunsOut) {
   LearnShortRests();
   slot_->mechanisms = kMechanismShare;
