@@ -44,8 +44,10 @@ struct WindowState {
   std::uint64_t closed_since_us = 0;  // 0: not closed with work behind it
   std::uint64_t exposed_ns = 0;  // predicted time of the tracked packets in [progress, published)
   bool tracking = false;
-  bool learning = false;                       // what runs now has the device as it always has
-  KernelContext context;                       // what was exposed last
+  bool learning = false;       // what runs now has the device as it always has
+  bool held_back = false;      // the last look left packets only because the window was full
+  std::uint64_t widen_ns = 0;  // more window, because looks came too late (window_size.cc)
+  KernelContext context;       // what was exposed last
   KernelKey kernel_key[kTrackedPackets] = {};  // of KernelTimes, by packet index
   std::uint32_t predicted_ns[kTrackedPackets] = {};  // as it was when the packet was exposed
 };

@@ -133,7 +133,7 @@ void WindowGate::LookLocked(ManagedQueue* queue, GateLook* look) {
     }
     // What runs now shares the device, or has only part of it: the time is not its own.
     if (look->closed || queue->goes_on.load(std::memory_order_relaxed) != 0) {
-      queue->window.learning = false;
+      queue->window.learning = queue->window.held_back = false;
     }
     slot->gate_closed.store(look->closed ? 1 : 0, std::memory_order_relaxed);
   } else {

@@ -41,6 +41,12 @@ class WindowGateTest : public testing::Test {
     KernelContext fresh;
     times_.Observe(times_.KeyOf(reinterpret_cast<const unsigned char*>(&packet), &fresh), ns);
   }
+  // From here on time passes by Pass() only.
+  static void StopClock() {
+    g_now_ns = [] { return stopped_ns_; };
+  }
+  static void Pass(std::uint64_t ns) { stopped_ns_ += ns; }
+  void TearDown() override { g_now_ns = &SteadyNs; }
   std::uint64_t TakeAll() {
     std::uint64_t count = 0, tag = 0;
     while (ring_.Take(&tag)) {
@@ -50,6 +56,7 @@ class WindowGateTest : public testing::Test {
     return count;
   }
 
+  static inline std::uint64_t stopped_ns_ = 1'000'000'000;
   TestRing ring_{256};
   KernelTimes times_;
   WindowGate gate_{TestRing::Api(), &times_};
@@ -165,28 +172,25 @@ TEST_F(WindowGateTest, ExposesNothingBehindAKernelKnownToBeLong) {
 // Otherwise its length is learnt wrong by as much as the look is late, and so is since when the
 // next one runs: the device then runs dry behind that one.
 TEST_F(WindowGateTest, LooksWhenALongKernelIsExpectedToEndThoughMoreIsExposed) {
-  static std::uint64_t now_ns;
-  now_ns = 1'000'000'000;
-  g_now_ns = [] { return now_ns; };
+  StopClock();
   constexpr std::uint64_t kLongNs = 5'000'000;
   for (const std::uint64_t kernel : {0x111u, 0x222u, 0x333u}) Learn(kernel, kLongNs);
   Arm(200);
   for (const std::uint64_t kernel : {0x111u, 0x222u, 0x333u}) Submit(1, kernel);
   EXPECT_EQ(ring_.published(), 1u);
-  now_ns += kLongNs - 100'000;
+  Pass(kLongNs - 100'000);
   GateLook look;
   ASSERT_TRUE(gate_.Look(ring_.queue(), &look));
   EXPECT_EQ(ring_.published(), 2u) << "within the window of the first one's end";
   EXPECT_LE(look.poll_ns, 100'000u);
   // It outlives that: the looks go on, and the second one's time begins when the first is through.
-  now_ns += 150'000;
+  Pass(150'000);
   ASSERT_TRUE(gate_.Look(ring_.queue(), &look));
   EXPECT_LE(look.poll_ns, 100'000u);
   std::uint64_t tag;
   ASSERT_TRUE(ring_.Take(&tag));
   ASSERT_TRUE(gate_.Look(ring_.queue(), &look));
   EXPECT_GT(look.poll_ns, 500'000u);
-  g_now_ns = &SteadyNs;
 }
 
 TEST_F(WindowGateTest, LearnsNothingFromTheTimeItWasClosed) {
@@ -204,6 +208,93 @@ TEST_F(WindowGateTest, LearnsNothingFromTheTimeItWasClosed) {
   KernelContext fresh;
   const KernelKey key = times_.KeyOf(ring_.queue()->ring + 64, &fresh);
   EXPECT_EQ(times_.PredictNs(key), KernelTimes::kUnknownNs);
+}
+
+// The device ran dry with packets waiting for room: looks come too late here, so more is exposed.
+TEST_F(WindowGateTest, WidensTheWindowOfAQueueThatRanDryBehindIt) {
+  StopClock();
+  Learn(0x1000, 100'000);
+  Arm(250);
+  Submit(40);
+  ASSERT_EQ(ring_.published(), 3u);
+  std::uint64_t most = 0;
+  for (int dry = 0; dry < 3; ++dry) {
+    Pass(100'000 * TakeAll());
+    Look();
+    const std::uint64_t exposed = ring_.published() - ring_.taken();
+    EXPECT_GE(exposed, most);
+    most = exposed;
+  }
+  EXPECT_EQ(most, 5u) << "three quarters of a window more";
+}
+
+TEST_F(WindowGateTest, WidensByThreeWindowsAtMost) {
+  Learn(0x1000, 100'000);
+  Arm(250);
+  StopClock();
+  Submit(200);
+  std::uint64_t most = 0;
+  while (ring_.published() < 180) {
+    Pass(100'000 * TakeAll());
+    Look();
+    most = std::max(most, ring_.published() - ring_.taken());
+  }
+  EXPECT_EQ(most, 10u);
+}
+
+TEST_F(WindowGateTest, NarrowsAgainWhileItDoesNotRunDry) {
+  ring_.queue()->window.widen_ns = 1'000'000;
+  Learn(0x1000, 100'000);
+  Arm(250);
+  std::uint64_t tag;
+  for (int packet = 0; packet < 1000; ++packet) {
+    Submit(1);
+    if (packet >= 2) {
+      ASSERT_TRUE(ring_.Take(&tag));
+    }
+  }
+  EXPECT_LT(ring_.queue()->window.widen_ns, 500'000u);
+}
+
+TEST_F(WindowGateTest, DoesNotWidenForAProgramThatHadNothingMoreToSubmit) {
+  Learn(0x1000, 100'000);
+  Arm(250);
+  for (int i = 0; i < 10; ++i) {
+    Submit(2);
+    TakeAll();
+    Look();
+  }
+  EXPECT_EQ(ring_.queue()->window.widen_ns, 0u);
+}
+
+TEST_F(WindowGateTest, DoesNotWidenForWhatRanOutWhileItWasClosed) {
+  Learn(0x1000, 100'000);
+  Arm(250);
+  Submit(10);
+  Close();
+  Look();
+  TakeAll();
+  Open();
+  Look();
+  EXPECT_EQ(ring_.queue()->window.widen_ns, 0u);
+}
+
+// When the last one ended nobody saw; the device may have been idle since.
+TEST_F(WindowGateTest, TakesATimeThatEndedDryForAnUpperBound) {
+  StopClock();
+  Learn(0x1000, 100'000);
+  Arm(250);
+  Submit(20);
+  TakeAll();
+  Pass(5'000'000);
+  Look();
+  KernelContext fresh;
+  const KernelKey key = times_.KeyOf(ring_.queue()->ring + 19 * 64, &fresh);
+  EXPECT_EQ(times_.PredictNs({key.itself, key.itself}), 100'000u);
+  TakeAll();
+  Pass(50'000);
+  Look();
+  EXPECT_LT(times_.PredictNs({key.itself, key.itself}), 100'000u);
 }
 
 TEST_F(WindowGateTest, ExposesAtLeastOnePacketWhateverTheWindow) {

@@ -17,6 +17,12 @@ constexpr std::uint64_t kPollMinNs = 20'000;
 constexpr std::uint64_t kPollMaxNs = 1'000'000;
 constexpr std::uint64_t kPollUntrackedNs = 50'000;
 constexpr int kRestTriesMax = 1000;  // holders never block, but may be off the processor
+// A queue that ran dry behind a full window was looked at too late: it gets a quarter of a window
+// more, up to three more, and gives it back over the next packets. One dry spell in
+// kNarrowPackets / 4 packets is about what remains.
+constexpr std::uint64_t kWidenPart = 4;
+constexpr std::uint64_t kWidenMost = 3;
+constexpr std::uint64_t kNarrowPackets = 1024;
 // Refill at half a window, so that each wake-up of the pump moves many short packets. A long rest
 // is approached by halves: a kernel that ends before its prediction must not leave the device idle
 // long.
@@ -35,6 +41,14 @@ std::uint64_t HeadPollNs(const WindowState& window, std::uint64_t head, std::uin
   const std::uint64_t elapsed = now_ns - window.head_began_ns;
   const std::uint64_t away = predicted > elapsed ? predicted - elapsed : (elapsed - predicted) / 8;
   return std::max(away, kPollMinNs);
+}
+
+// How late a look comes depends on the host (its load, its idle states), so it is not computed but
+// seen: by the device having run dry while packets waited for room in the window.
+void AdaptWindow(WindowState* window, bool dry, std::uint64_t passed, std::uint64_t window_ns) {
+  window->widen_ns -= window->widen_ns * std::min(passed, kNarrowPackets) / kNarrowPackets;
+  if (dry && window->held_back) window->widen_ns += window_ns / kWidenPart;
+  window->widen_ns = std::min(window->widen_ns, window_ns * kWidenMost);
 }
 
 }  // namespace
@@ -62,6 +76,8 @@ void WindowGate::Learn(WindowState* window, std::uint64_t progress, std::uint64_
                           .closed_since_us = window->closed_since_us,
                           .tracking = true,
                           .learning = true,
+                          .held_back = false,
+                          .widen_ns = window->widen_ns,
                           .context = {}};
     return;
   }
@@ -77,8 +93,10 @@ void WindowGate::Learn(WindowState* window, std::uint64_t progress, std::uint64_
   // Several packets passed between two looks: they share the time in the proportion expected of
   // them.
   if (learning && window->progress >= window->tracked_from && predicted > 0) {
-    const double scale =
+    double scale =
         static_cast<double>(now_ns - window->head_began_ns) / static_cast<double>(predicted);
+    // Nobody saw when the last of them ended: they took this long at most.
+    if (progress == real && window->held_back) scale = std::min(scale, 1.0);
     for (std::uint64_t i = first; i < progress; ++i) {
       const std::uint64_t at = i % kTrackedPackets;
       times_->Observe(window->kernel_key[at],
@@ -152,7 +170,11 @@ std::uint64_t WindowGate::WindowEnd(ManagedQueue* queue, std::uint64_t real,
                                     std::uint64_t now_ns, GateLook* look) {
   WindowState& window = queue->window;
   const std::uint64_t progress = Progress(*queue, real);
+  const std::uint64_t passed = window.tracking ? progress - window.progress : 0;
   Learn(&window, progress, real, now_ns);
+  AdaptWindow(&window, progress == real, passed, window_ns);
+  window_ns += window.widen_ns;
+  window.held_back = false;
   if (progress < window.tracked_from) {
     // What was exposed before the queue was armed has to pass first; its length is unknown.
     if (real < announced) look->poll_ns = kPollUntrackedNs;
@@ -173,6 +195,7 @@ std::uint64_t WindowGate::WindowEnd(ManagedQueue* queue, std::uint64_t real,
     Track(queue, at++);
     window.moved_ns = now_ns;
   }
+  window.held_back = at < end && IsValidHeader(LoadHeader(*queue, at));
   if (at < announced) {
     look->poll_ns = PollNs(remaining, window_ns);
     if (progress < at) {
