@@ -106,12 +106,14 @@ void Layer::AttachQueue(ManagedQueue* queue) {
   slot->gate_closed.store(0, std::memory_order_relaxed);
   slot->exposed.store(0, std::memory_order_relaxed);
   slot->restriction.store(kUnrestricted, std::memory_order_relaxed);
+  slot->masked_units.store(0, std::memory_order_relaxed);
   slot->mechanisms_available.store(MechanismsOf(config_, queue->restricted),
                                    std::memory_order_relaxed);
   slot->mechanisms.store(0, std::memory_order_relaxed);
   slot->kfd_priority.store(-1, std::memory_order_relaxed);
   slot->standing_first.store(0, std::memory_order_relaxed);
   slot->standing_units.store(0, std::memory_order_relaxed);
+  slot->standing_lease_until_us.store(0, std::memory_order_relaxed);
   slot->mode.store(0, std::memory_order_relaxed);
   slot->hold.store(0, std::memory_order_relaxed);
   slot->priority.store(-1, std::memory_order_relaxed);

@@ -18,7 +18,6 @@ constexpr std::uint64_t kSleepMaxNs = 3'600'000'000'000;
 constexpr std::uint64_t kShortRestNs = 50'000;
 // After a hold: look again when the prediction has run out by a quarter and this.
 constexpr std::uint64_t kReviewSlackNs = 200'000;
-constexpr std::uint64_t kRetryLiftNs = 10'000'000;
 // A cycle's cost is measured so often to begin with, and again when no measure is younger than this.
 constexpr std::uint32_t kProbesFirst = 3;
 constexpr std::uint64_t kStaleNs = 1'000'000'000;
@@ -125,7 +124,9 @@ bool Preemptor::ShouldListen() const {
 
 std::uint64_t Preemptor::Round() {
   MutexScope scope(&mutex_);
-  return off_ ? kForeverNs : RoundLocked(NowNs());
+  if (!off_) return RoundLocked(NowNs());
+  // What the driver refused to take back when the session ended.
+  return LiftAllLocked() ? kForeverNs : kRetryLiftNs;
 }
 
 std::uint64_t Preemptor::RoundLocked(std::uint64_t now_ns) {
@@ -169,7 +170,7 @@ void Preemptor::LookAtGpu(std::uint32_t index, GpuUrgency* urgency, std::uint64_
     }
     QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
     FollowPriority(queue, slot);
-    FollowStandingMask(queue, slot);
+    FollowStandingMask(queue, slot, next_ns);
     FollowHoldOrder(&arena, queue, slot, next_ns);
     SizeWindow(arena, queue, slot);
     if (queue->restricted.restriction != kUnrestricted && !queue->restricted.ordered &&

@@ -81,6 +81,7 @@ class Preemptor {
     QueueSlot* slot;
     std::uint64_t rest_ns;
   };
+  static constexpr std::uint64_t kRetryLiftNs = 10'000'000;
   static constexpr std::uint32_t kCandidatesMax = 64;  // further queues are only held
   struct Outranked {
     Candidate list[kCandidatesMax];
@@ -116,13 +117,13 @@ class Preemptor {
   void FollowPriority(ManagedQueue* queue, QueueSlot* slot);
   // preemptor_orders.cc
   void FollowHoldOrder(Arena* arena, ManagedQueue* queue, QueueSlot* slot, std::uint64_t* next_ns);
-  void FollowStandingMask(ManagedQueue* queue, QueueSlot* slot);
-  void SetStandingMask(ManagedQueue* queue, QueueSlot* slot, std::uint32_t first,
+  void FollowStandingMask(ManagedQueue* queue, QueueSlot* slot, std::uint64_t* next_ns);
+  bool SetStandingMask(ManagedQueue* queue, QueueSlot* slot, std::uint32_t first,
                        std::uint32_t units);
   void Record(Arena* arena, const Outranked& outranked, std::uint64_t now_ns);
   void Complete(Arena* arena, std::uint64_t took_ns);
   bool ShouldListen() const;
-  void LiftAllLocked();
+  bool LiftAllLocked();  // false: the driver refuses for now
 
   QueueRegistry* registry_;
   WindowGate* gate_;

@@ -219,16 +219,18 @@ void Preemptor::LiftNotOutranked(const GpuUrgency* urgency, Arena* arena,
   if (count != 0) ResumeTogether(arena, together, count);
 }
 
-void Preemptor::LiftAllLocked() {
+bool Preemptor::LiftAllLocked() {
+  bool all = true;
   for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
     ManagedQueue* queue = registry_->at(i);
     if (queue->live.load(std::memory_order_acquire) == 0) continue;
     queue->wide_window_ns.store(0, std::memory_order_relaxed);
     QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
-    Lift(nullptr, queue, slot);
-    SetStandingMask(queue, slot, 0, 0);
+    all = Lift(nullptr, queue, slot) && all;
+    all = SetStandingMask(queue, slot, 0, 0) && all;
   }
   for (Arena& arena : arenas_) arena.urgent = false;
+  return all;
 }
 
 // What a cycle costs has to be known before it is needed, and anew after a while: an update that
@@ -276,31 +278,36 @@ void Preemptor::FollowPriority(ManagedQueue* queue, QueueSlot* slot) {
   LogRefusal(*queue, "change the priority of", error, "it stays as it is");
 }
 
-// A partition of the device, as the controller has ordered it.
-void Preemptor::FollowStandingMask(ManagedQueue* queue, QueueSlot* slot) {
+// A partition of the device, as the controller has ordered it; it lasts as long as its lease.
+void Preemptor::FollowStandingMask(ManagedQueue* queue, QueueSlot* slot, std::uint64_t* next_ns) {
   const bool allowed =
       (slot->mechanisms.load(std::memory_order_relaxed) &
        slot->mechanisms_available.load(std::memory_order_relaxed) & kMechanismSqueeze) != 0;
-  const std::uint32_t units = slot->standing_units.load(std::memory_order_relaxed);
-  if (!allowed || units == 0) return SetStandingMask(queue, slot, 0, 0);
+  const std::uint64_t lease_us = slot->standing_lease_until_us.load(std::memory_order_relaxed);
+  std::uint32_t units = slot->standing_units.load(std::memory_order_relaxed);
   const std::uint32_t first = slot->standing_first.load(std::memory_order_relaxed);
   const KfdNode& node = queue->restricted.node;
   // Another process's words: whatever does not fit the device is no mask.
-  if (node.shader_arrays == 0 || first % node.shader_arrays != 0 ||
-      units % node.shader_arrays != 0 || first >= node.compute_units ||
-      units > node.compute_units - first) {
-    return SetStandingMask(queue, slot, 0, 0);
+  if (!allowed || NowUs() >= lease_us || node.shader_arrays == 0 ||
+      first % node.shader_arrays != 0 || units % node.shader_arrays != 0 ||
+      first >= node.compute_units || units > node.compute_units - first) {
+    units = 0;
   }
-  SetStandingMask(queue, slot, first, units);
+  const bool done = SetStandingMask(queue, slot, units != 0 ? first : 0, units);
+  if (!done) *next_ns = std::min(*next_ns, NowNs() + kRetryLiftNs);
+  if (queue->restricted.standing_units != 0 && units != 0) {
+    *next_ns = std::min(*next_ns, lease_us * 1000);
+  }
 }
 
-void Preemptor::SetStandingMask(ManagedQueue* queue, QueueSlot* slot, std::uint32_t first,
+// False where a mask could not be taken off: it is to be tried again.
+bool Preemptor::SetStandingMask(ManagedQueue* queue, QueueSlot* slot, std::uint32_t first,
                                 std::uint32_t units) {
   RestrictionState& state = queue->restricted;
   const std::uint32_t first_before = state.standing_first, units_before = state.standing_units;
-  if (first == first_before && units == units_before) return;
+  if (first == first_before && units == units_before) return true;
   // A squeezed queue's mask comes first; lifting it looks again.
-  if (state.restriction == kSqueezed) return;
+  if (state.restriction == kSqueezed) return true;
   state.standing_first = first;
   state.standing_units = units;
   Mask mask;
@@ -308,16 +315,20 @@ void Preemptor::SetStandingMask(ManagedQueue* queue, QueueSlot* slot, std::uint3
     // Nothing would be left of the program's own mask on some shader array.
     state.standing_first = first_before;
     state.standing_units = units_before;
-    if (units_before != 0) SetStandingMask(queue, slot, 0, 0);
-    return;
+    return units_before == 0 || SetStandingMask(queue, slot, 0, 0);
   }
   mask = FullMask(state);
   const int error = kfd_->SetMask(state.kfd, mask.words, mask.bits);
-  if (error == 0 || error == EFAULT) return;
+  if (error == 0 || error == EFAULT) {
+    slot->masked_units.store(units, std::memory_order_relaxed);
+    return true;
+  }
   state.standing_first = first_before;
   state.standing_units = units_before;
   slot->mechanisms_available.fetch_and(~kMechanismSqueeze);
-  LogRefusal(*queue, "mask", error, "it keeps the compute units it has");
+  LogRefusal(*queue, "mask", error,
+             units == 0 ? "trying again" : "it keeps the compute units it has");
+  return units != 0;
 }
 
 void Preemptor::Record(Arena* arena, const Outranked& outranked, std::uint64_t now_ns) {
@@ -408,6 +419,7 @@ void Preemptor::ProgramSetMask(ManagedQueue* queue, const std::uint32_t* mask, s
   if (state.restriction != kSqueezed) {
     if (state.standing_units == 0) return;
     state.standing_first = state.standing_units = 0;
+    queue->slot.load(std::memory_order_acquire)->masked_units.store(0, std::memory_order_relaxed);
     return Nudge();
   }
   // The program's mask stands now; narrow it again, or let the queue be.

@@ -523,6 +523,51 @@ TEST_F(PreemptorTest, LiftsEverythingWhenTheSessionEnds) {
   EXPECT_EQ(driver_.Take(), Calls{}) << "no session, no preemption";
 }
 
+TEST_F(PreemptorTest, GoesOnLiftingAfterTheSessionHasEnded) {
+  slot_->mechanisms = kMechanismSuspend;
+  Expose(40);
+  Urgent();
+  preemptor_->Round();
+  driver_.Take();
+  driver_.error = EIO;
+  preemptor_->SetSession(nullptr, nullptr);
+  EXPECT_LE(preemptor_->Round(), 10 * kMs) << "a queue that nobody resumes any more";
+  driver_.error = 0;
+  driver_.Take();
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 100% prio 7"});
+}
+
+TEST_F(PreemptorTest, AStandingMaskEndsWithItsLease) {
+  slot_->standing_units = 32;
+  slot_->standing_lease_until_us = NowUs() + kLeaseUs;
+  EXPECT_LE(preemptor_->Round(), kLeaseUs * 1000);
+  EXPECT_EQ(driver_.Take(), Calls{"mask 5 32"});
+  slot_->standing_lease_until_us = NowUs() + kLeaseUs;  // renewed
+  g_test_now_ns += kLeaseUs * 1000 - 1000;
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{});
+  g_test_now_ns += 2'000;
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"mask 5 96"});
+  slot_->standing_lease_until_us = NowUs() + kLeaseUs;  // its controller is there again
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"mask 5 32"});
+}
+
+TEST_F(PreemptorTest, TriesToTakeAStandingMaskOffUntilItWorks) {
+  slot_->standing_units = 32;
+  slot_->standing_lease_until_us = NowUs() + kLeaseUs;
+  preemptor_->Round();
+  slot_->standing_units = 0;
+  driver_.error = EIO;
+  EXPECT_LE(preemptor_->Round(), 10 * kMs);
+  driver_.error = 0;
+  driver_.Take();
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"mask 5 96"});
+}
+
 TEST_F(PreemptorTest, ForgetsAQueueBeforeItsIdIsUsedAgain) {
   slot_->mechanisms = kMechanismSuspend;
   Expose(40);

@@ -70,6 +70,8 @@ void Pump::Run() {
   while (true) {
     std::atomic<std::uint32_t>* word = wake_word_.load(std::memory_order_acquire);
     const std::uint32_t seen = word->load(std::memory_order_seq_cst);
+    // SetSession exchanges the word first and bumps the old one second: `seen` may be that bump.
+    if (wake_word_.load(std::memory_order_seq_cst) != word) continue;
     const std::uint64_t sleep_ns = Round();
     if (sleep_ns == 0) continue;
     // Whoever changes something after `seen` was read changes the word too, and the wait returns.

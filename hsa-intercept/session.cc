@@ -86,6 +86,20 @@ bool SayHello(int fd, const Config& config, const RuntimeVersion& version) {
   return send(fd, &hello, sizeof(hello), MSG_NOSIGNAL) == static_cast<ssize_t>(sizeof(hello));
 }
 
+// The first ones, whatever number came: a control buffer has room for one more than was asked for.
+void TakeDescriptors(const cmsghdr& header, int (&fds)[kDescriptors]) {
+  const std::size_t count = (header.cmsg_len - CMSG_LEN(0)) / sizeof(int);
+  for (std::size_t i = 0; i < count; ++i) {
+    int fd;
+    std::memcpy(&fd, CMSG_DATA(&header) + i * sizeof(int), sizeof(fd));
+    if (i < kDescriptors && fds[i] < 0) {
+      fds[i] = fd;
+    } else {
+      close(fd);
+    }
+  }
+}
+
 // Receives the welcome and its descriptors (or -1 each).
 bool ReceiveWelcome(int fd, WelcomeMessage* welcome, int (&fds)[kDescriptors]) {
   pollfd waiting{fd, POLLIN, 0};
@@ -104,8 +118,7 @@ bool ReceiveWelcome(int fd, WelcomeMessage* welcome, int (&fds)[kDescriptors]) {
   for (int& received : fds) received = -1;
   for (cmsghdr* c = CMSG_FIRSTHDR(&message); got > 0 && c != nullptr;
        c = CMSG_NXTHDR(&message, c)) {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-    std::memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+    if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) TakeDescriptors(*c, fds);
   }
   if (got >= 0) errno = EPROTO;
   // Another version's may be shorter; its header says so.
@@ -123,6 +136,22 @@ void* MapSealed(int fd, std::size_t bytes) {
   }
   void* page = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   return page == MAP_FAILED ? nullptr : page;
+}
+
+// Puts empty memory of our own in the page's place, in one step: whoever still looks there finds
+// that nothing is ordered, and the page itself goes as soon as nobody else has it. Who is about to
+// sleep on `word` must find it changed, so its value moves on.
+void LeaveEmpty(void* page, std::size_t bytes, const std::atomic<std::uint32_t>* word) {
+  void* empty = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (empty == MAP_FAILED) return;
+  const std::size_t at = static_cast<std::size_t>(reinterpret_cast<const unsigned char*>(word) -
+                                                  static_cast<unsigned char*>(page));
+  const std::uint32_t moved_on = word->load(std::memory_order_seq_cst) + (1u << 30);
+  std::memcpy(static_cast<unsigned char*>(empty) + at, &moved_on, sizeof(moved_on));
+  if (mremap(empty, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, page) == MAP_FAILED) {
+    munmap(empty, bytes);
+  }
 }
 
 bool MapPages(const int (&fds)[kDescriptors], SessionLink* link) {
@@ -214,6 +243,8 @@ void WaitForHangup(const SessionLink& link) {
 void Disconnect(SessionLink* link) {
   if (link->socket >= 0) close(link->socket);
   if (link->event >= 0) close(link->event);
+  if (ProcessPage* page = link->process_page) LeaveEmpty(page, sizeof(*page), &page->wake);
+  if (UserPage* page = link->user_page) LeaveEmpty(page, sizeof(*page), &page->bell);
   *link = SessionLink{};
 }
 

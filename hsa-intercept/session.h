@@ -2,11 +2,11 @@
 //
 // Why        Connecting, checking and mapping live here; what the pages mean to queues is layer.h.
 // Threads    one thread at a time: OnLoad first, the session thread after.
-// Ownership  a mapped page stays mapped for the life of the process: a producer may still look at
-// it
-//            after a detach. One page pair is left behind per controller restart (about 70 KB).
-// Errors     every failure leaves the layer detached, that is, passing through; `why` says the
-// reason. Limits     Connect waits at most kAnswerTimeoutMs for the controller's answer.
+// Ownership  the address of a mapped page stays valid for the life of the process: a producer may
+//            still look at it after a detach. The page itself is let go, and empty memory is in its
+//            place (two pages of 4 KB a controller restart).
+// Errors     every failure leaves the layer detached, that is, passing through; `why` says the reason.
+// Limits     Connect waits at most kAnswerTimeoutMs for the controller's answer.
 #pragma once
 
 #include <cstdint>
@@ -42,7 +42,7 @@ bool Connect(const Config& config, const RuntimeVersion& version, SessionLink* l
 // Sleeps until the controller is gone. Messages from it are read and ignored (none is defined yet).
 void WaitForHangup(const SessionLink& link);
 
-// Closes the descriptors; the pages stay mapped.
+// Closes the descriptors and lets go of the pages; what is in their place reads as "nothing ordered".
 void Disconnect(SessionLink* link);
 
 }  // namespace xsched_hsa

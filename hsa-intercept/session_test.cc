@@ -34,7 +34,7 @@ int MakePage(std::size_t bytes, bool sealed) {
 
 void SendWelcome(int fd, const WelcomeMessage& welcome, const std::vector<int>& fds) {
   iovec part{const_cast<WelcomeMessage*>(&welcome), sizeof(welcome)};
-  alignas(cmsghdr) char control[CMSG_SPACE(3 * sizeof(int))] = {};
+  alignas(cmsghdr) char control[CMSG_SPACE(8 * sizeof(int))] = {};
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
@@ -197,6 +197,67 @@ TEST_F(SessionTest, RefusesPagesThatAreTooSmall) {
 TEST_F(SessionTest, RefusesAWelcomeWithoutDescriptors) {
   Serve([](int fd, const HelloMessage&) { SendWelcome(fd, GoodWelcome(), {}); });
   EXPECT_FALSE(TryConnect());
+}
+
+// The control buffer's padding has room for a fourth; a fifth is dropped by the kernel.
+TEST_F(SessionTest, TakesNoMoreDescriptorsThanItAskedFor) {
+  for (const int extra : {1, 5}) {
+    const int page = MakePage(sizeof(ProcessPage), true), user = MakePage(sizeof(UserPage), true);
+    Serve([&](int fd, const HelloMessage&) {
+      const int event = eventfd(0, EFD_CLOEXEC);
+      std::vector<int> fds = {page, user, event};
+      fds.resize(3 + static_cast<std::size_t>(extra), event);
+      SendWelcome(fd, GoodWelcome(), fds);
+      close(event);
+    });
+    const int lowest_before = dup(0);
+    close(lowest_before);
+    EXPECT_TRUE(TryConnect()) << why_;
+    TearDown();
+    close(page);
+    close(user);
+    const int lowest_after = dup(0);
+    close(lowest_after);
+    EXPECT_LE(lowest_after, lowest_before) << "a descriptor was left open";
+    SetUp();
+  }
+}
+
+int MappingsOf(const char* name) {
+  int count = 0;
+  char line[512];
+  std::FILE* maps = std::fopen("/proc/self/maps", "r");
+  while (std::fgets(line, sizeof(line), maps) != nullptr)
+    count += std::strstr(line, name) != nullptr;
+  std::fclose(maps);
+  return count;
+}
+
+TEST_F(SessionTest, LetsGoOfThePagesButNotOfTheirAddress) {
+  Serve([](int fd, const HelloMessage&) {
+    const int page = MakePage(sizeof(ProcessPage), true), user = MakePage(sizeof(UserPage), true);
+    const int event = eventfd(0, EFD_CLOEXEC);
+    SendWelcome(fd, GoodWelcome(), {page, user, event});
+    for (const int each : {page, user, event}) close(each);
+  });
+  ASSERT_TRUE(TryConnect()) << why_;
+  EXPECT_EQ(MappingsOf("memfd:page"), 2);
+  ProcessPage* const process = link_.process_page;
+  UserPage* const user = link_.user_page;
+  process->queues[3].mode = kModeArmed;
+  process->queues[3].hold = kHoldPackets;
+  user->gpus[0].word = UrgencyWord(5, 16);
+  const std::uint32_t wake = process->wake, bell = user->bell;
+  Disconnect(&link_);
+  EXPECT_EQ(MappingsOf("memfd:page"), 0) << "a restart of the controller leaves pages behind";
+  // A producer that still looks there is told nothing, and may write.
+  EXPECT_EQ(process->queues[3].mode.load(), 0u);
+  EXPECT_EQ(process->queues[3].hold.load(), 0u);
+  EXPECT_EQ(LevelOf(user->gpus[0].word.load()), 0u);
+  process->queues[3].raises.fetch_add(1);
+  // Who was about to sleep there must not.
+  EXPECT_NE(process->wake.load(), wake);
+  EXPECT_NE(user->bell.load(), bell);
 }
 
 }  // namespace

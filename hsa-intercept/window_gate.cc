@@ -139,6 +139,7 @@ void WindowGate::LookLocked(ManagedQueue* queue, GateLook* look) {
   } else {
     queue->window.tracking = false;
     end = ScanValid(*queue, real, announced);
+    slot->gate_closed.store(0, std::memory_order_relaxed);
   }
   if (queue->intercept != nullptr) end = std::min(end, queue->intercept->PublishLimit());
   // A slot that is still INVALID is not a backlog: its own producer's doorbell comes yet.

@@ -27,6 +27,7 @@ void ResetControllerLine(QueueSlot& slot) {
   slot.kfd_priority.store(-1, std::memory_order_relaxed);
   slot.standing_first.store(0, std::memory_order_relaxed);
   slot.standing_units.store(0, std::memory_order_relaxed);
+  slot.standing_lease_until_us.store(0, std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -179,7 +180,7 @@ void Core::OnTimer() {
   if (renew) {
     ++counters_.renewals;
     renew_due_us_.reset();
-    holds_leased_ = RenewHolds();
+    orders_leased_ = RenewOrders();
   }
   SettleAll();
   UpdateTimer();

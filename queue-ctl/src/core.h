@@ -218,7 +218,7 @@ class Core {
   std::uint32_t LevelNow(const Arena& arena) const;
   void NoteLevel(GpuKey gpu, Arena* arena, std::uint32_t level);
   void WakeArmed(const Arena& arena);
-  bool RenewHolds();
+  bool RenewOrders();
   void UpdateTimer();
   void FlushWakes();
 
@@ -240,7 +240,7 @@ class Core {
   std::uint32_t last_session_id_ = 0;
   std::set<std::uint32_t> wakes_;              // sessions
   std::map<UserPage*, std::uint32_t> leased_;  // user page -> bits of its GPUs with a level
-  bool holds_leased_ = false;
+  bool orders_leased_ = false;                 // holds and standing masks
   std::optional<std::uint64_t> renew_due_us_;
   CoreCounters counters_;
 };

@@ -68,12 +68,14 @@ void Core::ApplyIntent(Session& session, std::uint32_t index, QueueRecord* queue
   slot.squeeze_units.store(intent.preemption.squeeze_units, std::memory_order_relaxed);
   slot.standing_first.store(intent.standing_first, std::memory_order_relaxed);
   slot.standing_units.store(intent.standing_units, std::memory_order_relaxed);
+  const std::uint64_t lease_us = clock_->NowUs() + kLeaseUs;
+  slot.standing_lease_until_us.store(intent.standing_units != 0 ? lease_us : 0,
+                                     std::memory_order_relaxed);
   slot.kfd_priority.store(intent.kfd_priority, std::memory_order_relaxed);
   slot.mechanisms.store(MechanismsOf(intent), std::memory_order_relaxed);
-  slot.hold_lease_until_us.store(intent.hold ? clock_->NowUs() + kLeaseUs : 0,
-                                 std::memory_order_relaxed);
+  slot.hold_lease_until_us.store(intent.hold ? lease_us : 0, std::memory_order_relaxed);
   slot.hold.store(hold, std::memory_order_release);
-  holds_leased_ |= intent.hold;
+  orders_leased_ |= intent.hold || intent.standing_units != 0;
   // Only an armed queue looks at its hold; window 0 leaves it unbounded otherwise.
   slot.mode.store((intent.armed || intent.hold ? kModeArmed : 0u) |
                       (intent.raise ? kModeRaise : 0u) | (intent.report ? kModeReport : 0u) |
@@ -172,21 +174,30 @@ void Core::WakeArmed(const Arena& arena) {
   }
 }
 
-bool Core::RenewHolds() {
+// A lease that has lapsed was late: the layer has undone what it stood for, and must look again.
+bool Core::RenewOrders() {
   bool any = false;
-  const std::uint64_t until_us = clock_->NowUs() + kLeaseUs;
+  const std::uint64_t now_us = clock_->NowUs();
   for (const auto& [id, session] : sessions_) {
-    for (const auto& [i, queue] : session->queues) {
-      if (!queue.intent.hold) continue;
-      session->page->queues[i].hold_lease_until_us.store(until_us, std::memory_order_release);
+    bool lapsed = false;
+    const auto renew = [&](std::atomic<std::uint64_t>& lease_us) {
+      lapsed |= lease_us.exchange(now_us + kLeaseUs, std::memory_order_acq_rel) < now_us;
       any = true;
+    };
+    for (const auto& [i, queue] : session->queues) {
+      QueueSlot& slot = session->page->queues[i];
+      if (queue.intent.hold) renew(slot.hold_lease_until_us);
+      if (queue.intent.standing_units != 0) renew(slot.standing_lease_until_us);
     }
+    if (!lapsed) continue;
+    session->page->orders.fetch_add(1, std::memory_order_seq_cst);
+    wakes_.insert(id);
   }
   return any;
 }
 
 void Core::UpdateTimer() {
-  if (leased_.empty() && !holds_leased_) {
+  if (leased_.empty() && !orders_leased_) {
     renew_due_us_.reset();
   } else if (!renew_due_us_) {
     renew_due_us_ = clock_->NowUs() + kLeaseRenewUs;
@@ -236,7 +247,7 @@ void Core::Shutdown() {
   for (const auto& [id, session] : sessions_) waker_->Wake(*session->page);
   leased_.clear();
   arenas_.clear();
-  holds_leased_ = false;
+  orders_leased_ = false;
   renew_due_us_.reset();
 }
 

@@ -41,7 +41,7 @@ void Core::Reconsider() {
     if (const auto it = arenas_.find(key); it != arenas_.end()) Decide(key, &it->second);
   }
   SettleAll();
-  holds_leased_ = RenewHolds();
+  orders_leased_ = RenewOrders();
   UpdateTimer();
   FlushWakes();
 }

@@ -213,6 +213,27 @@ TEST_F(CorePolicyTest, PartitionReachesThePagesOnceTheDeviceIsKnown) {
   EXPECT_EQ(a.slot().standing_units.load(), 0u) << "alone it has all";
 }
 
+TEST_F(CorePolicyTest, PartitionsAreLeasedAndALapseIsTold) {
+  core_.SetDeviceShape(kGpuA, {80, 16});
+  Use("cu-partition");
+  Program a = Join(1, 7), b = Join(2, 7);
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(core_.NextDueUs());
+    clock_.Advance(*core_.NextDueUs() - clock_.NowUs());
+    EXPECT_GT(a.slot().standing_lease_until_us.load(), clock_.NowUs());
+    core_.OnTimer();
+  }
+  const std::uint32_t orders = a.page->orders.load(), wakes = a.page->wake.load();
+  clock_.Advance(kLeaseUs + 1);  // stopped for a while: the layers have taken their masks off
+  EXPECT_LT(a.slot().standing_lease_until_us.load(), clock_.NowUs());
+  core_.OnTimer();
+  EXPECT_GT(a.slot().standing_lease_until_us.load(), clock_.NowUs());
+  EXPECT_NE(a.page->orders.load(), orders) << "the layer does not put its mask on again";
+  EXPECT_NE(a.page->wake.load(), wakes);
+  core_.EndSession(b.session);
+  EXPECT_FALSE(core_.NextDueUs()) << "nothing is leased any more";
+}
+
 TEST_F(CorePolicyTest, DeadlinesOfTheClassAndOfThePageDecide) {
   Use("earliest-deadline");
   Program a = Join(1, 7), b = Join(2, 7);

@@ -3,6 +3,8 @@
 //
 //   packet-storm storm PACKETS SEED      queues of all sizes and styles, created and destroyed
 //   packet-storm pulse SEED              short kernels at random moments, until standard input ends
+//   packet-storm steady SEED             short lives of queues, until standard input ends; a queue that
+//                                        is refused is asked for again
 //   packet-storm chain|diamond TIMES     a graph over queues of one process, by barrier packets
 //   packet-storm relay first|second TIMES
 //                                        two processes that wait for each other: a packet waits for a
@@ -14,6 +16,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -36,14 +39,15 @@ void Say(const Tally& t) {
   std::printf(
       "{\"submitted\": %lu, \"completed\": %lu, \"abandoned\": %lu, \"lost\": %lu, \"repeated\": "
       "%lu, "
-      "\"reordered\": %lu, \"rounds\": %lu}\n",
-      t.submitted, t.completed, t.abandoned, t.lost, t.repeated, t.reordered, t.rounds);
+      "\"reordered\": %lu, \"rounds\": %lu, \"refused\": %lu}\n",
+      t.submitted, t.completed, t.abandoned, t.lost, t.repeated, t.reordered, t.rounds, t.refused);
   std::fflush(stdout);
 }
 
 // One queue's life. Every eighth has long kernels, so that there is something to take off the device;
-// every eighth is destroyed with work on it.
-Tally Round(dual_model::HsaDevice* device, std::uint64_t most, std::mt19937_64* random) {
+// every eighth is destroyed with work on it. Nothing where the queue is refused.
+std::optional<Tally> Round(dual_model::HsaDevice* device, std::uint64_t most,
+                           std::mt19937_64* random) {
   constexpr std::uint32_t kSizes[] = {64, 128, 256, 1024};
   const bool heavy = (*random)() % 8 == 0;
   const bool abandon = (*random)() % 8 == 0;
@@ -52,6 +56,7 @@ Tally Round(dual_model::HsaDevice* device, std::uint64_t most, std::mt19937_64* 
   const std::uint64_t producers = single ? 1 : 1 + (*random)() % 4;
   const std::uint64_t count = heavy ? 200 + (*random)() % 400 : 500 + (*random)() % 60'000;
   StormQueue queue(device, kSizes[(*random)() % 4], single, heavy ? 4'000'000 : 2'000);
+  if (queue.queue() == nullptr) return std::nullopt;
   std::vector<std::thread> threads;
   for (std::uint64_t i = 0; i < producers; ++i) {
     threads.emplace_back(
@@ -75,7 +80,50 @@ int Storm(std::uint64_t packets, std::uint64_t seed) {
   std::fflush(stdout);
   Tally tally;
   while (tally.submitted < packets) {
-    tally += Round(device.get(), packets - tally.submitted, &random);
+    const auto round = Round(device.get(), packets - tally.submitted, &random);
+    if (!round) Fail("hsa_queue_create failed", tally.rounds);
+    tally += *round;
+  }
+  Say(tally);
+  return tally.lost + tally.repeated + tally.reordered == 0 ? 0 : 1;
+}
+
+// Says "ready" and waits for the end of standard input on a thread of its own.
+class UntilInputEnds {
+ public:
+  UntilInputEnds() {
+    std::puts("ready");
+    std::fflush(stdout);
+    reader_ = std::thread([this] {
+      while (std::getchar() != EOF) {
+      }
+      over_ = true;
+    });
+  }
+  ~UntilInputEnds() { reader_.join(); }
+  bool over() const { return over_; }
+
+ private:
+  std::atomic<bool> over_{false};
+  std::thread reader_;
+};
+
+int Steady(std::uint64_t seed) {
+  constexpr std::uint64_t kPacketsARound = 4000;
+  const auto device = OpenDevice();
+  std::mt19937_64 random(seed);
+  Tally tally;
+  {
+    UntilInputEnds input;
+    while (!input.over()) {
+      const auto round = Round(device.get(), 1 + random() % kPacketsARound, &random);
+      if (round) {
+        tally += *round;
+      } else {
+        ++tally.refused;
+        usleep(2000);
+      }
+    }
   }
   Say(tally);
   return tally.lost + tally.repeated + tally.reordered == 0 ? 0 : 1;
@@ -87,20 +135,13 @@ int Pulse(std::uint64_t seed) {
   Tally tally;
   {
     StormQueue queue(device.get(), 64, true, 20'000);
-    std::puts("ready");
-    std::fflush(stdout);
-    std::atomic<bool> over{false};
-    std::thread reader([&over] {
-      while (std::getchar() != EOF) {
-      }
-      over = true;
-    });
-    while (!over) {
+    if (queue.queue() == nullptr) Fail("hsa_queue_create failed", 0);
+    UntilInputEnds input;
+    while (!input.over()) {
       queue.Submit(16 + random() % 48, Style::kOne, &random);
       // Shorter and longer than the controller's linger.
       usleep(static_cast<useconds_t>(random() % 3000));
     }
-    reader.join();
     queue.Drain(&tally);
   }
   Say(tally);
@@ -115,6 +156,7 @@ int main(int argc, char** argv) {
   const std::string verb = argc > 1 ? argv[1] : "";
   const auto number = [&](int at) { return argc > at ? std::strtoull(argv[at], nullptr, 10) : 1; };
   if (verb == "storm" && argc == 4) return Storm(number(2), number(3));
+  if (verb == "steady" && argc == 3) return Steady(number(2));
   if (verb == "pulse" && argc == 3) return Pulse(number(2));
   if ((verb == "chain" || verb == "diamond") && argc == 3) {
     return RunGraph(OpenDevice().get(), verb == "diamond", number(2));
@@ -123,7 +165,8 @@ int main(int argc, char** argv) {
     return RunRelay(OpenDevice().get(), std::string(argv[2]) == "first", number(3));
   }
   std::fprintf(stderr,
-               "packet-storm: use storm PACKETS SEED | pulse SEED | chain TIMES | diamond TIMES | "
+               "packet-storm: use storm PACKETS SEED | pulse SEED | steady SEED | chain TIMES | "
+               "diamond TIMES | "
                "relay first|second TIMES\n");
   return 2;
 }

@@ -52,16 +52,19 @@ Tally& Tally::operator+=(const Tally& other) {
   reordered += other.reordered;
   abandoned += other.abandoned;
   rounds += other.rounds;
+  refused += other.refused;
   return *this;
 }
 
 StormQueue::StormQueue(dual_model::HsaDevice* device, std::uint32_t packets, bool single,
                        std::uint32_t kernel_ns)
     : device_(device), packets_(packets), kernel_ns_(kernel_ns) {
-  Check(hsa_queue_create(device->agent(), packets,
-                         single ? HSA_QUEUE_TYPE_SINGLE : HSA_QUEUE_TYPE_MULTI, nullptr, nullptr,
-                         UINT32_MAX, UINT32_MAX, &queue_),
-        "hsa_queue_create failed");
+  if (hsa_queue_create(device->agent(), packets,
+                       single ? HSA_QUEUE_TYPE_SINGLE : HSA_QUEUE_TYPE_MULTI, nullptr, nullptr,
+                       UINT32_MAX, UINT32_MAX, &queue_) != HSA_STATUS_SUCCESS) {
+    queue_ = nullptr;
+    return;
+  }
   const hsa_agent_t agent = device->agent();
   for (std::uint32_t i = 0; i < packets; ++i) {
     hsa_signal_t signal;
@@ -79,8 +82,8 @@ StormQueue::StormQueue(dual_model::HsaDevice* device, std::uint32_t packets, boo
 StormQueue::~StormQueue() {
   if (queue_ != nullptr) Check(hsa_queue_destroy(queue_), "hsa_queue_destroy failed");
   for (const hsa_signal_t signal : signals_) hsa_signal_destroy(signal);
-  device_->FreeShared(counters_);
-  device_->FreeShared(kernargs_);
+  if (counters_ != nullptr) device_->FreeShared(counters_);
+  if (kernargs_ != nullptr) device_->FreeShared(kernargs_);
 }
 
 std::uint64_t StormQueue::Reserve(std::uint64_t count, Style style) {

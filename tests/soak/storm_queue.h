@@ -28,7 +28,7 @@ inline constexpr std::uint64_t kKernelEvery = 16;
 struct Tally {
   std::uint64_t submitted = 0, completed = 0, lost = 0, repeated = 0, reordered = 0;
   std::uint64_t abandoned = 0;  // of a queue that was destroyed with work: never ran, legally
-  std::uint64_t rounds = 0;
+  std::uint64_t rounds = 0, refused = 0;  // queues that were, and that could not be had
   Tally& operator+=(const Tally& other);
 };
 
@@ -37,6 +37,7 @@ enum class Style { kOne, kBatch, kBackwards, kCas, kStore, kCount };
 
 class StormQueue {
  public:
+  // queue() is null where the driver refuses one; nothing else may be called then.
   StormQueue(dual_model::HsaDevice* device, std::uint32_t packets, bool single,
              std::uint32_t kernel_ns);
   ~StormQueue();

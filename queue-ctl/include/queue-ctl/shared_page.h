@@ -25,7 +25,7 @@
 namespace xsched_hsa {
 
 inline constexpr std::uint32_t kPageMagic = 0x41534858;  // "XHSA"
-inline constexpr std::uint32_t kAbiVersion = 3;
+inline constexpr std::uint32_t kAbiVersion = 4;
 inline constexpr std::uint32_t kQueuesMax = 256;
 inline constexpr std::uint32_t kGpusMax = 16;
 inline constexpr std::uint64_t kLeaseUs = 50'000;        // how long an unrenewed restriction lasts
@@ -165,6 +165,7 @@ struct alignas(64) QueueSlot {
   // functions, which then write the eventfd.
   std::atomic<std::uint64_t> deadline_us;
   std::atomic<std::uint32_t> exposed;  // of a queue that reports: the hardware is not done with it
+  std::atomic<std::uint32_t> masked_units;  // of the standing mask that is in force; 0: none is
 
   // Line 4: written by the controller.
   alignas(64) std::atomic<std::uint32_t> mode;           // QueueMode bits
@@ -182,6 +183,7 @@ struct alignas(64) QueueSlot {
   // is obeyed if kMechanismSqueeze is allowed and available. 0 units: all.
   std::atomic<std::uint32_t> standing_first;
   std::atomic<std::uint32_t> standing_units;
+  std::atomic<std::uint64_t> standing_lease_until_us;    // the standing mask is void after this
 };
 
 enum class PlanMechanism : std::uint32_t { kHold = 0, kSqueeze = 1, kSuspend = 2, kShare = 3 };

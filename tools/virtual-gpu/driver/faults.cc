@@ -17,6 +17,7 @@ constexpr Name kNames[] = {
     {"preempt-timeout", FaultKind::kPreemptTimeout, 1},
     {"eio", FaultKind::kIo, 1},
     {"create-fails", FaultKind::kCreateFails, 1},
+    {"update-fails", FaultKind::kUpdateFails, 1},
     {"hung-wave", FaultKind::kHungWave, 1},
     {"lost-event", FaultKind::kLostEvent, 1},
     {"die", FaultKind::kDie, 0},
@@ -82,7 +83,7 @@ bool ParseFault(const std::string& text, FaultRequest* request, std::string* err
   if (found == nullptr) return bad("unknown name");
   request->fault = found->fault;
   request->number = found->number;
-  if (found->fault == FaultKind::kCreateFails) {
+  if (found->fault == FaultKind::kCreateFails || found->fault == FaultKind::kUpdateFails) {
     const std::size_t comma = argument.find(',');
     if (!ToErrno(argument.substr(0, comma), &request->error)) return bad("needs an errno");
     if (comma == std::string_view::npos) return true;
@@ -97,7 +98,7 @@ void Faults::Arm(const FaultRequest& request) {
   std::lock_guard lock(mutex_);
   OfGpu& gpu = gpus_[request.gpu];
   gpu.left[static_cast<std::size_t>(request.fault)] += request.number;
-  if (request.fault == FaultKind::kCreateFails) gpu.create_error = request.error;
+  gpu.error[static_cast<std::size_t>(request.fault)] = request.error;
 }
 
 bool Faults::Take(FaultKind fault, std::uint32_t gpu) {
@@ -114,10 +115,10 @@ std::int64_t Faults::Taken(FaultKind fault) const {
   return taken_[static_cast<std::size_t>(fault)];
 }
 
-int Faults::TakeCreateError(std::uint32_t gpu) {
-  if (!Take(FaultKind::kCreateFails, gpu)) return 0;
+int Faults::TakeError(FaultKind fault, std::uint32_t gpu) {
+  if (!Take(fault, gpu)) return 0;
   std::lock_guard lock(mutex_);
-  return gpus_[gpu].create_error;
+  return gpus_[gpu].error[static_cast<std::size_t>(fault)];
 }
 
 }  // namespace virtual_gpu

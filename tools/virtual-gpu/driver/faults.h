@@ -22,22 +22,23 @@ enum class FaultKind {
   kPreemptTimeout,
   kIo,
   kCreateFails,
+  kUpdateFails,
   kHungWave,
   kLostEvent,
   kDie,
   kEvict,
   kRestore
 };
-inline constexpr std::size_t kFaultKinds = 8;
+inline constexpr std::size_t kFaultKinds = 9;
 
 struct FaultRequest {
   FaultKind fault = FaultKind::kIo;
   std::int64_t number = 1;  // how often; kDie: after how many ms; kEvict, kRestore: whose pid
-  int error = 0;            // kCreateFails
+  int error = 0;            // kCreateFails, kUpdateFails
   std::uint32_t gpu = 0;
 };
 
-// NAME[:NUMBER][@GPU], create-fails:ERRNO[,NUMBER][@GPU]. False: *error is one line.
+// NAME[:NUMBER][@GPU], create-fails:ERRNO[,NUMBER][@GPU], update-fails likewise. False: *error is one line.
 bool ParseFault(const std::string& text, FaultRequest* request, std::string* error);
 // "preempt-timeout, eio, ..."
 std::string FaultNames();
@@ -48,15 +49,15 @@ class Faults {
   void Arm(const FaultRequest& request);
   // True as often as it was armed for this GPU.
   bool Take(FaultKind fault, std::uint32_t gpu);
-  // The errno to fail with, or 0.
-  int TakeCreateError(std::uint32_t gpu);
+  // The errno to fail with, or 0: of kCreateFails and kUpdateFails.
+  int TakeError(FaultKind fault, std::uint32_t gpu);
   // How often it has come true, on all GPUs.
   std::int64_t Taken(FaultKind fault) const;
 
  private:
   struct OfGpu {
     std::array<std::int64_t, kFaultKinds> left{};
-    int create_error = 0;
+    std::array<int, kFaultKinds> error{};
   };
   mutable std::mutex mutex_;
   std::array<std::int64_t, kFaultKinds> taken_{};

@@ -75,7 +75,8 @@ int KfdDriver::CheckCreate(const Process& process, kfd::CreateQueueArgs* args) {
   std::size_t on_device = 0;
   for (const auto& [name, other] : *processes_) on_device += CountOn(*other, gpu->index());
   if (on_device >= kQueuesPerDeviceMax) return EPERM;
-  if (const int error = faults_.TakeCreateError(gpu->index()); error != 0) return error;
+  if (const int error = faults_.TakeError(FaultKind::kCreateFails, gpu->index()); error != 0)
+    return error;
   if (!IsSdma(args->queue_type)) return 0;
   if (args->queue_type != kfd::kQueueSdmaByEngine) args->sdma_engine_id = 0;
   return SdmaRoom(*gpu, *args);

@@ -52,7 +52,9 @@ void KfdDriver::SubmitChange(const Request& request, std::uint32_t queue_id, int
       {[gpu, owner, queue_id, unknown, error, change = std::move(change), this] {
          TimeNs returns_at = clock_->Now();
          KfdQueue* queue = owner->finished ? nullptr : owner->FindQueue(queue_id);
-         *error = queue == nullptr ? unknown : change(gpu, queue, &returns_at);
+         *error =
+             queue == nullptr ? unknown : faults_.TakeError(FaultKind::kUpdateFails, gpu->index());
+         if (*error == 0) *error = change(gpu, queue, &returns_at);
          return returns_at;
        },
        [request, error] { request.Reply(*error); }});

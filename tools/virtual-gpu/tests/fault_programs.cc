@@ -70,6 +70,19 @@ void IoError() {
   EXPECT_THAT(WaitZero(done));
 }
 
+// Only what changes a queue: making and destroying one still works.
+void UpdateFails() {
+  const Runtime runtime;
+  Queue queue(runtime);
+  Arm("update-fails:ENOMEM,2");
+  { const Queue other(runtime); }
+  EXPECT_THAT(queue.SetPercentage(0) == ENOMEM && queue.SetPercentage(0) == ENOMEM);
+  const hsa_signal_t done = runtime.Signal(1);
+  queue.SubmitBarrierAnd(kNoSignal, done);
+  EXPECT_THAT(WaitZero(done));
+  EXPECT_THAT(queue.SetPercentage(0) == 0 && queue.SetPercentage(100) == 0);
+}
+
 void CreateFails() {
   const Runtime runtime;
   { const Queue works(runtime); }
@@ -160,6 +173,7 @@ void AddFaultPrograms(Programs* programs) {
       {"preempt-timeout", PreemptTimeout},
       {"io-error", IoError},
       {"create-fails", CreateFails},
+      {"update-fails", UpdateFails},
       {"hung-wave", HungWave},
       {"lost-event", LostEvent},
       {"evict", Evict},

@@ -27,6 +27,7 @@ TEST(FaultTest, APreemptionTimeOutEndsInAReset) {
 }
 TEST(FaultTest, IoErrorsAreCounted) { RUN_FAULT("", "io-error"); }
 TEST(FaultTest, QueueCreationFailsAsAsked) { RUN_FAULT("", "create-fails"); }
+TEST(FaultTest, ChangesToQueuesFailAsAsked) { RUN_FAULT("", "update-fails"); }
 TEST(FaultTest, AHungWaveCanBeTakenOffTheDevice) { RUN_FAULT("", "hung-wave"); }
 TEST(FaultTest, AnEventIsLost) { RUN_FAULT("", "lost-event"); }
 TEST(FaultTest, AnEvictedProcessStaysOffUntilItIsRestored) { RUN_FAULT("", "evict"); }
@@ -39,8 +40,8 @@ TEST(FaultTest, IsArmedBeforeTheCommandRuns) {
 }
 
 TEST(FaultTest, BadNamesAreOneLineAndExitTwo) {
-  for (const char* fault :
-       {"nonsense", "create-fails", "create-fails:EWHAT", "eio:x", "evict", "eio@7", "evict:1"}) {
+  for (const char* fault : {"nonsense", "create-fails", "create-fails:EWHAT", "update-fails:EIO,x",
+                            "eio:x", "evict", "eio@7", "evict:1"}) {
     const Outcome outcome = Shell(VirtualGpu() + " run --quiet --fault " + fault + " -- true");
     EXPECT_EQ(outcome.code, 2) << fault;
     EXPECT_TRUE(Has(outcome.output, "virtual-gpu: ")) << fault << "\n" << outcome.output;

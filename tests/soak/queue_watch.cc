@@ -1,0 +1,177 @@
+// queue-watch: how long queues stay held, squeezed or suspended once their controller is silent.
+//
+// Why        Fail-open has to be seen from outside and in host time: neither the programs nor the
+//            controller can be asked while they are being stopped. The layer's own words in its
+//            process page are read through /proc/PID/mem, about a thousand times a second.
+// Input      lines: "program PID", "gone PID", "stopped PID", "continued PID" (the program itself),
+//            "silent NS" (the controller was stopped or killed at that CLOCK_MONOTONIC time),
+//            "renewing". The end of the input ends it.
+// Output     one JSON line: the longest time of each kind, counted from the silence on, of programs
+//            that could run; and how many silences and looks there were.
+// Errors     a program that cannot be read (it has gone) is passed over.
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "queue-ctl/shared_page.h"
+
+namespace {
+
+using xsched_hsa::ProcessPage;
+using xsched_hsa::QueueSlot;
+
+constexpr int kLookMs = 1;
+
+std::uint64_t NowNs() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
+}
+
+struct Watched {
+  int memory = -1;
+  std::uint64_t page = 0;  // where it has its process page; 0: nowhere
+  bool stopped = false;
+  std::uint64_t free_since_ns = 0;  // when it could run again
+};
+
+class Watch {
+ public:
+  void Command(const char* line) {
+    char verb[16] = {};
+    unsigned long long number = 0;
+    std::sscanf(line, "%15s %llu", verb, &number);
+    const std::string what = verb;
+    const int pid = static_cast<int>(number);
+    if (what == "program") programs_[pid] = {};
+    if (what == "gone") Forget(pid);
+    if (what == "stopped") programs_[pid].stopped = true;
+    if (what == "continued") {
+      programs_[pid].stopped = false;
+      programs_[pid].free_since_ns = NowNs();
+    }
+    if (what == "renewing") silent_since_ns_ = 0;
+    if (what == "silent") {
+      silent_since_ns_ = number;
+      ++silences_;
+      for (auto& [id, program] : programs_) FindPage(id, &program);
+    }
+  }
+
+  void Look() {
+    if (silent_since_ns_ == 0) return;
+    ++looks_;
+    for (auto& [pid, program] : programs_) {
+      if (program.page != 0 && !program.stopped) LookAt(pid, &program);
+    }
+  }
+
+  void Report() const {
+    std::printf(
+        "{\"silences\": %lu, \"looks\": %lu, \"held_ms\": %.1f, \"squeezed_ms\": %.1f, "
+        "\"masked_ms\": %.1f, \"suspended_ms\": %.1f, \"queue\": \"%s\"}\n",
+        silences_, looks_, Ms(held_ns_), Ms(squeezed_ns_), Ms(masked_ns_), Ms(suspended_ns_),
+        worst_.c_str());
+  }
+
+ private:
+  static double Ms(std::uint64_t ns) { return static_cast<double>(ns) / 1e6; }
+
+  void Forget(int pid) {
+    const auto at = programs_.find(pid);
+    if (at == programs_.end()) return;
+    if (at->second.memory >= 0) close(at->second.memory);
+    programs_.erase(at);
+  }
+
+  // The newest one: what the layer has left behind is no longer a page.
+  static void FindPage(int pid, Watched* program) {
+    char name[64], line[512];
+    std::snprintf(name, sizeof name, "/proc/%d/maps", pid);
+    program->page = 0;
+    std::FILE* maps = std::fopen(name, "r");
+    if (maps == nullptr) return;
+    while (std::fgets(line, sizeof line, maps) != nullptr) {
+      if (std::strstr(line, "memfd:xsched-hsa-process") != nullptr) {
+        program->page = std::strtoull(line, nullptr, 16);
+      }
+    }
+    std::fclose(maps);
+    if (program->memory >= 0) close(program->memory);
+    std::snprintf(name, sizeof name, "/proc/%d/mem", pid);
+    program->memory = open(name, O_RDONLY | O_CLOEXEC);
+  }
+
+  void LookAt(int pid, Watched* program) {
+    static std::unique_ptr<QueueSlot[]> slots(new QueueSlot[xsched_hsa::kQueuesMax]);
+    constexpr std::size_t kBytes = sizeof(QueueSlot) * xsched_hsa::kQueuesMax;
+    const auto at = static_cast<off_t>(program->page + offsetof(ProcessPage, queues));
+    if (pread(program->memory, static_cast<void*>(slots.get()), kBytes, at) !=
+        static_cast<ssize_t>(kBytes)) {
+      program->page = 0;
+      return;
+    }
+    const std::uint64_t since = std::max(silent_since_ns_, program->free_since_ns);
+    const std::uint64_t now = NowNs();
+    const std::uint64_t lasts = now > since ? now - since : 0;
+    for (std::uint32_t i = 0; i < xsched_hsa::kQueuesMax; ++i) {
+      const QueueSlot& slot = slots[i];
+      if (slot.state.load() != xsched_hsa::kSlotLive) continue;
+      const bool waits = slot.submitted_index.load() > slot.published_index.load();
+      if (slot.gate_closed.load() != 0 && waits) Note(&held_ns_, lasts, "held", pid, slot);
+      const std::uint32_t restriction = slot.restriction.load();
+      if (restriction == xsched_hsa::kSqueezed) Note(&squeezed_ns_, lasts, "squeezed", pid, slot);
+      if (slot.masked_units.load() != 0) Note(&masked_ns_, lasts, "masked", pid, slot);
+      if (restriction == xsched_hsa::kSuspended)
+        Note(&suspended_ns_, lasts, "suspended", pid, slot);
+    }
+  }
+
+  void Note(std::uint64_t* longest, std::uint64_t lasts, const char* kind, int pid,
+            const QueueSlot& slot) {
+    if (lasts > std::max({held_ns_, squeezed_ns_, masked_ns_, suspended_ns_})) {
+      worst_ = std::string(kind) + " " + std::to_string(pid) + ":" + std::to_string(slot.serial) +
+               ", order " + std::to_string(slot.hold.load()) + ", mode " +
+               std::to_string(slot.mode.load());
+    }
+    *longest = std::max(*longest, lasts);
+  }
+
+  std::map<int, Watched> programs_;
+  std::uint64_t silent_since_ns_ = 0, silences_ = 0, looks_ = 0;
+  std::uint64_t held_ns_ = 0, squeezed_ns_ = 0, masked_ns_ = 0, suspended_ns_ = 0;
+  std::string worst_;
+};
+
+}  // namespace
+
+int main() {
+  Watch watch;
+  std::string text;
+  char buffer[4096];
+  while (true) {
+    pollfd input{STDIN_FILENO, POLLIN, 0};
+    if (poll(&input, 1, kLookMs) > 0) {
+      const ssize_t size = read(STDIN_FILENO, buffer, sizeof buffer);
+      if (size <= 0) break;
+      text.append(buffer, static_cast<std::size_t>(size));
+      for (std::size_t end; (end = text.find('\n')) != std::string::npos; text.erase(0, end + 1)) {
+        watch.Command(text.substr(0, end).c_str());
+      }
+    }
+    watch.Look();
+  }
+  watch.Report();
+  return 0;
+}
