@@ -2,7 +2,7 @@
 # One gtest binary; each TEST becomes a ctest of its own. `unit` needs nothing but the build tree,
 # `vgpu` starts processes under the virtual GPU, `gpu` needs an MI-series device.
 function(xsched_hsa_test name)
-  cmake_parse_arguments(T "SERIAL" "LABEL;TIMEOUT" "SOURCES;LIBS" ${ARGN})
+  cmake_parse_arguments(T "SERIAL" "LABEL;TIMEOUT;PREFIX" "SOURCES;LIBS" ${ARGN})
   if(NOT BUILD_TESTING)
     return()
   endif()
@@ -22,5 +22,5 @@ function(xsched_hsa_test name)
   if(T_SERIAL)
     list(APPEND props RUN_SERIAL TRUE)
   endif()
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 30 PROPERTIES ${props})
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 30 TEST_PREFIX "${T_PREFIX}" PROPERTIES ${props})
 endfunction()

@@ -47,6 +47,8 @@ def parse_arguments(argv):
     parser.add_argument("--out", default="xsched-hsa-demo", help="folder for the results")
     parser.add_argument("--virtual", action="store_true", help="a virtual GPU even beside a real one")
     parser.add_argument("--profile", default="mi308x", help="of the virtual GPU [mi308x]")
+    parser.add_argument("--worker", default="", help="a command that runs the models instead of "
+                        "replaying them (torch_dual_model.py)")
     parser.add_argument("--time-scale", type=float,
                         help="machine seconds a virtual device second takes; without it the "
                              "experiment slows the device down until it keeps up")
@@ -118,6 +120,8 @@ def run_command(bin_folder, arguments, scenario, mode, scale, record_path):
                "--low", "%s:%s" % (WORKLOAD, plan["low"]),
                "--mode", mode, "--seconds", "%g" % seconds,
                "--warm-up", "%g" % warm_up_seconds(scenario), "--json", record_path]
+    if arguments.worker:
+        command += ["--worker", arguments.worker]
     if scale is None:
         return command
     return [os.path.join(bin_folder, "virtual-gpu"), "run", "--profile", arguments.profile,

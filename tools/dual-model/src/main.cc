@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,7 @@ int BadInput(const std::string& text) {
 
 struct RunArguments {
   std::vector<std::string> high, low, scale_ms;
-  std::string mode = "native";
+  std::string mode = "native", worker;
   dual_model::RunOptions options;
 };
 
@@ -47,6 +48,9 @@ void AddRun(CLI::App* run, RunArguments* arguments) {
   run->add_option("--gpu", arguments->options.gpu, "which GPU agent [0]");
   run->add_option("--timeout", arguments->options.timeout_s,
                   "seconds after which a silent device is an error [120]");
+  run->add_option("--worker", arguments->worker,
+                  "a command, words parted by spaces, that runs the models instead of replaying them; "
+                  "torch_dual_model.py is one");
   run->add_option("--controller-arg", arguments->options.controller_arguments,
                   "handed to xsched-hsad, like --controller-arg=--mechanisms=suspend (repeatable)")
       ->allow_extra_args(false);
@@ -75,6 +79,8 @@ int Run(RunArguments* arguments, bool only_plan) {
   if (!(options.warm_up_s >= 0) || options.warm_up_s > 1e6) {
     return BadInput("--warm-up must not be negative");
   }
+  std::istringstream words(arguments->worker);
+  for (std::string word; words >> word;) options.worker.push_back(word);
   return only_plan ? dual_model::PrintPlan(options) : RunExperiment(options);
 }
 

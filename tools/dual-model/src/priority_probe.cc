@@ -96,6 +96,15 @@ int Fail(const std::string& error, int code) {
 
 }  // namespace
 
+bool MeasurePriority(HsaDevice* device, const ReplayClock& clock, double seconds,
+                     PriorityShares* shares, std::string* error) {
+  Contest contest(device, clock, seconds);
+  return contest.Run(HSA_AMD_QUEUE_PRIORITY_NORMAL, HSA_AMD_QUEUE_PRIORITY_NORMAL, &shares->alike,
+                     error) &&
+         contest.Run(HSA_AMD_QUEUE_PRIORITY_HIGH, HSA_AMD_QUEUE_PRIORITY_LOW, &shares->preferred,
+                     error);
+}
+
 int ProbePriority(const PriorityProbeOptions& options) {
   std::string error;
   ReplayClock clock(1);
@@ -104,17 +113,14 @@ int ProbePriority(const PriorityProbeOptions& options) {
   const HsaStatus opened = HsaDevice::Open(options.gpu, &device, &error);
   if (opened != HsaStatus::kOk) return Fail(error, opened == HsaStatus::kNoDevice ? 2 : 1);
   if (device->LoadKernels(&error) != HsaStatus::kOk) return Fail(error, 1);
-  Contest contest(device.get(), clock, options.seconds);
-  double alike = 0, preferred = 0;
-  if (!contest.Run(HSA_AMD_QUEUE_PRIORITY_NORMAL, HSA_AMD_QUEUE_PRIORITY_NORMAL, &alike, &error) ||
-      !contest.Run(HSA_AMD_QUEUE_PRIORITY_HIGH, HSA_AMD_QUEUE_PRIORITY_LOW, &preferred, &error)) {
+  PriorityShares shares;
+  if (!MeasurePriority(device.get(), clock, options.seconds, &shares, &error))
     return Fail(error, 1);
-  }
   const nlohmann::json result = {{"simulated", OnVirtualGpu()},
                                  {"device", device->name()},
-                                 {"share_alike", alike},
-                                 {"share_preferred", preferred},
-                                 {"effective", preferred > alike + kShareNoticeable}};
+                                 {"share_alike", shares.alike},
+                                 {"share_preferred", shares.preferred},
+                                 {"effective", shares.effective()}};
   std::printf("%s\n", result.dump().c_str());
   return 0;
 }

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace dual_model {
 
@@ -22,5 +23,16 @@ int ProbePriority(const PriorityProbeOptions& options);
 
 // What priority makes of a half has to be more than two equal queues differ by.
 inline constexpr double kShareNoticeable = 0.1;
+
+// The first queue's share of the work: both at normal priority, and at the highest and the lowest.
+struct PriorityShares {
+  double alike = 0, preferred = 0;
+  bool effective() const { return preferred > alike + kShareNoticeable; }
+};
+
+class HsaDevice;
+class ReplayClock;
+bool MeasurePriority(HsaDevice* device, const ReplayClock& clock, double seconds,
+                     PriorityShares* shares, std::string* error);
 
 }  // namespace dual_model

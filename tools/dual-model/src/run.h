@@ -32,6 +32,7 @@ struct RunOptions {
   std::uint32_t gpu = 0;
   std::uint32_t timeout_s = 120;
   std::vector<std::string> controller_arguments;
+  std::vector<std::string> worker;  // what runs a model; empty: this program replays it
   std::string json_path;  // empty: standard output
 };
 

@@ -40,20 +40,16 @@ bool WorkerGroup::Run(const std::vector<const ModelSpec*>& specs, std::vector<js
 
 std::vector<std::string> WorkerGroup::Command(const ModelSpec& spec, int fd,
                                               const std::string& result_path) const {
-  std::vector<std::string> command = {InstallPaths().executable,
-                                      "worker",
-                                      "--control-fd",
-                                      std::to_string(fd),
-                                      "--result",
-                                      result_path,
-                                      "--seconds",
-                                      std::to_string(options_.seconds),
-                                      "--warm-up",
-                                      std::to_string(options_.warm_up_s),
-                                      "--gpu",
-                                      std::to_string(options_.gpu),
-                                      "--timeout",
-                                      std::to_string(options_.timeout_s)};
+  std::vector<std::string> command = options_.worker;
+  if (command.empty()) command = {InstallPaths().executable};
+  for (const std::string& word :
+       {std::string("worker"), std::string("--control-fd"), std::to_string(fd),
+        std::string("--result"), result_path, std::string("--seconds"),
+        std::to_string(options_.seconds), std::string("--warm-up"),
+        std::to_string(options_.warm_up_s), std::string("--gpu"), std::to_string(options_.gpu),
+        std::string("--timeout"), std::to_string(options_.timeout_s)}) {
+    command.push_back(word);
+  }
   const auto scale = options_.scale_ms.find(spec.model);
   if (scale != options_.scale_ms.end()) {
     command.insert(command.end(), {"--target-ms", std::to_string(scale->second)});

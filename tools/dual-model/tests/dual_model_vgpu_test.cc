@@ -86,6 +86,22 @@ TEST_F(DualModelTest, TellsWhetherHardwarePriorityHasAnEffect) {
   }
 }
 
+// Whoever runs the models: here the program itself, said to be another one.
+TEST_F(DualModelTest, RunsModelsByAnotherCommand) {
+  json record;
+  ASSERT_TRUE(Run({"--mode", "xsched-hsa", "--seconds", "1", "--high", kWorkload + ":resnet18.b1@20",
+                   "--low", kWorkload + ":resnet50.b8", "--worker",
+                   "/usr/bin/env VIRTUAL_GPU_UNUSED=1 " + kBin + "/dual-model"},
+                  &record))
+      << output_;
+  EXPECT_TRUE(record["proof"]["layer_loaded"]);
+  EXPECT_EQ(record["models"].size(), 2u);
+  EXPECT_FALSE(Run({"--seconds", "1", "--high", kWorkload + ":resnet18.b1@20", "--low",
+                    kWorkload + ":resnet50.b8", "--worker", "/usr/bin/false"},
+                   &record))
+      << "a worker that fails fails the run";
+}
+
 TEST_F(DualModelTest, AloneRunsEachModelByItself) {
   json record;
   ASSERT_TRUE(Run({"--mode", "alone", "--seconds", "1", "--high", kWorkload + ":resnet18.b1@20",

@@ -7,6 +7,8 @@ Input      published.json (figures and their source), the traces of tools/dual-m
            through `dual-model plan`, and the mi308x profile through `virtual-gpu-replay`.
 Output     a table on standard output; without --check also mi308x.json: parameters, figures and
            residuals, for the whole and the quick run.
+           --device FILE: a record of tools/measure-device; what it measured replaces what the
+           profile assumes, and the figures are predicted anew. Nothing is fitted or written.
 Errors     exit 1: --check found a residual that is worse than recorded, or a drifted profile;
            exit 2: a program or file is missing.
 See        docs/virtual-gpu.md, "Calibration"
@@ -34,6 +36,8 @@ FITTED = {
 HIGH_GPU_SCALES = [0.8, 1.0, 1.2, 1.4, 1.6]
 RUNS = {"whole": {"seeds": [1, 2, 3], "seconds": 40}, "quick": {"seeds": [1], "seconds": 20}}
 FIT_RUN = {"seeds": [1, 2], "seconds": 20}
+DEVICE_FORMAT = 1  # of tools/measure-device
+MEASURABLE = {"packet_launch_ns", "runlist_cycle_ns", "cwsr_bytes_per_ns", "pipe_priority_effective"}
 # A residual may be this much worse than recorded, in points of a per cent, before --check fails.
 SLACK_PERCENT = 2.0
 # The model's parameters that the fit assumes: those that contention depends on.
@@ -73,7 +77,7 @@ def start():
 
 
 def replay(build, scenario, parameters, seed, seconds):
-    """One run of a scenario: its five figures."""
+    """One run of a scenario: its five figures. parameters["device"]: of the device model."""
     arguments = ["plan", "--high", f"{TRACES}:{scenario['high']}@{scenario['rate_per_s']}",
                  "--low", f"{TRACES}:{scenario['low']}", "--seconds", str(seconds)]
     for model, ms in ((scenario["high"], parameters["high_ms"]),
@@ -85,7 +89,7 @@ def replay(build, scenario, parameters, seed, seconds):
         kernel["workgroup_ns"] = round(kernel["workgroup_ns"] * parameters["high_gpu_scale"])
     # The two programs do not start in step, and not twice in the same way.
     high["start_ns"] = random.Random(seed).randrange(high["arrival"]["period_ns"])
-    plan["params"] = {"seed": seed}
+    plan["params"] = {**parameters.get("device", {}), "seed": seed}
     result = program(build, "virtual-gpu-replay", ["-"], json.dumps(plan))
     high, low = result["queues"]
     figures = {name: high[name] for name in FIGURES[:4]}
@@ -178,6 +182,29 @@ def worse(measured, recorded):
     return problems
 
 
+def measured_device(path, build):
+    """The device parameters of a measurement, after a table of what they replace."""
+    record = load(path)
+    if not isinstance(record, dict) or record.get("format") != DEVICE_FORMAT:
+        fail(2, f"{path} is not a record of tools/measure-device in format {DEVICE_FORMAT}")
+    params = record.get("params")
+    known = program(build, "virtual-gpu-replay", ["--params", "mi308x"])
+    if not isinstance(params, dict) or not set(params) <= set(known):
+        fail(2, f"{path}: params has names that the device model does not know: "
+                f"{sorted(set(params or {}) - set(known)) or params}")
+    failed = [check["name"] for check in record.get("checks", []) if not check["passed"]]
+    if failed:
+        fail(1, f"{path}: what was measured there is not to be trusted: {', '.join(failed)}")
+    kind = "simulated" if record.get("simulated") else "real"
+    print(f"measured on {record['device']['name']} ({kind})")
+    print(f"{'parameter':26} {'assumed':>12} {'measured':>12}")
+    for name, value in sorted(params.items()):
+        print(f"{name:26} {known[name]!s:>12} {value if isinstance(value, (bool, int)) else round(value, 2)!s:>12}")
+    for name in sorted(MEASURABLE - set(params)):
+        print(f"{name:26} {known[name]!s:>12} {'not measured':>12}")
+    return params
+
+
 def refuse(problems):
     for problem in problems:
         print("calibrate: " + problem, file=sys.stderr)
@@ -190,12 +217,23 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true", help="no fit: compare with the record")
     parser.add_argument("--quick", action="store_true", help="with --check: one seed of 20 s")
+    parser.add_argument("--device", metavar="FILE", help="no fit: predict with what "
+                        "tools/measure-device measured")
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="build tree")
     parser.add_argument("--record", default=os.path.join(HERE, "mi308x.json"))
     options = parser.parse_args()
-    if options.quick and not options.check:
-        fail(2, "--quick goes with --check; a fit needs the whole run")
+    if options.quick and not (options.check or options.device):
+        fail(2, "--quick goes with --check or --device; a fit needs the whole run")
+    if options.check and options.device:
+        fail(2, "--check compares the assumed device with its record; --device replaces it")
     published = load(os.path.join(HERE, "published.json"))
+    if options.device:
+        parameters = load(options.record)["parameters"]
+        device = measured_device(options.device, options.build)
+        run = RUNS["quick" if options.quick else "whole"]
+        show(published, measure(options.build, published, {**parameters, "device": device}, run),
+             parameters, run)
+        return
     if options.check:
         recorded = load(options.record)
         kind = "quick" if options.quick else "whole"

@@ -46,6 +46,30 @@ def main():
     one["intensive"]["p99_ms"]["residual_percent"] = -11.0
     expect(worse(one, recorded) == [], "a better one is not", worse(one, recorded))
 
+    device = {"format": 1, "simulated": True, "device": {"name": "a device"}, "measured": {},
+              "params": {"runlist_cycle_ns": 300000}, "checks": []}
+
+    def with_device(record, *arguments):
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(record, file)
+            file.flush()
+            return calibrate("--device", file.name, "--quick", "--build", build, *arguments)
+
+    code, output = with_device({**device, "params": {"packet_launch_ns": 40000}})
+    expect(code == 0 and "(simulated)" in output, "a measured device is taken", output)
+    expect("not measured" in output, "what it did not measure is named", output)
+    low = next(line for line in output.splitlines() if line.split()[1:2] == ["low_per_s"]
+               and line.startswith("standard"))
+    expect(float(low.split()[3]) < 100, "and used: with 40 us a launch batch 8 slows down", output)
+    code, output = with_device({**device, "format": 2})
+    expect(code == 2 and "format 1" in output, "another format is refused", output)
+    code, output = with_device({**device, "params": {"cycle": 1}})
+    expect(code == 2 and "['cycle']" in output, "an unknown parameter is named", output)
+    code, output = with_device({**device, "checks": [{"name": "once", "passed": False}]})
+    expect(code == 1 and "not to be trusted: once" in output, "a failed check is refused", output)
+    code, output = with_device(device, "--check")
+    expect(code == 2, "--check with --device is refused", output)
+
     code, output = calibrate("--check", "--build", os.path.join(build, "nowhere"))
     expect(code == 2 and "is missing; build the target" in output, "a missing tree is told", output)
     code, output = calibrate("--quick")
