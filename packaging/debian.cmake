@@ -34,6 +34,6 @@ set(CPACK_DEBIAN_DEV_DESCRIPTION "header with which programs talk to xsched-hsa"
 
 set(CPACK_DEBIAN_VIRTUAL_PACKAGE_NAME xsched-hsa-virtual-gpu)
 set(CPACK_DEBIAN_VIRTUAL_PACKAGE_DEPENDS "python3")
-set(CPACK_DEBIAN_VIRTUAL_PACKAGE_RECOMMENDS "xsched-hsa, libhsa-runtime64-1")
+set(CPACK_DEBIAN_VIRTUAL_PACKAGE_RECOMMENDS "xsched-hsa, libhsa-runtime64-1, libllvm19 | libllvm15")
 set(CPACK_DEBIAN_VIRTUAL_DESCRIPTION "virtual MI GPU and the dual-model experiment of xsched-hsa")
 include(CPack)

@@ -134,6 +134,9 @@ Result Run(const std::vector<std::string>& command, const Environment& environme
   return process.Wait(timeout);
 }
 
+std::string BuildFile(const std::string& path) {
+  return std::string(XSCHED_HSA_BIN_DIR) + "/../" + path;
+}
 std::string Bin(const std::string& name) { return std::string(XSCHED_HSA_BIN_DIR) + "/" + name; }
 std::string Layer() { return std::string(XSCHED_HSA_LIB_DIR) + "/libxsched-hsa.so"; }
 

@@ -53,6 +53,7 @@ Result Run(const std::vector<std::string>& command, const Environment& environme
 // Paths in the build tree.
 std::string Bin(const std::string& name);
 std::string Layer();
+std::string BuildFile(const std::string& path);
 
 // A directory that is removed, with what is in it, at the end of the scope.
 class TemporaryDirectory {

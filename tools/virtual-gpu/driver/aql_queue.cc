@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "../isa/interpreter.h"
 #include "data_effects.h"
 #include "report.h"
 
@@ -28,6 +29,8 @@ bool HeaderBarrier(std::uint16_t header) {
 // kfd_dbg_trap_exception_code, EC_QUEUE_PACKET_*.
 unsigned ExceptionCode(DispatchError error) {
   switch (error) {
+    case DispatchError::kIllegalInstruction:
+      return 4;  // EC_QUEUE_WAVE_ILLEGAL_INSTRUCTION
     case DispatchError::kBadDimensions:
       return 16;
     case DispatchError::kBadGroupMemory:
@@ -173,6 +176,16 @@ bool AqlQueue::DecodeDispatch(InFlight* flight) {
     StopWithError(error, "invalid kernel dispatch");
     return false;
   }
+  std::string why;
+  if (flight->run.kind == KernelKind::kOpaque) {
+    const std::uint64_t at = ring_.base + flight->packet.index * kPacketBytes % ring_.bytes;
+    const DispatchError failed =
+        Interpret(dispatch, at, context_.memory, context_.limits, &flight->run, &why);
+    if (failed != DispatchError::kOk) {
+      StopWithError(failed, why);
+      return false;
+    }
+  }
   flight->packet.kind = Packet::Kind::kDispatch;
   flight->packet.cost = flight->run.cost;
   if (GoesWrong(FaultKind::kHungWave)) flight->packet.cost.workgroup_ns = kHungWorkgroupNs;
@@ -188,20 +201,23 @@ bool AqlQueue::DecodeDispatch(InFlight* flight) {
     case KernelKind::kBlitFill:
       ++counters_.blit_kernels;
       break;
+    case KernelKind::kInterpreted:
+      ++counters_.interpreted_kernels;
+      break;
     case KernelKind::kOpaque:
       ++counters_.opaque_kernels;
-      ReportOpaque(flight->run.kernel_object);
+      ReportOpaque(flight->run.kernel_object, why);
       break;
   }
   return true;
 }
 
-void AqlQueue::ReportOpaque(std::uint64_t kernel_object) {
+void AqlQueue::ReportOpaque(std::uint64_t kernel_object, const std::string& why) {
   if (!opaque_seen_.insert(kernel_object).second) return;
   const std::string name = KernelName(kernel_object, *context_.memory);
   ReportOnce("kernel:" + name, "kernel " + name + " is not modelled: it takes " +
                                    std::to_string(context_.limits.opaque_workgroup_ns) +
-                                   " ns per workgroup and has no effect on memory");
+                                   " ns per workgroup and has no effect on memory (" + why + ")");
   if (context_.strict) StrictAbort();
 }
 
@@ -288,6 +304,20 @@ void AqlQueue::WorkgroupsDone(const Packet& packet, std::uint64_t count, bool fi
   if (IsDataKernel(flight.run.kind) &&
       !ApplyDataWorkgroups(flight.run, first, count, context_.memory, &fault)) {
     Fault(fault);
+  }
+  if (flight.run.kind == KernelKind::kInterpreted) Execute(&flight, first, count);
+}
+
+void AqlQueue::Execute(InFlight* flight, std::uint64_t first, std::uint64_t count) {
+  const isa::Outcome outcome = flight->run.interpreted->Run(first, count, context_.memory);
+  counters_.instructions += outcome.instructions;
+  switch (outcome.kind) {
+    case isa::Outcome::Kind::kDone:
+      return;
+    case isa::Outcome::Kind::kMemoryFault:
+      return Fault(outcome.fault_address);
+    default:
+      return StopWithError(DispatchError::kIllegalInstruction, outcome.what);
   }
 }
 

@@ -86,7 +86,8 @@ class AqlQueue final : public ComputeQueue {
   void CheckOrder(const InFlight& flight);
   void Add(std::uint64_t address, std::uint64_t amount, std::uint64_t* old);
   void CompleteSignal(std::uint64_t signal, TimeNs start, TimeNs end);
-  void ReportOpaque(std::uint64_t kernel_object);
+  void ReportOpaque(std::uint64_t kernel_object, const std::string& why);
+  void Execute(InFlight* flight, std::uint64_t first, std::uint64_t count);
   bool GoesWrong(FaultKind fault);
   void Fault(std::uint64_t address);
   void StopWithError(DispatchError error, const std::string& why);

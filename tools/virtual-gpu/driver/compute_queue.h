@@ -17,6 +17,7 @@ struct QueueCounters {
   std::atomic<std::uint64_t> packets = 0, dispatches = 0, barriers = 0, vendor = 0;
   std::atomic<std::uint64_t> completed = 0, workgroups = 0;
   std::atomic<std::uint64_t> work_kernels = 0, blit_kernels = 0, opaque_kernels = 0;
+  std::atomic<std::uint64_t> interpreted_kernels = 0, instructions = 0;
   std::atomic<std::uint64_t> order_errors = 0;
 };
 

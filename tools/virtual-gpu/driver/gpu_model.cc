@@ -116,6 +116,9 @@ Setters SettersOf(GpuModel* model) {
       {"preempt_timeout_ns", Into(&p.preempt_timeout_ns)},
       {"seed", Into(&p.seed)},
       {"opaque_workgroup_ns", Into(&model->opaque_workgroup_ns)},
+      {"interpret", Into(&model->interpret)},
+      {"instruction_ns", Into(&model->instruction_ns)},
+      {"wave_instructions_max", Into(&model->wave_instructions_max)},
       {"blit_workgroup_ns", Into(&model->blit_workgroup_ns)},
       {"sdma_bytes_per_ns", Into(&model->sdma_bytes_per_ns)},
   };

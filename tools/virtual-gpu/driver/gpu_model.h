@@ -21,7 +21,10 @@ struct GpuModel {
   DeviceProfile part;                    // its params as changed by the user
   std::uint32_t gfx_target_version = 0;  // shown: major * 10000 + minor * 100 + stepping
 
-  TimeNs opaque_workgroup_ns = 20'000;  // kernels that are not modelled
+  TimeNs opaque_workgroup_ns = 20'000;  // kernels that are neither known nor interpreted
+  bool interpret = true;                // false: only kernels known by their code have effects
+  std::uint64_t wave_instructions_max = 20'000'000;  // then the kernel has no end
+  double instruction_ns = 2;  // assumed: a wave's vector instruction, 4 cycles near 2 GHz
   TimeNs blit_workgroup_ns = 2'000;
   double sdma_bytes_per_ns = 50.0;  // PCIe 5 x16, about
 };

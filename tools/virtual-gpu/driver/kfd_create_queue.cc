@@ -102,6 +102,10 @@ int KfdDriver::MakeQueue(Process& process, Gpu* gpu, KfdQueue* queue) {
   limits.vgpr_granule = model.part.params.vgpr_granule;
   limits.opaque_workgroup_ns = model.opaque_workgroup_ns;
   limits.blit_workgroup_ns = model.blit_workgroup_ns;
+  limits.interpret = model.interpret;
+  limits.instruction_ns = model.instruction_ns;
+  limits.wave_instructions_max = model.wave_instructions_max;
+  limits.simds = model.part.params.simds_per_cu;
   if (queue->type == kfd::kQueueCompute) {
     Pm4Queue::Context context{&process.memory,         &process.events, clock_,
                               gpu->gpu_id(),           limits,          strict_,

@@ -23,6 +23,8 @@ Json CountersJson(const QueueCounters& c) {
           {"work_kernels", c.work_kernels.load()},
           {"blit_kernels", c.blit_kernels.load()},
           {"opaque_kernels", c.opaque_kernels.load()},
+          {"interpreted_kernels", c.interpreted_kernels.load()},
+          {"instructions", c.instructions.load()},
           {"order_errors", c.order_errors.load()}};
 }
 

@@ -119,7 +119,8 @@ TEST(VirtualGpuTest, DataKernelOfABadArrayFaults) {
 
 TEST(VirtualGpuTest, AnUnknownKernelIsNamedAndTakesTheAssumedTime) {
   const Outcome outcome = Shell(
-      VirtualGpu() + " run --quiet --param opaque_workgroup_ns=300000 -- " + Exercise("opaque"));
+      VirtualGpu() + " run --quiet --param interpret=0 --param opaque_workgroup_ns=300000 -- " +
+      Exercise("opaque"));
   if (outcome.code == kSkippedCode) GTEST_SKIP() << outcome.output;
   EXPECT_EQ(outcome.code, 0) << outcome.output;
   EXPECT_TRUE(Has(outcome.output, "kernel xsched_work_v64.kd is not modelled")) << outcome.output;
