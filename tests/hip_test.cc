@@ -1,7 +1,6 @@
 // HIP programs, unmodified, on the virtual GPU: kernels' results, HIP's rules of order under every kind
 // of preemption, and the examples.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
@@ -12,7 +11,7 @@
 namespace xsched_hsa_tests {
 namespace {
 
-constexpr int kLow = 0, kLooksMax = 400;  // of 50 ms
+constexpr int kLow = 0, kProgramsMax = 6;
 constexpr unsigned kOften = 20;
 
 using Words = std::vector<std::string>;
@@ -119,24 +118,13 @@ class HipOrderTest : public HipTest,
   HipOrderTest() { stack_.UseGate(std::get<0>(GetParam())); }
 };
 
-bool Happened(const Done& done) { return done.packets_held >= kOften; }
+bool Happened(const std::string& mechanism, const Done& done) {
+  if (mechanism == "squeeze") return done.squeezes > 0;
+  if (mechanism == "suspend") return done.suspends > 0;
+  return done.packets_held >= kOften;
+}
 
-// hipDeviceSynchronize, legacy hipMemcpy, default stream, stream callbacks, hipStreamWaitEvent.
-TEST_P(HipOrderTest, AllFiveRulesHoldWhileItIsPreempted) {
-  const std::string mechanism = std::get<1>(GetParam());
-  stack_.StartController(Mechanism(mechanism));
-  StartCompetitor();
-  // Only long kernels are worth taking off.
-  const bool mid_kernel = mechanism == "squeeze" || mechanism == "suspend";
-  auto low = stack_.Start("low", {Program("hip_ordering"), mid_kernel ? "4000" : "1000"});
-  ASSERT_TRUE(low->WaitForOutput("ready"));
-  for (int look = 0; look < kLooksMax && !Happened(DoneTo(stack_.List(), kLow)); ++look) {
-    usleep(50'000);
-  }
-  EXPECT_TRUE(low->WaitForOutput("enough"));
-  FinishCompetitor();
-  low->CloseInput();
-  const Result result = low->Wait();
+void ExpectNothingBroken(const Result& result) {
   EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
   for (const char* rule :
        {"device-synchronize", "legacy-memcpy", "default-stream", "stream-callback", "wait-event"}) {
@@ -145,12 +133,31 @@ TEST_P(HipOrderTest, AllFiveRulesHoldWhileItIsPreempted) {
     const std::string line = result.out.substr(at, result.out.find('\n', at) - at);
     EXPECT_NE(line.find(" 0 broken"), std::string::npos) << line;
   }
-  const Done done = DoneTo(stack_.List(), kLow);
+}
+
+// hipDeviceSynchronize, legacy hipMemcpy, default stream, stream callbacks, hipStreamWaitEvent. On a
+// loaded machine the layer may learn that a runlist cycle costs more than it saves: then another
+// program, which learns anew.
+TEST_P(HipOrderTest, AllFiveRulesHoldWhileItIsPreempted) {
+  const std::string mechanism = std::get<1>(GetParam());
+  stack_.StartController(Mechanism(mechanism));
+  StartCompetitor();
+  // Only long kernels are worth taking off.
+  const bool mid_kernel = mechanism == "squeeze" || mechanism == "suspend";
+  Done done;
+  for (int program = 0; program < kProgramsMax && !Happened(mechanism, done); ++program) {
+    auto low = stack_.Start("low", {Program("hip_ordering"), mid_kernel ? "10000" : "1000"});
+    ASSERT_TRUE(low->WaitForOutput("enough"));
+    low->CloseInput();
+    ExpectNothingBroken(low->Wait());
+    done = DoneTo(stack_.List(), kLow);
+  }
+  FinishCompetitor();
   // It was the layer's business, and it did something.
   EXPECT_GE(done.queues, 3u);
   EXPECT_GT(done.submitted, 0u);
   EXPECT_GT(done.holds, 0u);
-  EXPECT_TRUE(Happened(done));
+  EXPECT_TRUE(Happened(mechanism, done)) << stack_.Ctl({"explain"}).out;
   std::printf("%llu queues, %llu packets, %llu held, holds %llu, squeezes %llu, suspends %llu\n",
               done.queues, done.submitted, done.packets_held, done.holds, done.squeezes,
               done.suspends);
@@ -166,7 +173,7 @@ INSTANTIATE_TEST_SUITE_P(Gates, HipOrderTest,
                          });
 
 TEST_F(HipTest, ExamplesSayTheSameWithAndWithoutTheLayer) {
-  stack_.StartController();
+  stack_.StartController(Mechanism("hold"));
   for (const Words& example : {Words{Example("vector_add")}, Words{Example("stream_priorities")},
                                Words{Example("serving_loop"), "20", "5"}}) {
     const Result plain = stack_.StartPlain(example)->Wait();

@@ -14,7 +14,7 @@
 
 namespace {
 
-constexpr int kBlocks = 320, kBlock = 64, kRoundsMin = 3;
+constexpr int kBlocks = 80, kBlock = 64, kRoundsMin = 3;
 int units = 0;  // of Linger, for a long kernel
 
 // Each block has a number of its own to pass on.
