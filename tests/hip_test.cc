@@ -126,8 +126,8 @@ bool Happened(const std::string& mechanism, const Done& done) {
 
 void ExpectNothingBroken(const Result& result) {
   EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
-  for (const char* rule :
-       {"device-synchronize", "legacy-memcpy", "default-stream", "stream-callback", "wait-event"}) {
+  for (const char* rule : {"device-synchronize", "legacy-memcpy", "default-stream",
+                           "stream-callback", "wait-event", "blocks"}) {
     const std::size_t at = result.out.find(std::string(rule) + ": ");
     ASSERT_NE(at, std::string::npos) << result.out;
     const std::string line = result.out.substr(at, result.out.find('\n', at) - at);

@@ -71,7 +71,8 @@ __host__ __device__ std::uint32_t Mixed32(std::uint32_t a, std::uint32_t b, int 
   r ^= a << (b & 31) | a >> (i & 15);
   r += static_cast<std::uint32_t>(static_cast<std::int32_t>(a) >> (b & 7));
   r = r * 2654435761u + (static_cast<std::uint64_t>(a) * b >> 32);
-  r ^= static_cast<std::uint32_t>(static_cast<std::int32_t>(a) / (static_cast<std::int32_t>(b & 255) - 300));
+  r ^= static_cast<std::uint32_t>(static_cast<std::int32_t>(a) /
+                                  (static_cast<std::int32_t>(b & 255) - 300));
   return a > b ? r : ~r;
 }
 __host__ __device__ std::uint64_t Mixed64(std::uint64_t a, std::uint64_t b, int i) {
@@ -97,11 +98,16 @@ __host__ __device__ std::int32_t Loops(std::uint32_t a, std::uint32_t b, int i) 
     n = n % 2 == 0 ? n / 2 : 3 * n + 1;
   }
   switch (b % 5) {
-    case 0: return steps;
-    case 1: return -steps;
-    case 2: return steps * i;
-    case 3: return steps - i;
-    default: return static_cast<std::int32_t>(b);
+    case 0:
+      return steps;
+    case 1:
+      return -steps;
+    case 2:
+      return steps * i;
+    case 3:
+      return steps - i;
+    default:
+      return static_cast<std::int32_t>(b);
   }
 }
 __host__ __device__ float Floats(float a, float b, int i) {
@@ -162,7 +168,8 @@ __global__ void Reduce(const int* values, int* sums, unsigned* total, int* large
     if (threadIdx.x < half) partial[threadIdx.x] += partial[threadIdx.x + half];
   }
   __syncthreads();
-  if (threadIdx.x == 0) sums[blockIdx.x] = partial[0] == in_warps[0] + in_warps[1] ? partial[0] : -1;
+  if (threadIdx.x == 0)
+    sums[blockIdx.x] = partial[0] == in_warps[0] + in_warps[1] ? partial[0] : -1;
   if (value % 3 == 0) atomicAdd(total, static_cast<unsigned>(value));
   atomicMax(largest, value);
   atomicAdd(floats, static_cast<float>(value % 8));

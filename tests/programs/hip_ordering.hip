@@ -5,26 +5,43 @@
 // Every rule is tried in turn, at least three times and until standard input ends, with kernels that take
 // about KERNEL_US of the device and pass a number on: who comes early finds the one of the round before.
 //
-// Output     "ready"; "enough" after three rounds; then a line per rule: how often it was tried, and how often it was broken.
+// Output     "ready"; "enough" after three rounds; then a line per rule: how often it was tried, and how often it was broken;
+//            how many blocks were launched, and how many more or fewer than that ran.
 // Errors     exit 1 where a rule was broken; a HIP call that fails ends the program with its name.
 #include <poll.h>
 #include <unistd.h>
 
 #include "../../tools/hip-examples/example.h"
 
+// Every block counts itself, so that one that ran twice or never shows. (HIP 5.2 does not find symbols of
+// a namespace without a name.)
+__device__ unsigned long long blocks_run;
+
 namespace {
 
 constexpr int kBlocks = 80, kBlock = 64, kRoundsMin = 3;
 int units = 0;  // of Linger, for a long kernel
 
+unsigned long long blocks_launched = 0;
+
 // Each block has a number of its own to pass on.
-__global__ void PassOn(const int* from, int* to, int add, int units) {
-  Linger(units);
-  if (threadIdx.x == 0) to[blockIdx.x] = from[blockIdx.x] + add;
+__global__ void PassOn(const int* from, int* to, int add, int linger) {
+  Linger(linger);
+  if (threadIdx.x != 0) return;
+  to[blockIdx.x] = from[blockIdx.x] + add;
+  atomicAdd(&blocks_run, 1ull);
 }
-__global__ void Put(int* to, int value, int units) {
-  Linger(units);
-  if (threadIdx.x == 0) to[blockIdx.x] = value;
+__global__ void Put(int* to, int value, int linger) {
+  Linger(linger);
+  if (threadIdx.x != 0) return;
+  to[blockIdx.x] = value;
+  atomicAdd(&blocks_run, 1ull);
+}
+template <typename... Kernel, typename... Arguments>
+void Launch(void (*kernel)(Kernel...), hipStream_t stream, Arguments... arguments) {
+  kernel<<<kBlocks, kBlock, 0, stream>>>(arguments...);
+  CHECK(hipGetLastError());
+  blocks_launched += kBlocks;
 }
 
 int* OnDevice() {
@@ -65,7 +82,7 @@ hipEvent_t Event() {
 int DeviceSynchronize(int round) {
   static hipStream_t streams[] = {Stream(), Stream(), Stream()};
   static int* const results[] = {Pinned(), Pinned(), Pinned()};
-  for (int s = 0; s < 3; ++s) Put<<<kBlocks, kBlock, 0, streams[s]>>>(results[s], round, units);
+  for (int s = 0; s < 3; ++s) Launch(Put, streams[s], results[s], round, units);
   CHECK(hipDeviceSynchronize());
   int wrong = 0;
   for (const int* result : results) wrong |= Wrong(result, round);
@@ -76,9 +93,9 @@ int DeviceSynchronize(int round) {
 int LegacyMemcpy(int round) {
   static hipStream_t stream = Stream();
   static int *const mine = OnDevice(), *const theirs = OnDevice();
-  Put<<<kBlocks, kBlock, 0, stream>>>(theirs, round, units);
+  Launch(Put, stream, theirs, round, units);
   int wrong = WrongOnDevice(theirs, round);
-  Put<<<kBlocks, kBlock>>>(mine, round, units);
+  Launch(Put, nullptr, mine, round, units);
   wrong |= WrongOnDevice(mine, round);
   return wrong;
 }
@@ -87,9 +104,9 @@ int LegacyMemcpy(int round) {
 int DefaultStream(int round) {
   static hipStream_t before = Stream(), after = Stream();
   static int *const first = OnDevice(), *const second = OnDevice(), *const third = OnDevice();
-  Put<<<kBlocks, kBlock, 0, before>>>(first, round, units);
-  PassOn<<<kBlocks, kBlock>>>(first, second, 0, units);
-  PassOn<<<kBlocks, kBlock, 0, after>>>(second, third, 0, 1);
+  Launch(Put, before, first, round, units);
+  Launch(PassOn, nullptr, first, second, 0, units);
+  Launch(PassOn, after, second, third, 0, 1);
   CHECK(hipStreamSynchronize(after));
   return WrongOnDevice(second, round) | WrongOnDevice(third, round);
 }
@@ -112,9 +129,9 @@ int StreamCallback(int round) {
   static int* const result = OnDevice();
   static Called called = {Pinned(), Pinned(), 0, 0, 0};
   called.round = round;
-  Put<<<kBlocks, kBlock, 0, stream>>>(called.before, round, units);
+  Launch(Put, stream, called.before, round, units);
   CHECK(hipStreamAddCallback(stream, Callback, &called, 0));
-  PassOn<<<kBlocks, kBlock, 0, stream>>>(called.here, result, 0, 1);
+  Launch(PassOn, stream, called.here, result, 0, 1);
   CHECK(hipStreamSynchronize(stream));
   return called.wrong | WrongOnDevice(result, round) | (called.times != round);
 }
@@ -127,13 +144,13 @@ int WaitEvent(int round) {
   if (streams[0] == nullptr) {
     for (auto& s : streams) CHECK(hipStreamCreateWithFlags(&s, hipStreamNonBlocking));
   }
-  Put<<<kBlocks, kBlock, 0, streams[0]>>>(first, round, units);
+  Launch(Put, streams[0], first, round, units);
   CHECK(hipEventRecord(there, streams[0]));
   CHECK(hipStreamWaitEvent(streams[1], there, 0));
-  PassOn<<<kBlocks, kBlock, 0, streams[1]>>>(first, second, 1, units);
+  Launch(PassOn, streams[1], first, second, 1, units);
   CHECK(hipEventRecord(back, streams[1]));
   CHECK(hipStreamWaitEvent(streams[0], back, 0));
-  PassOn<<<kBlocks, kBlock, 0, streams[0]>>>(second, third, 1, 1);
+  Launch(PassOn, streams[0], second, third, 1, 1);
   CHECK(hipStreamSynchronize(streams[0]));
   return WrongOnDevice(second, round + 1) | WrongOnDevice(third, round + 2);
 }
@@ -180,5 +197,9 @@ int main(int argc, char** argv) {
     std::printf("%s: %d rounds, %d broken\n", rule.name, rounds, rule.broken);
     broken += rule.broken;
   }
-  return broken != 0;
+  unsigned long long run = 0;
+  CHECK(hipMemcpyFromSymbol(&run, HIP_SYMBOL(blocks_run), sizeof(run)));
+  std::printf("blocks: %llu launched, %lld broken\n", blocks_launched,
+              static_cast<long long>(run - blocks_launched));
+  return broken != 0 || run != blocks_launched;
 }

@@ -13,14 +13,14 @@
 #include <cstdlib>
 #include <vector>
 
-#define CHECK(call)                                                                       \
-  do {                                                                                    \
-    const hipError_t status = (call);                                                     \
-    if (status != hipSuccess) {                                                           \
-      std::fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call,                  \
-                   hipGetErrorString(status));                                            \
-      std::exit(1);                                                                       \
-    }                                                                                     \
+#define CHECK(call)                                                      \
+  do {                                                                   \
+    const hipError_t status = (call);                                    \
+    if (status != hipSuccess) {                                          \
+      std::fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call, \
+                   hipGetErrorString(status));                           \
+      std::exit(1);                                                      \
+    }                                                                    \
   } while (0)
 
 inline double NowMs() {
@@ -32,7 +32,8 @@ inline double NowMs() {
 inline int DeviceOrExit() {
   int count = 0;
   if (hipGetDeviceCount(&count) != hipSuccess || count == 0) {
-    std::fprintf(stderr, "no HIP device: on a machine without one, use virtual-gpu run -- PROGRAM\n");
+    std::fprintf(stderr,
+                 "no HIP device: on a machine without one, use virtual-gpu run -- PROGRAM\n");
     std::exit(1);
   }
   hipDeviceProp_t properties;
@@ -44,7 +45,8 @@ inline int DeviceOrExit() {
 inline void PrintLatencies(const char* what, std::vector<double> ms) {
   std::sort(ms.begin(), ms.end());
   const auto at = [&](double part) {
-    return ms[std::min(ms.size() - 1, static_cast<std::size_t>(part * static_cast<double>(ms.size())))];
+    return ms[std::min(ms.size() - 1,
+                       static_cast<std::size_t>(part * static_cast<double>(ms.size())))];
   };
   std::fprintf(stderr, "%s: %zu, host ms: p50 %.2f p99 %.2f max %.2f\n", what, ms.size(), at(0.5),
                at(0.99), ms.back());

@@ -116,9 +116,8 @@ int main(int argc, char** argv) {
     std::this_thread::sleep_until(due);
     Worker& w = workers[request % kWorkers];
     Serve(w, request, first, second);
-    latencies.push_back(std::chrono::duration<double, std::milli>(
-                            std::chrono::steady_clock::now() - due)
-                            .count());
+    latencies.push_back(
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - due).count());
     const std::vector<double> expected = Expected(request);
     for (int c = 0; c < kClasses; ++c) wrong += std::fabs(w.shares_here[c] - expected[c]) > 1e-5;
   }

@@ -25,7 +25,7 @@ int main() {
 
   constexpr int kBlock = 256;
   VectorAdd<<<(kElements + kBlock - 1) / kBlock, kBlock>>>(device_a, device_b, device_sum,
-                                                          kElements);
+                                                           kElements);
   CHECK(hipGetLastError());
   CHECK(hipMemcpy(sum.data(), device_sum, kBytes, hipMemcpyDeviceToHost));
 

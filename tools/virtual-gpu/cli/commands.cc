@@ -65,11 +65,12 @@ void PrintProcess(const Json& process) {
     }
     std::printf(
         "  queue %llu: aql, priority %llu, %s, %llu packets, %llu workgroups; kernels: %llu "
-        "work, %llu blit, %llu not modelled; %llu order errors\n",
+        "work, %llu blit, %llu interpreted, %llu not modelled; %llu order errors\n",
         Number(queue, "id"), Number(queue, "priority"),
         queue.value("active", false) ? "active" : "suspended", Number(queue, "packets"),
         Number(queue, "workgroups"), Number(queue, "work_kernels"), Number(queue, "blit_kernels"),
-        Number(queue, "opaque_kernels"), Number(queue, "order_errors"));
+        Number(queue, "interpreted_kernels"), Number(queue, "opaque_kernels"),
+        Number(queue, "order_errors"));
   }
 }
 
