@@ -133,6 +133,18 @@ __host__ __device__ std::int16_t Shorts(std::int16_t a, std::int16_t b, int i) {
   return static_cast<std::int16_t>(a * b + i - (a >> 2));
 }
 
+// An array too large for registers and LDS, indexed by data: private memory.
+__host__ __device__ std::uint32_t Sieved(std::uint32_t a, std::uint32_t b, int i) {
+  constexpr std::uint32_t kSize = 200;
+  std::uint32_t values[kSize];
+  for (std::uint32_t n = 0; n < kSize; ++n) values[n] = a + n * b;
+  for (std::uint32_t n = 0; n < 300; ++n) {
+    const std::uint32_t at = (a ^ n * 40503u) % kSize;
+    values[at] = values[(at + b % 7) % kSize] * 3u + n;
+  }
+  return values[static_cast<std::uint32_t>(i) % kSize] ^ values[b % kSize];
+}
+
 template <typename T>
 std::vector<T> Numbers(std::uint64_t seed) {
   std::vector<T> values(kItems);
@@ -305,6 +317,7 @@ int main(int argc, char** argv) {
   Try<float, std::int32_t, ToInteger>("to integer");
   Try<std::uint8_t, std::uint8_t, Bytes>("bytes");
   Try<std::int16_t, std::int16_t, Shorts>("shorts");
+  Try<std::uint32_t, std::uint32_t, Sieved>("private arrays");
   TryReduce();
   TryVolume();
   TryCopies();

@@ -31,6 +31,8 @@ struct Descriptor {
 };
 static_assert(sizeof(Descriptor) == 64 && offsetof(Descriptor, rsrc1) == 48);
 
+constexpr std::uint32_t kScratchLaneBytesMax = 64 * 1024;
+
 bool Bit(std::uint32_t word, unsigned bit) { return (word >> bit & 1) != 0; }
 
 // Which part the code around `address` is for: the loader puts the ELF header in front of it.
@@ -108,7 +110,7 @@ void InterpretedKernel::Prepare(std::uint64_t number, unsigned wave_number, Wave
   const struct {
     unsigned bit, words;
     std::uint64_t value;
-  } kUser[] = {{0, 4, 0},  // private segment buffer: not covered, so not used
+  } kUser[] = {{0, 4, 0},  // private segment buffer: scratch_ops.cc does without
                {1, 2, packet_address_},
                {2, 2, 0},  // queue
                {3, 2, reinterpret_cast<std::uint64_t>(packet_.kernarg_address)},
@@ -142,6 +144,8 @@ void InterpretedKernel::Prepare(std::uint64_t number, unsigned wave_number, Wave
     w->vgpr[0][lane] = static_cast<u32>(x | y << 10 | z << 20);
   }
   w->SetPair(kExec, exec);
+  w->scratch_lane_bytes = std::min(descriptor_.private_segment_bytes, kScratchLaneBytesMax);
+  w->scratch.assign(w->scratch_lane_bytes * kLanes, std::byte{});
   w->scc = false;
   w->pc = entry_;
   w->executed = w->slept = 0;

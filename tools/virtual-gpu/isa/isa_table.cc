@@ -16,7 +16,8 @@ std::vector<OpcodeGroup> AllOpcodes() {
           {"vector, between lanes", VectorLaneOpcodes()},
           {"global and flat memory", GlobalMemoryOpcodes()},
           {"global and flat atomics", AtomicOpcodes()},
-          {"LDS", LdsOpcodes()}};
+          {"LDS", LdsOpcodes()},
+          {"private memory", ScratchOpcodes()}};
 }
 
 const Opcode* FindOpcode(const std::string& name) {

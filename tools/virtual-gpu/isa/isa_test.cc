@@ -270,6 +270,19 @@ TEST_F(IsaTest, MemoryGoesByLaneAndByBase) {
   EXPECT_EQ(Lane(4, 0), 4u);
 }
 
+TEST_F(IsaTest, PrivateMemoryIsALanesOwn) {
+  wave_.scratch_lane_bytes = 16;
+  wave_.scratch.resize(16 * kLanes);
+  SetLanes(0, 500, 1);
+  SetLanes(1, 4, 0);
+  Run("buffer_store_dword v0, v1, s[0:3], 0 offen offset:4");
+  Run("buffer_load_ushort v2, off, s[0:3], 0 offset:8");
+  EXPECT_EQ(Lane(2, 9), 509u);
+  Run("buffer_load_dword v2, off, s[0:3], 0 offset:16");
+  EXPECT_EQ(Lane(2, 9), 0u) << "outside";
+  EXPECT_EQ(WhyNot("buffer_load_dword v2, off, s[0:3], s32 offset:8"), "this form of it");
+}
+
 TEST_F(IsaTest, EveryLaneOfAnAtomicCounts) {
   wave_.SetPair(0, TestMemory::kBase);
   SetLanes(0, 0, 0);

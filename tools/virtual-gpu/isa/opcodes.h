@@ -38,6 +38,7 @@ std::span<const Opcode> CompareOpcodes();
 std::span<const Opcode> GlobalMemoryOpcodes();
 std::span<const Opcode> AtomicOpcodes();
 std::span<const Opcode> LdsOpcodes();
+std::span<const Opcode> ScratchOpcodes();
 
 std::vector<OpcodeGroup> AllOpcodes();
 const Opcode* FindOpcode(const std::string& name);

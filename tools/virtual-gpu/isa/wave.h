@@ -47,6 +47,8 @@ struct Wave {
   u64 fault_address = 0;
   std::vector<std::byte>* lds = nullptr;
   MemoryPort* memory = nullptr;
+  std::vector<std::byte> scratch;  // of all lanes
+  u64 scratch_lane_bytes = 0;
 
   u64 Pair(unsigned reg) const { return sgpr[reg] | u64{sgpr[reg + 1]} << 32; }
   void SetPair(unsigned reg, u64 value) {
