@@ -174,6 +174,7 @@ TEST_F(ToolTest, OtherCommandsAnswerPeopleAndProgramsAlike) {
       {"explain"},
       {"explain", pid},
       {"devices"},
+      {"policy"},
       {"policy", "show"},
       {"policy", "set", "strict-priority", "window_us=300"},
       {"config", "show"},

@@ -137,8 +137,8 @@ class Parser {
     QueueCommand("resume", "End a suspension");
     QueueCommand("hold", "Publish no more packets until released");
     QueueCommand("release", "End a hold");
-    CLI::App* policy = app_.add_subcommand("policy", "The policy that decides");
-    policy->require_subcommand(1);
+    CLI::App* policy = JsonCommand("policy", "The policy that decides; alone: show");
+    policy->require_subcommand(0, 1);
     Json(Add(policy, "show", "Which policy is in force where, and which there are"));
     CLI::App* set = Add(policy, "set", "Change the policy");
     Json(set);

@@ -46,6 +46,7 @@ int Dispatch(CommandLine* line) {
       {"devices", [](const CommandLine& l) { return Devices(l.socket, l.json); }},
       {"events", [](const CommandLine& l) { return Events(l.socket, l.count, l.seconds, l.json); }},
       {"doctor", [](const CommandLine& l) { return Doctor(l.socket, l.json, l.probe); }},
+      {"policy", [](const CommandLine& l) { return PolicyShow(l.socket, l.json); }},
       {"policy show", [](const CommandLine& l) { return PolicyShow(l.socket, l.json); }},
       {"policy set",
        [](const CommandLine& l) {

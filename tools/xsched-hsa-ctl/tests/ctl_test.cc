@@ -113,6 +113,7 @@ TEST_F(CtlTest, WithoutAControllerEachCommandSaysSo) {
       {"explain"},
       {"devices"},
       {"events"},
+      {"policy"},
       {"policy", "show"},
       {"policy", "set", "x"},
       {"trace", "start"},
@@ -196,7 +197,7 @@ TEST_F(CtlTest, BadWordsAreOneLineAndTwo) {
   ExpectOneLine(Ctl({"cu-mask", "7", "many"}), 2, "compute units");
   ExpectOneLine(Ctl({"top", "--sort", "colour"}), 2, "--sort");
   ExpectOneLine(Ctl({"top", "--interval", "0"}), 2, "--interval");
-  ExpectOneLine(Ctl({"policy"}), 2, "--help");
+  ExpectOneLine(Ctl({"policy", "set"}), 2, "--help");
   ExpectOneLine(Ctl({"policy", "set", "x", "a=b"}), 2, "NAME=NUMBER");
   ExpectOneLine(Ctl({"trace", "stop"}), 2, "--help");
   ExpectOneLine(Ctl({"trace", "stop", directory_.path() + "/t"}), 2, "nothing is recorded");
