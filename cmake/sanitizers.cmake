@@ -12,3 +12,10 @@ elseif(XSCHED_HSA_SANITIZER STREQUAL "ubsan")
 elseif(NOT XSCHED_HSA_SANITIZER STREQUAL "")
   message(FATAL_ERROR "XSCHED_HSA_SANITIZER is '${XSCHED_HSA_SANITIZER}'; use asan, tsan or ubsan")
 endif()
+
+# XSCHED_HSA_FUZZ=ON (with Clang): everything is instrumented, tests/fuzz are libFuzzer programs.
+option(XSCHED_HSA_FUZZ "Build fuzz targets for libFuzzer" OFF)
+if(XSCHED_HSA_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined)
+  add_link_options(-fsanitize=address,undefined)
+endif()

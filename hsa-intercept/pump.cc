@@ -116,8 +116,9 @@ std::uint64_t Pump::LookAt(ManagedQueue* queue, bool refresh) {
   const bool watched = queue->pump_watches.load(std::memory_order_relaxed) != 0;
   // What did not fit ROCr's ring has nobody else to pass it on, armed or not.
   const bool pumps = (mode & kModeArmed) != 0 || queue->intercept != nullptr;
+  // A queue that was armed for a moment may have a backlog that nobody has looked at yet.
   if (mode == 0 && !watched && !queue->waits && slot->active.load(std::memory_order_relaxed) == 0 &&
-      (queue->intercept == nullptr || !gate_->HasBacklog(*queue))) {
+      !gate_->HasBacklog(*queue)) {
     if (refresh) Mirror(*queue, slot);
     return kForeverNs;
   }

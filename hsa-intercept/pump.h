@@ -51,10 +51,11 @@ class Pump {
   // One look at everything; returns after how many nanoseconds to look again. Public for the
   // simulation.
   std::uint64_t Round();
+  // The thread itself, which never ends. Public for the explorer.
+  void Run();
 
  private:
   static void* ThreadMain(void* self);
-  void Run();
   std::uint64_t LookAt(ManagedQueue* queue, bool refresh);
   std::uint64_t WatchDrain(ManagedQueue* queue, QueueSlot* slot);
   void Deactivate(ManagedQueue* queue, QueueSlot* slot);

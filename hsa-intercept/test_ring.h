@@ -45,6 +45,8 @@ class TestRing {
   std::uint64_t published() const { return body_.write.load(); }
   std::uint64_t taken() const { return body_.read.load(); }
   std::uint64_t doorbell() const { return body_.doorbell.load(); }
+  // How often the doorbell was rung, also with the value that it had.
+  std::uint64_t rings() const { return *static_cast<const volatile std::uint64_t*>(&body_.rings); }
   std::atomic<std::uint64_t>* real_index() { return &body_.write; }
   void PublishPastTheApi(std::uint64_t index) { body_.write = index; }
 
@@ -71,6 +73,11 @@ class TestRing {
     return true;
   }
 
+  // Would Take find a packet there?
+  bool IsWritten(std::uint64_t index) {
+    return (__atomic_load_n(Header(index), __ATOMIC_ACQUIRE) & 0xff) != HSA_PACKET_TYPE_INVALID;
+  }
+
   // Runs once, at the next read of a read index: after a look has seen what was announced.
   static inline std::function<void()> in_the_middle_of_a_look;
 
@@ -93,6 +100,7 @@ class TestRing {
       };
       a.signal_store_screlease = [](hsa_signal_t s, hsa_signal_value_t value) {
         reinterpret_cast<Body*>(s.handle)->doorbell = static_cast<std::uint64_t>(value);
+        __atomic_fetch_add(&reinterpret_cast<Body*>(s.handle)->rings, 1, __ATOMIC_RELAXED);
       };
       return a;
     }();
@@ -103,6 +111,7 @@ class TestRing {
   struct Body {
     hsa_queue_t hsa{};  // first: the address of the queue is the address of the body
     std::atomic<std::uint64_t> write{0}, read{0}, doorbell{~0ull};
+    std::uint64_t rings = 0;
   };
   struct Free {
     void operator()(unsigned char* p) const { std::free(p); }

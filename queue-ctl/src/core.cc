@@ -4,6 +4,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <new>
 
 #include "decisions.h"
@@ -43,7 +44,8 @@ std::vector<std::pair<const char*, std::uint64_t>> Named(const CoreCounters& c) 
           {"renewals", c.renewals},
           {"wakes", c.wakes},
           {"implausible_values", c.implausible_values},
-          {"gpu_table_full", c.gpu_table_full}};
+          {"gpu_table_full", c.gpu_table_full},
+          {"queues_over_limit", c.queues_over_limit}};
 }
 
 Core::Core(const Options& options, const Clock* clock, std::unique_ptr<Policy> policy, Waker* waker)
@@ -70,7 +72,11 @@ void Core::InitProcessPage(ProcessPage* page, std::uint32_t session_id) {
 }
 
 std::uint32_t Core::AddSession(const LayerInfo& layer, ProcessPage* page, UserPage* user_page) {
-  if (sessions_.size() >= kSessionsMax) return 0;
+  const auto own = static_cast<std::size_t>(
+      std::count_if(sessions_.begin(), sessions_.end(),
+                    [&](const auto& entry) { return entry.second->layer.uid == layer.uid; }));
+  const std::size_t left_by_others = kSessionsMax - (sessions_.size() - own);
+  if (sessions_.size() >= kSessionsMax || (layer.uid != 0 && own >= left_by_others / 2)) return 0;
   // Ids are never 0, and not reused while their session lives.
   do {
     ++last_session_id_;
@@ -206,6 +212,15 @@ bool Core::ScanSession(Session& session) {
   return changed;
 }
 
+std::size_t Core::QueuesOf(std::uint32_t uid) const {
+  std::size_t count = 0;
+  for (const auto& [id, session] : sessions_) {
+    // One that is ending has been taken out already.
+    if (session != nullptr && session->layer.uid == uid) count += session->queues.size();
+  }
+  return count;
+}
+
 bool Core::ScanSlot(Session& session, std::uint32_t index) {
   const SlotCopy copy = CopySlot(session.page->queues[index]);
   auto it = session.queues.find(index);
@@ -220,6 +235,10 @@ bool Core::ScanSlot(Session& session, std::uint32_t index) {
   if (it != session.queues.end() && it->second.slot.serial != copy.serial) {
     changed = Retire(session, index, false);
     it = session.queues.end();
+  }
+  if (it == session.queues.end() && QueuesOf(session.layer.uid) >= kQueuesPerUserMax) {
+    ++counters_.queues_over_limit;
+    return changed;
   }
   if (it == session.queues.end()) {
     it = session.queues.emplace(index, QueueRecord{}).first;

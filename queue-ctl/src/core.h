@@ -9,7 +9,9 @@
 // Errors     operations for tools return a Status; events from layers can't fail: implausible
 // values
 //            are replaced, counted, and the first one is logged.
-// Limits     kSessionsMax sessions, kEndedMax ended ones remembered.
+// Limits     kSessionsMax sessions, of which no user but root has more than half of what the others
+//            leave; kQueuesPerUserMax queues a user (further ones run freely and are counted);
+//            kEndedMax ended sessions remembered.
 // See        docs of the policies in policies/policy.h; queue-ctl/tests/core_test.cc
 #pragma once
 
@@ -33,6 +35,7 @@ namespace xsched_hsa {
 
 inline constexpr std::size_t kSessionsMax = 1024;
 inline constexpr std::size_t kEndedMax = 256;
+inline constexpr std::size_t kQueuesPerUserMax = 4096;
 
 struct CoreCounters {
   std::uint64_t sessions_started = 0, queues_seen = 0;
@@ -45,6 +48,7 @@ struct CoreCounters {
   std::uint64_t wakes = 0;
   std::uint64_t implausible_values = 0;
   std::uint64_t gpu_table_full = 0;
+  std::uint64_t queues_over_limit = 0;  // looks at a queue that is one too many of its user's
 };
 
 // By name, for whoever shows them.
@@ -84,8 +88,10 @@ class Observer {
   virtual void OnSession(const Session& /*session*/, bool /*up*/) {}
   virtual void OnRule(const Session& /*session*/) {}
   virtual void OnQueue(const Session& /*session*/, const QueueRecord& /*queue*/, bool /*made*/) {}
-  // Urgent work on a GPU is done; `held`: queues with work that had to wait at its end.
-  virtual void OnPreemption(GpuKey /*gpu*/, std::uint32_t /*level*/, std::uint64_t /*lasted_us*/,
+  // Urgent work on a GPU is done; `held`: queues with work that had to wait at its end. `uid`: whose
+  // all of it was; empty where users compete.
+  virtual void OnPreemption(std::optional<std::uint32_t> /*uid*/, GpuKey /*gpu*/,
+                            std::uint32_t /*level*/, std::uint64_t /*lasted_us*/,
                             std::uint32_t /*held*/) {}
 };
 
@@ -110,7 +116,7 @@ class Core {
   static void InitUserPage(UserPage* page, std::uint32_t uid);
   static void InitProcessPage(ProcessPage* page, std::uint32_t session_id);
 
-  // 0 when kSessionsMax are there.
+  // 0 when kSessionsMax are there, or the user has its part of them.
   std::uint32_t AddSession(const LayerInfo& layer, ProcessPage* page, UserPage* user_page);
   // What the rules make of it; also later, after a reload.
   void Classify(std::uint32_t id, const ProgramFacts& facts, const std::string& rule,
@@ -192,6 +198,7 @@ class Core {
   GroupId GroupOf(const Session& session) const;
   bool ScanSession(Session& session);
   bool ScanSlot(Session& session, std::uint32_t index);
+  std::size_t QueuesOf(std::uint32_t uid) const;
   bool Retire(Session& session, std::uint32_t index, bool by_layer);
   void NoteImplausible(Session& session, int count);
   void Touch(const Session& session, const QueueRecord& queue);
@@ -216,7 +223,7 @@ class Core {
   void SettleGroup(GroupId group);
   void SettleAll();
   std::uint32_t LevelNow(const Arena& arena) const;
-  void NoteLevel(GpuKey gpu, Arena* arena, std::uint32_t level);
+  void NoteLevel(const GpuOfGroup& key, Arena* arena, std::uint32_t level);
   void WakeArmed(const Arena& arena);
   bool RenewOrders();
   void UpdateTimer();

@@ -108,7 +108,7 @@ std::uint32_t Core::LevelNow(const Arena& arena) const {
   return level;
 }
 
-void Core::NoteLevel(GpuKey gpu, Arena* arena, std::uint32_t level) {
+void Core::NoteLevel(const GpuOfGroup& key, Arena* arena, std::uint32_t level) {
   if (level != 0 && arena->level == 0) {
     arena->urgent_since_us = clock_->NowUs();
     arena->peak_level = 0;
@@ -122,7 +122,10 @@ void Core::NoteLevel(GpuKey gpu, Arena* arena, std::uint32_t level) {
               (slot.gate_closed.load(std::memory_order_relaxed) != 0 ||
                slot.restriction.load(std::memory_order_relaxed) != kUnrestricted);
     }
-    observer_->OnPreemption(gpu, arena->peak_level, clock_->NowUs() - arena->urgent_since_us, held);
+    std::optional<std::uint32_t> uid;
+    if (!options_.cross_user) uid = static_cast<std::uint32_t>(key.first);
+    observer_->OnPreemption(uid, key.second, arena->peak_level,
+                            clock_->NowUs() - arena->urgent_since_us, held);
   }
   arena->level = level;
 }
@@ -149,7 +152,7 @@ void Core::SettleGroup(GroupId group) {
       }
       if (arena != nullptr) {
         if (result.lowered) WakeArmed(*arena);
-        NoteLevel(key, arena, result.level);
+        NoteLevel({group, key}, arena, result.level);
       }
       if (result.lowered || result.raised) waker_->Ring(*page);
       if (result.level != 0) leased |= 1u << i;

@@ -11,7 +11,12 @@ using nlohmann::json;
 void Events::Add(const char* kind, json fields, std::optional<std::uint32_t> uid) {
   fields["event"] = kind;
   fields["at_us"] = clock_->NowUs();
-  if (sink_ && std::string_view(kind) != "preemption") sink_(fields);
+  if (sink_ && std::string_view(kind) != "preemption") {
+    std::uint64_t left_out = 0;
+    const bool may = sink_budget_.Take(clock_->NowUs(), &left_out);
+    if (left_out != 0) sink_({{"event", "log"}, {"left_out", left_out}});
+    if (may) sink_(fields);
+  }
   if (!followed_) return;
   if (waiting_.size() >= kEventsMax) {
     ++lost_;
@@ -48,13 +53,16 @@ void Events::OnQueue(const Session& session, const QueueRecord& queue, bool made
       session.layer.uid);
 }
 
-void Events::OnPreemption(GpuKey gpu, std::uint32_t level, std::uint64_t lasted_us,
-                          std::uint32_t held) {
+// When a user's requests ran is that user's business; where users compete, root's.
+void Events::OnPreemption(std::optional<std::uint32_t> uid, GpuKey gpu, std::uint32_t level,
+                          std::uint64_t lasted_us, std::uint32_t held) {
   if (!followed_) return;
-  Add("preemption", {{"gpu", FormatGpuKey(gpu)},
-                     {"level", level},
-                     {"lasted_ms", static_cast<double>(lasted_us) / 1000},
-                     {"held_queues", held}});
+  Add("preemption",
+      {{"gpu", FormatGpuKey(gpu)},
+       {"level", level},
+       {"lasted_ms", static_cast<double>(lasted_us) / 1000},
+       {"held_queues", held}},
+      uid.value_or(0));
 }
 
 std::vector<Event> Events::Take(std::uint64_t* lost) {

@@ -2,7 +2,8 @@
 //
 // Why        Each event is built once, when it happens; who follows gets it from the server.
 // Threads    the controller's thread.
-// Limits     kEventsMax wait for the server's next turn; more are counted as lost to everybody.
+// Limits     kEventsMax wait for the server's next turn; more are counted as lost to everybody. The
+//            sink gets kLogLinesPerSecond.
 // See        client.h for the events.
 #pragma once
 
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "core.h"
+#include "log_budget.h"
 
 namespace xsched_hsa {
 
@@ -31,8 +33,8 @@ class Events final : public Observer {
   void OnSession(const Session& session, bool up) override;
   void OnRule(const Session& session) override;
   void OnQueue(const Session& session, const QueueRecord& queue, bool made) override;
-  void OnPreemption(GpuKey gpu, std::uint32_t level, std::uint64_t lasted_us,
-                    std::uint32_t held) override;
+  void OnPreemption(std::optional<std::uint32_t> uid, GpuKey gpu, std::uint32_t level,
+                    std::uint64_t lasted_us, std::uint32_t held) override;
   void Add(const char* kind, nlohmann::json fields, std::optional<std::uint32_t> uid = {});
 
   // Preemptions come by the hundred: they are built only while somebody follows.
@@ -48,6 +50,7 @@ class Events final : public Observer {
   std::vector<Event> waiting_;
   std::uint64_t lost_ = 0;
   std::function<void(const nlohmann::json&)> sink_;
+  LogBudget sink_budget_;
 };
 
 // "event=session state=up pid=12": a value with blanks or quotes in it is quoted.

@@ -81,7 +81,8 @@ void Server::Accept() {
       const int refused = accept4(listen_fd_, nullptr, nullptr, SOCK_CLOEXEC);
       if (refused >= 0) close(refused);
       spare_fd_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
-      spdlog::warn("no descriptors left: a connection was refused; raise the limit (ulimit -n)");
+      if (MaySay())
+        spdlog::warn("no descriptors left: a connection was refused; raise the limit (ulimit -n)");
     }
     return;
   }
@@ -90,8 +91,9 @@ void Server::Accept() {
   socklen_t size = sizeof connection.peer;
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &connection.peer, &size) != 0 ||
       !MayConnect(connection.peer)) {
-    spdlog::warn("refused a connection of user {}: not permitted, or more than {} of them",
-                 connection.peer.uid, kConnectionsPerUserMax);
+    if (MaySay())
+      spdlog::warn("refused a connection of user {}: not permitted, or more than {} of them",
+                   connection.peer.uid, kConnectionsPerUserMax);
     close(fd);
     return;
   }
@@ -129,8 +131,9 @@ bool Server::ReadMessage(std::uint32_t id, Connection& connection) {
   if (size < 0) return errno == EAGAIN || errno == EINTR;
   if (size == 0) return false;
   if (static_cast<std::size_t>(size) > buffer.size()) {
-    spdlog::warn("pid {} sent a message of {} bytes, at most {} are read; disconnected",
-                 connection.peer.pid, size, buffer.size());
+    if (MaySay())
+      spdlog::warn("pid {} sent a message of {} bytes, at most {} are read; disconnected",
+                   connection.peer.pid, size, buffer.size());
     return false;
   }
   const std::span<const std::byte> message(buffer.data(), static_cast<std::size_t>(size));
@@ -141,6 +144,7 @@ bool Server::ReadMessage(std::uint32_t id, Connection& connection) {
   }
   if (connection.is_layer) return OnLayerMessage(id, connection, message);
   if (kind != MessageKind::kTool) return false;
+  if (!MayReply(connection)) return false;
   OnToolMessage(connection, message);
   return true;
 }
@@ -174,11 +178,12 @@ bool Server::OnLayerMessage(std::uint32_t id, Connection& connection,
   if (connection.session == 0) return Greet(id, connection, message);
   const auto note = ParseNote(message);
   if (!note) {
-    spdlog::warn("pid {}: a message that is not a note; disconnected", connection.peer.pid);
+    if (MaySay())
+      spdlog::warn("pid {}: a message that is not a note; disconnected", connection.peer.pid);
     return false;
   }
   if (connection.notes_left > 0) {
-    spdlog::info("pid {} says: {}", connection.peer.pid, *note);
+    if (MaySay()) spdlog::info("pid {} says: {}", connection.peer.pid, *note);
     if (--connection.notes_left == 0) spdlog::info("pid {}: no more notes", connection.peer.pid);
   }
   return true;
@@ -214,8 +219,9 @@ bool Server::Greet(std::uint32_t id, Connection& connection, std::span<const std
   connection.session = session;
   Watch(io.event_fd, MakeTag(TagKind::kSession, session), EPOLLIN | EPOLLET);
   const SessionIo& kept = sessions_.emplace(session, std::move(io)).first->second;
-  spdlog::info("session {}: pid {} ({}), user {}, priority {}, connection {}", session, layer->pid,
-               layer->comm, layer->uid, layer->priority, id);
+  if (MaySay())
+    spdlog::info("session {}: pid {} ({}), user {}, priority {}, connection {}", session,
+                 layer->pid, layer->comm, layer->uid, layer->priority, id);
   if (configuration_ != nullptr) configuration_->Classify(core_, session);
   if (!SendWelcome(connection, MakeWelcome(session, connection.peer.pid), kept, *user_page))
     return false;
@@ -243,7 +249,7 @@ bool Server::SendWelcome(Connection& connection, const WelcomeMessage& welcome, 
 }
 
 void Server::Refuse(const Connection& connection, const std::string& why) {
-  spdlog::warn("pid {} refused: {}", connection.peer.pid, why);
+  if (MaySay()) spdlog::warn("pid {} refused: {}", connection.peer.pid, why);
   const WelcomeMessage refusal = MakeRefusal(why);
   send(connection.fd, &refusal, sizeof refusal, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
@@ -272,7 +278,7 @@ void Server::DropSession(std::uint32_t session) {
   close(it->second.event_fd);
   sessions_.erase(it);
   if (!core_->HasUser(uid)) user_pages_.erase(uid);
-  spdlog::info("session {}: pid {} has left", session, pid);
+  if (MaySay()) spdlog::info("session {}: pid {} has left", session, pid);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -291,17 +297,41 @@ void Server::OnToolMessage(Connection& connection, std::span<const std::byte> me
   }
 }
 
+// A user whose replies pile up unread gets no more of them.
+bool Server::MayReply(const Connection& connection) const {
+  std::size_t unread = 0;
+  for (const auto& [id, other] : connections_) {
+    if (other.peer.uid == connection.peer.uid) unread += other.out_bytes;
+  }
+  return unread <= kUnreadPerUserMax;
+}
+
+bool Server::MaySay() {
+  std::uint64_t left_out = 0;
+  const bool may = log_budget_.Take(core_->clock().NowUs(), &left_out);
+  if (left_out != 0) spdlog::warn("{} lines about programs were left out", left_out);
+  return may;
+}
+
+// Leases are renewed between turns: many long replies must not come in one.
 void Server::FinishPending() {
   const std::uint64_t now_us = core_->clock().NowUs();
+  std::vector<std::uint32_t> close;
   for (auto& [id, connection] : connections_) {
     if (!connection.pending) continue;
     const bool late = now_us >= connection.pending->deadline_us;
     if (!late && !requests_.IsReady(*connection.pending)) continue;
+    if (core_->clock().NowUs() - now_us > kRepliesTurnUs) break;
+    if (!MayReply(connection)) {
+      close.push_back(id);
+      continue;
+    }
     const std::string reply = requests_.Finish(*connection.pending);
     connection.pending.reset();
     Reply(connection, reply);
     UpdateInterest(id, connection);
   }
+  for (const std::uint32_t id : close) Close(id);
 }
 
 // SIGHUP: the configuration anew; the others: leave.
@@ -357,7 +387,10 @@ void Server::Deliver(Connection& connection, const Event& event) {
 }
 
 void Server::Reply(Connection& connection, const std::string& text) {
-  for (std::string& message : SplitReply(text)) connection.out.push_back(std::move(message));
+  for (std::string& message : SplitReply(text)) {
+    connection.out_bytes += message.size();
+    connection.out.push_back(std::move(message));
+  }
   // A failure shows as a hang-up in the next turn.
   Flush(connection);
 }
@@ -368,6 +401,7 @@ bool Server::Flush(Connection& connection) {
     if (send(connection.fd, message.data(), message.size(), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
       return errno == EAGAIN || errno == EINTR || errno == ENOBUFS;
     }
+    connection.out_bytes -= message.size();
     connection.out.pop_front();
   }
   return true;

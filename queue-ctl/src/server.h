@@ -5,7 +5,8 @@
 // Ownership  the socket file and its lock (not one that systemd made), connections, pages, eventfds.
 // Errors     Open returns one line for the user; Run logs and goes on. A bad peer is disconnected.
 // Limits     kConnectionsPerUserMax connections a user. One request at a time per connection: no more
-//            is read before the reply has gone. A follower that does not read loses events.
+//            is read before the reply has gone. A follower that does not read loses events, a user that
+//            lets replies pile up loses connections. What programs cause in the log is bounded.
 // Trust      an eventfd is shared with its program, which could make it blocking: it is never read,
 //            only watched edge-triggered.
 // See        wire.h, client.h; queue-ctl/tests/daemon_test.cc
@@ -22,6 +23,7 @@
 #include <string>
 
 #include "core.h"
+#include "log_budget.h"
 #include "metrics_endpoint.h"
 #include "queue-ctl/wire.h"
 #include "requests.h"
@@ -30,15 +32,18 @@
 namespace xsched_hsa {
 
 inline constexpr std::size_t kConnectionsPerUserMax = 512;
+inline constexpr std::size_t kUnreadPerUserMax = 16u << 20;  // bytes of replies that nobody reads
+inline constexpr std::uint64_t kRepliesTurnUs =
+    5000;  // building replies; the rest of them next turn
 inline constexpr std::size_t kFollowerEventsMax = 256;  // wait for a slow reader; more are lost
 
 struct ServerOptions {
   std::string socket_path;
-  bool is_private = false;                 // only our own user, and the directory goes with us
-  std::optional<double> exit_when_idle_s;  // leave after so long without any connection
-  std::string metrics;                     // where to serve them (metrics_endpoint.h); empty: not
-  int ready_fd = -1;                       // gets one byte when the socket answers
-  int inherited_fd = -1;                   // a listening socket that systemd made
+  bool is_private = false;                  // only our own user, and the directory goes with us
+  std::optional<double> exit_when_idle_s;   // leave after so long without any connection
+  std::string metrics;                      // where to serve them (metrics_endpoint.h); empty: not
+  int ready_fd = -1;                        // gets one byte when the socket answers
+  int inherited_fd = -1;                    // a listening socket that systemd made
   std::function<void(const char*)> notify;  // tells systemd a state
 };
 
@@ -65,6 +70,7 @@ class Server {
     int notes_left = 32;        // layer: further notes are dropped
     std::optional<PendingReply> pending;
     std::deque<std::string> out;
+    std::size_t out_bytes = 0;
     std::uint32_t interest = 0;
     bool following = false;  // tool: gets events
     std::uint64_t lost = 0;  // events that it was too slow for, not told yet
@@ -90,6 +96,8 @@ class Server {
   SharedMemory* UserPageOf(std::uint32_t uid);
   void OnToolMessage(Connection& connection, std::span<const std::byte> message);
   void FinishPending();
+  bool MayReply(const Connection& connection) const;
+  bool MaySay();
   void OnSignal();
   void DeliverEvents();
   void Deliver(Connection& connection, const Event& event);
@@ -121,6 +129,7 @@ class Server {
   std::map<std::uint32_t, SessionIo> sessions_;
   std::map<std::uint32_t, std::unique_ptr<SharedMemory>> user_pages_;
   std::uint32_t last_connection_ = 0;
+  LogBudget log_budget_;
   std::optional<std::uint64_t> idle_since_us_;
   std::optional<std::uint64_t> timer_due_us_;  // as set in the timerfd
 };

@@ -22,7 +22,8 @@ class CountingObserver final : public Observer {
  public:
   void OnQueue(const Session&, const QueueRecord&, bool made) override { made ? ++came : ++went; }
   void OnRule(const Session& session) override { rule = session.rule; }
-  void OnPreemption(GpuKey, std::uint32_t level, std::uint64_t lasted_us, std::uint32_t) override {
+  void OnPreemption(std::optional<std::uint32_t>, GpuKey, std::uint32_t level,
+                    std::uint64_t lasted_us, std::uint32_t) override {
     ++preemptions;
     last_level = level;
     last_us = lasted_us;

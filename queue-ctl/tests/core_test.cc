@@ -411,12 +411,48 @@ TEST_F(CoreTest, RefreshIsAskedForAndAwaited) {
 TEST_F(CoreTest, TooManySessionsAreRefused) {
   std::vector<Program> programs;
   for (std::size_t i = 0; i < kSessionsMax; ++i) {
-    LayerInfo info;
+    LayerInfo info;  // root's, who may have all
     programs.emplace_back();
     // One page for all: nothing is scanned here.
     ASSERT_NE(core_.AddSession(info, programs.front().page.get(), user_.get()), 0u);
   }
   EXPECT_EQ(Join().session, 0u);
+}
+
+TEST_F(CoreTest, NoUserTakesMoreThanHalfOfWhatTheOthersLeave) {
+  Program program;
+  const auto fill = [&](std::uint32_t uid) {
+    LayerInfo info;
+    info.uid = uid;
+    std::size_t count = 0;
+    while (core_.AddSession(info, program.page.get(), user_.get()) != 0) ++count;
+    return count;
+  };
+  EXPECT_EQ(fill(1001), kSessionsMax / 2);
+  EXPECT_EQ(fill(1002), kSessionsMax / 4);
+  EXPECT_GT(fill(1003), 0u) << "two users have shut out everybody else";
+  EXPECT_GT(fill(0), 0u) << "root must always get in";
+}
+
+TEST_F(CoreTest, AQueueThatIsFirstSeenAsItsSessionEndsIsCounted) {
+  Program program = Join();
+  program->MakeQueue(0, 1, kPriorityLow);
+  core_.EndSession(program.session);
+  EXPECT_EQ(core_.counters().queues_seen, 1u);
+}
+
+TEST_F(CoreTest, AUsersQueuesAreBoundedAndTheOthersAreNot) {
+  std::vector<Program> programs;
+  const std::size_t enough = kQueuesPerUserMax / kQueuesMax + 1;
+  for (std::size_t i = 0; i < enough; ++i) {
+    programs.push_back(Join(1000, 100 + static_cast<int>(i)));
+    for (std::uint32_t q = 0; q < kQueuesMax; ++q) programs.back()->MakeQueue(q, q, kPriorityLow);
+    core_.OnLayerEvent(programs.back().session);
+  }
+  EXPECT_EQ(SessionOf(programs[enough - 2]).queues.size(), kQueuesMax);
+  EXPECT_EQ(SessionOf(programs.back()).queues.size(), 0u);
+  EXPECT_GT(core_.counters().queues_over_limit, 0u);
+  EXPECT_EQ(SessionOf(JoinWithQueue(kPriorityLow, 2000, 1)).queues.size(), 1u);
 }
 
 }  // namespace

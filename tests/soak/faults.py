@@ -108,8 +108,8 @@ class Chaos:
             bench.controller.send_signal(signal.SIGSTOP)
 
             def back():
+                self.renewing()  # first: what it orders from here on is its own
                 bench.controller.send_signal(signal.SIGCONT)
-                self.renewing()
             self.undo(self.random.uniform(0.01, 0.5), back)
             return True
         how = signal.SIGKILL if what.startswith("kill") else signal.SIGTERM
@@ -117,8 +117,8 @@ class Chaos:
             self.trouble.append("the controller did not end after SIGTERM")
 
         def restart():
-            bench.start_controller()
             self.renewing()
+            bench.start_controller()
         self.undo(self.random.uniform(0, 0.3), restart)
         return True
 

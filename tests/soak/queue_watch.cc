@@ -7,7 +7,8 @@
 //            "silent NS" (the controller was stopped or killed at that CLOCK_MONOTONIC time),
 //            "renewing". The end of the input ends it.
 // Output     one JSON line: the longest time of each kind, counted from the silence on, of programs
-//            that could run; and how many silences and looks there were.
+//            that could run; how many silences and looks there were, and the longest time between
+//            two looks, which says how busy the machine was.
 // Errors     a program that cannot be read (it has gone) is passed over.
 #include <fcntl.h>
 #include <poll.h>
@@ -72,6 +73,9 @@ class Watch {
   void Look() {
     if (silent_since_ns_ == 0) return;
     ++looks_;
+    const std::uint64_t now = NowNs();
+    if (last_look_ns_ > silent_since_ns_) apart_ns_ = std::max(apart_ns_, now - last_look_ns_);
+    last_look_ns_ = now;
     for (auto& [pid, program] : programs_) {
       if (program.page != 0 && !program.stopped) LookAt(pid, &program);
     }
@@ -79,10 +83,11 @@ class Watch {
 
   void Report() const {
     std::printf(
-        "{\"silences\": %lu, \"looks\": %lu, \"held_ms\": %.1f, \"squeezed_ms\": %.1f, "
+        "{\"silences\": %lu, \"looks\": %lu, \"apart_ms\": %.1f, \"held_ms\": %.1f, "
+        "\"squeezed_ms\": %.1f, "
         "\"masked_ms\": %.1f, \"suspended_ms\": %.1f, \"queue\": \"%s\"}\n",
-        silences_, looks_, Ms(held_ns_), Ms(squeezed_ns_), Ms(masked_ns_), Ms(suspended_ns_),
-        worst_.c_str());
+        silences_, looks_, Ms(apart_ns_), Ms(held_ns_), Ms(squeezed_ns_), Ms(masked_ns_),
+        Ms(suspended_ns_), worst_.c_str());
   }
 
  private:
@@ -151,6 +156,7 @@ class Watch {
   std::map<int, Watched> programs_;
   std::uint64_t silent_since_ns_ = 0, silences_ = 0, looks_ = 0;
   std::uint64_t held_ns_ = 0, squeezed_ns_ = 0, masked_ns_ = 0, suspended_ns_ = 0;
+  std::uint64_t last_look_ns_ = 0, apart_ns_ = 0;  // the longest time between two looks
   std::string worst_;
 };
 

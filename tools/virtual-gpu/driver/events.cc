@@ -132,13 +132,13 @@ EventTable::WaiterId EventTable::Wait(const Request& request) {
   waiter.request = request;
   waiter.wait_for_all = args.wait_for_all != 0;
   waiter.events.resize(request.payload.size() / sizeof(EventData));
-  std::memcpy(waiter.events.data(), request.payload.data(),
-              waiter.events.size() * sizeof(EventData));
-  waiter.activated.resize(waiter.events.size());
   if (waiter.events.empty() || waiter.events.size() != args.num_events) {
     request.Reply(EINVAL);
     return 0;
   }
+  std::memcpy(waiter.events.data(), request.payload.data(),
+              waiter.events.size() * sizeof(EventData));
+  waiter.activated.resize(waiter.events.size());
   std::lock_guard lock(mutex_);
   for (const EventData& wanted : waiter.events) {
     if (!events_.contains(wanted.event_id)) {
