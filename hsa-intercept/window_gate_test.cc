@@ -242,6 +242,20 @@ TEST_F(WindowGateTest, WidensByThreeWindowsAtMost) {
   EXPECT_EQ(most, 10u);
 }
 
+// That was the prediction's mistake, not the pump's.
+TEST_F(WindowGateTest, DoesNotWidenBehindAKernelAsLongAsTheWindow) {
+  StopClock();
+  Learn(0x1000, 1'000'000);
+  Arm(250);
+  Submit(10);
+  ASSERT_EQ(ring_.published(), 1u);
+  for (int dry = 0; dry < 3; ++dry) {
+    Pass(900'000 * TakeAll());
+    Look();
+  }
+  EXPECT_EQ(ring_.queue()->window.widen_ns, 0u);
+}
+
 TEST_F(WindowGateTest, NarrowsAgainWhileItDoesNotRunDry) {
   ring_.queue()->window.widen_ns = 1'000'000;
   Learn(0x1000, 100'000);

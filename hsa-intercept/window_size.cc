@@ -44,10 +44,15 @@ std::uint64_t HeadPollNs(const WindowState& window, std::uint64_t head, std::uin
 }
 
 // How late a look comes depends on the host (its load, its idle states), so it is not computed but
-// seen: by the device having run dry while packets waited for room in the window.
-void AdaptWindow(WindowState* window, bool dry, std::uint64_t passed, std::uint64_t window_ns) {
+// seen: by the device having run dry while packets waited for room in the window. Behind a packet as
+// long as the window that is no sign: its prediction was too long.
+void AdaptWindow(WindowState* window, std::uint64_t real, std::uint64_t passed,
+                 std::uint64_t window_ns) {
   window->widen_ns -= window->widen_ns * std::min(passed, kNarrowPackets) / kNarrowPackets;
-  if (dry && window->held_back) window->widen_ns += window_ns / kWidenPart;
+  const bool dry = passed != 0 && window->progress == real && window->held_back;
+  if (dry && window->predicted_ns[(real - 1) % kTrackedPackets] < window_ns) {
+    window->widen_ns += window_ns / kWidenPart;
+  }
   window->widen_ns = std::min(window->widen_ns, window_ns * kWidenMost);
 }
 
@@ -172,7 +177,7 @@ std::uint64_t WindowGate::WindowEnd(ManagedQueue* queue, std::uint64_t real,
   const std::uint64_t progress = Progress(*queue, real);
   const std::uint64_t passed = window.tracking ? progress - window.progress : 0;
   Learn(&window, progress, real, now_ns);
-  AdaptWindow(&window, progress == real, passed, window_ns);
+  AdaptWindow(&window, real, passed, window_ns);
   window_ns += window.widen_ns;
   window.held_back = false;
   if (progress < window.tracked_from) {
