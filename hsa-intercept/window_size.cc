@@ -22,6 +22,7 @@ constexpr int kRestTriesMax = 1000;  // holders never block, but may be off the 
 // kNarrowPackets / 4 packets is about what remains.
 constexpr std::uint64_t kWidenPart = 4;
 constexpr std::uint64_t kWidenMost = 3;
+constexpr std::uint64_t kShortPart = 4;  // of a window: a short packet
 constexpr std::uint64_t kNarrowPackets = 1024;
 // Refill at half a window, so that each wake-up of the pump moves many short packets. A long rest
 // is approached by halves: a kernel that ends before its prediction must not leave the device idle
@@ -44,13 +45,13 @@ std::uint64_t HeadPollNs(const WindowState& window, std::uint64_t head, std::uin
 }
 
 // How late a look comes depends on the host (its load, its idle states), so it is not computed but
-// seen: by the device having run dry while packets waited for room in the window. Behind a packet as
-// long as the window that is no sign: its prediction was too long.
+// seen: by the device having run dry while packets waited for room in the window. Behind a packet
+// that is long against the window that is no sign: its prediction was too long.
 void AdaptWindow(WindowState* window, std::uint64_t real, std::uint64_t passed,
                  std::uint64_t window_ns) {
   window->widen_ns -= window->widen_ns * std::min(passed, kNarrowPackets) / kNarrowPackets;
   const bool dry = passed != 0 && window->progress == real && window->held_back;
-  if (dry && window->predicted_ns[(real - 1) % kTrackedPackets] < window_ns) {
+  if (dry && window->predicted_ns[(real - 1) % kTrackedPackets] < window_ns / kShortPart) {
     window->widen_ns += window_ns / kWidenPart;
   }
   window->widen_ns = std::min(window->widen_ns, window_ns * kWidenMost);
