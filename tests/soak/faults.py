@@ -46,7 +46,7 @@ class Chaos:
         self.random = random.Random(seed)
         self.acts, self.churn = acts, churn
         self.counts = collections.Counter()
-        self.todo = []
+        self.pending = []
         self.number = 0
         self.victims = []
         self.trouble = []
@@ -56,7 +56,7 @@ class Chaos:
 
     def later(self, delay_s, what, undoes=False):
         self.number += 1
-        heapq.heappush(self.todo, (time.monotonic() + delay_s, self.number, what, undoes))
+        heapq.heappush(self.pending, (time.monotonic() + delay_s, self.number, what, undoes))
 
     def plan(self, name):
         self.later(self.random.expovariate(self.acts[name]), lambda: self.act(name))
@@ -73,8 +73,8 @@ class Chaos:
             self.plan(name)
         for _ in range(self.churn):
             self.replace_victim(None)
-        while self.todo:
-            due, _, what, undoes = heapq.heappop(self.todo)
+        while self.pending:
+            due, _, what, undoes = heapq.heappop(self.pending)
             time.sleep(max(0, min(due, until) - time.monotonic()))
             # What undoes something is done in any case.
             if undoes or time.monotonic() < until:
