@@ -144,7 +144,9 @@ PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs) {
   const std::uint64_t request_ns = model.RequestNs();
   PlanChoice hold;
   hold.delay_ns = Scaled(inputs.rest_ns, model.co_run());
-  hold.cost_ns = Excess(request_ns, inputs.rest_ns);
+  const std::uint64_t left_ns =
+      inputs.elapsed_ns < request_ns ? request_ns - inputs.elapsed_ns : inputs.elapsed_ns / 8;
+  hold.cost_ns = Excess(left_ns, inputs.rest_ns);
   const bool squeezable =
       inputs.can_squeeze && inputs.unit_step != 0 && inputs.compute_units > inputs.unit_step;
   if (!squeezable && !inputs.can_suspend && !inputs.can_share) return hold;
@@ -168,7 +170,7 @@ PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs) {
     const PlanChoice suspend{.mechanism = PlanMechanism::kSuspend,
                              .reason = PlanReason::kLearning,
                              .delay_ns = Excess(suspension_ns, model.SlackNs()),
-                             .cost_ns = request_ns + suspension_ns};
+                             .cost_ns = left_ns + suspension_ns};
     if (g_hold_is_enough && model.WantsSuspension()) return suspend;
     chooser.Offer(suspend);
   }
@@ -178,8 +180,8 @@ PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs) {
     const double share_left = static_cast<double>(left) / inputs.compute_units;
     chooser.Offer({.mechanism = PlanMechanism::kSqueeze,
                    .units_left = left,
-                   .delay_ns = felt_ns + Scaled(request_ns, model.SharingOf(share_left)),
-                   .cost_ns = Scaled(request_ns, 1 - share_left) + 2 * cycles_ns});
+                   .delay_ns = felt_ns + Scaled(left_ns, model.SharingOf(share_left)),
+                   .cost_ns = Scaled(left_ns, 1 - share_left) + 2 * cycles_ns});
   }
   PlanChoice best = chooser.Best();
   if (inputs.rest_ns == 0 && best.mechanism == PlanMechanism::kHold) {

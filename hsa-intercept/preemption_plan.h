@@ -9,12 +9,14 @@
 //            that takes least from the less urgent queue; if none is, the one that delays least.
 //
 //              delay of the request                       cost to the less urgent queue
-//              hold     co_run x rest                     request - rest, or nothing
-//              squeeze  cycles - slack, or nothing,       request x units taken + 2 cycles
-//                       + request x sharing
-//              suspend  cycles - slack, or nothing        request + cycles
+//              hold     co_run x rest                     left - rest, or nothing
+//              squeeze  cycles - slack, or nothing,       left x units taken + 2 cycles
+//                       + left x sharing
+//              suspend  cycles - slack, or nothing        left + cycles
 //              share    what such requests took longer    nothing
 //
+//            left     of the request: all of it, or when a hold is looked at again, the rest. One that
+//                     has outlived its prediction is taken to need an eighth more of what it took
 //            cycles   one for each queue to be restricted (each change is a runlist cycle for all)
 //            slack    of a cycle, how much a request does not feel: its host was not ready anyway
 //            co_run   how much of the rest a request feels while both share the device, when it feels much
@@ -100,6 +102,7 @@ class PlanModel {
 
 struct PlanInputs {
   std::uint64_t rest_ns = 0;  // predicted: what the hardware still has of the less urgent queues
+  std::uint64_t elapsed_ns = 0;  // of the request; a hold is looked at again in the middle of it
   std::uint32_t queues = 1;   // how many of them have to be restricted
   bool can_batch = false;     // they can be suspended in one cycle together
   bool can_squeeze = false;

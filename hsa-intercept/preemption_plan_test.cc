@@ -168,6 +168,25 @@ TEST_F(PlanTest, HoldsTheFirstRequestsAndARareLaterOneToLearnTheirLength) {
   EXPECT_EQ(ChoosePlan(fresh, inputs).reason, PlanReason::kLearning);
 }
 
+// A hold is looked at again when its prediction has run out. Near the request's end two cycles cost
+// more than holding on does, and the request itself would meet one of them.
+TEST_F(PlanTest, HoldsOnNearTheEndOfARequest) {
+  PlanInputs inputs = Running(0);
+  inputs.budget_permille = 200;
+  ASSERT_EQ(ChoosePlan(model_, inputs).mechanism, PlanMechanism::kSqueeze);
+  inputs.elapsed_ns = 300'000;
+  EXPECT_EQ(ChoosePlan(model_, inputs).mechanism, PlanMechanism::kSqueeze) << "most is to come";
+  for (const std::uint64_t elapsed_ns : {2'000'000, 2'200'000, 2'500'000}) {
+    inputs.elapsed_ns = elapsed_ns;
+    const PlanChoice choice = ChoosePlan(model_, inputs);
+    EXPECT_EQ(choice.mechanism, PlanMechanism::kHold) << elapsed_ns;
+    EXPECT_LE(choice.cost_ns, 320'000u);
+  }
+  inputs.elapsed_ns = 60 * kMs;
+  EXPECT_EQ(ChoosePlan(model_, inputs).mechanism, PlanMechanism::kSqueeze)
+      << "what has taken so long may take long yet";
+}
+
 TEST_F(PlanTest, LeavesAQueueAloneThatRequestsHardlyFeel) {
   PlanInputs inputs = Running(200'000);
   inputs.can_share = true;

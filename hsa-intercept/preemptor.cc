@@ -271,6 +271,7 @@ void Preemptor::Decide(Arena* arena, Outranked* outranked, std::uint64_t now_ns)
   arena->review_ns = 0;
   if (inputs.queues == 0) return;  // nobody here has work
   const bool again = arena->decision != 0;
+  inputs.elapsed_ns = now_ns - arena->began_ns;
   // Of a request that was held for first, nothing could be learnt about leaving a queue alone.
   inputs.can_share = inputs.can_share && !again;
   const PlanChoice choice = ChoosePlan(arena->model, inputs);

@@ -511,6 +511,31 @@ TEST_F(PreemptorTest, LooksAgainAtAHoldWhosePredictionWasTooShort) {
   EXPECT_EQ(driver_.Take(), Calls{"update 5 0% prio 7"});
 }
 
+// What it would gain is over with the request, which would meet the cycle.
+TEST_F(PreemptorTest, HoldsOnWhenItLooksAgainNearTheRequestsEnd) {
+  slot_->mechanisms = kMechanismSqueeze;
+  slot_->delay_budget_permille = 900;
+  driver_.call_ns = 200'000;
+  Expose(1);
+  for (std::uint32_t i = 0; i < Samples::kMax; ++i) {  // a cycle now costs 0.4 ms
+    g_test_now_ns += 2'000 * kMs;
+    preemptor_->Round();
+  }
+  Drain();
+  driver_.Take();
+  Expose(10);  // half of the 2 ms that requests take
+  ring_->Write(ring_->published(), 99);
+  queue_->announced_index = queue_->reserved_index = ring_->published() + 1;
+  Urgent();
+  const std::uint64_t next_ns = preemptor_->Round();
+  ASSERT_EQ(driver_.Take(), Calls{}) << "a hold first";
+  ASSERT_GT(next_ns, 1 * kMs);
+  Drain();
+  g_test_now_ns += next_ns + 1000;
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{}) << "two cycles for a quarter of a request";
+}
+
 TEST_F(PreemptorTest, LiftsEverythingWhenTheSessionEnds) {
   slot_->mechanisms = kMechanismSuspend;
   Expose(40);
