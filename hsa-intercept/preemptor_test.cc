@@ -123,13 +123,7 @@ class PreemptorTest : public testing::Test {
   // A low queue that may be preempted in every way.
   ManagedQueue* MakeQueue(TestRing* ring, std::uint32_t kfd_id) {
     ManagedQueue* queue = registry_->Take([](std::uint32_t) { return true; });
-    const ManagedQueue* model = ring->queue();
-    queue->queue = model->queue;
-    queue->doorbell = model->doorbell;
-    queue->ring = model->ring;
-    queue->ring_packets = model->ring_packets;
-    queue->requested_priority = kPriorityLow;
-    queue->gpu_key = 7;
+    ring->LendTo(queue);
     QueueSlot* slot = &page_->queues[queue->index];
     slot->priority = -1;
     slot->kfd_priority = -1;

@@ -39,6 +39,15 @@ class TestRing {
   }
 
   ManagedQueue* queue() { return &queue_; }
+  // The same ring as another record of it, one of a registry.
+  void LendTo(ManagedQueue* queue) const {
+    queue->queue = queue_.queue;
+    queue->doorbell = queue_.doorbell;
+    queue->ring = queue_.ring;
+    queue->ring_packets = queue_.ring_packets;
+    queue->requested_priority = kPriorityLow;
+    queue->gpu_key = 7;
+  }
   QueueSlot& slot() { return slot_; }
   GpuUrgency& urgency() { return urgency_; }
 

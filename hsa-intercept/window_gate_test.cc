@@ -47,6 +47,12 @@ class WindowGateTest : public testing::Test {
   }
   static void Pass(std::uint64_t ns) { stopped_ns_ += ns; }
   void TearDown() override { g_now_ns = &SteadyNs; }
+  // The hardware gets through all that is exposed, then somebody looks. Returns what is exposed then.
+  std::uint64_t RunDry(std::uint64_t ns_each) {
+    Pass(ns_each * TakeAll());
+    Look();
+    return ring_.published() - ring_.taken();
+  }
   std::uint64_t TakeAll() {
     std::uint64_t count = 0, tag = 0;
     while (ring_.Take(&tag)) {
@@ -219,9 +225,7 @@ TEST_F(WindowGateTest, WidensTheWindowOfAQueueThatRanDryBehindIt) {
   ASSERT_EQ(ring_.published(), 5u);
   std::uint64_t most = 0;
   for (int dry = 0; dry < 3; ++dry) {
-    Pass(50'000 * TakeAll());
-    Look();
-    const std::uint64_t exposed = ring_.published() - ring_.taken();
+    const std::uint64_t exposed = RunDry(50'000);
     EXPECT_GE(exposed, most);
     most = exposed;
   }
@@ -235,9 +239,7 @@ TEST_F(WindowGateTest, WidensByThreeWindowsAtMost) {
   Submit(200);
   std::uint64_t most = 0;
   while (ring_.published() < 180) {
-    Pass(50'000 * TakeAll());
-    Look();
-    most = std::max(most, ring_.published() - ring_.taken());
+    most = std::max(most, RunDry(50'000));
   }
   EXPECT_EQ(most, 20u);
 }
@@ -249,10 +251,7 @@ TEST_F(WindowGateTest, DoesNotWidenBehindKernelsThatAreLongAgainstTheWindow) {
   Arm(250);
   Submit(10);
   ASSERT_EQ(ring_.published(), 3u);
-  for (int dry = 0; dry < 3; ++dry) {
-    Pass(90'000 * TakeAll());
-    Look();
-  }
+  for (int dry = 0; dry < 3; ++dry) RunDry(90'000);
   EXPECT_EQ(ring_.queue()->window.widen_ns, 0u);
 }
 

@@ -37,13 +37,7 @@ struct World {
     slot->mode = mode;
     slot->priority = -1;
     slot->linger_us = 50;
-    const ManagedQueue* model = ring.queue();
-    queue->queue = model->queue;
-    queue->doorbell = model->doorbell;
-    queue->ring = model->ring;
-    queue->ring_packets = model->ring_packets;
-    queue->requested_priority = kPriorityLow;
-    queue->gpu_key = 7;
+    ring.LendTo(queue);
     queue->slot = slot;
     queue->urgency = &user.gpus[0];
     queue->user_page = &user;

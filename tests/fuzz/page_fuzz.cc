@@ -5,6 +5,7 @@
 
 #include "core.h"
 #include "fuzz_target.h"
+#include "no_waker.h"
 #include "policies/registry.h"
 #include "report.h"
 #include "trace_recorder.h"
@@ -12,12 +13,6 @@
 using namespace xsched_hsa;
 
 namespace {
-
-class NoWaker final : public Waker {
- public:
-  void Wake(ProcessPage&) override {}
-  void Ring(UserPage&) override {}
-};
 
 class StepClock final : public Clock {
  public:

@@ -4,20 +4,11 @@
 
 #include "core.h"
 #include "fuzz_target.h"
+#include "no_waker.h"
 #include "policies/registry.h"
 #include "requests.h"
 
 using namespace xsched_hsa;
-
-namespace {
-
-class NoWaker final : public Waker {
- public:
-  void Wake(ProcessPage&) override {}
-  void Ring(UserPage&) override {}
-};
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static NoWaker waker;

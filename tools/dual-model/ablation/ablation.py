@@ -28,8 +28,10 @@ FREE = ("native", "priority", "reserve:16", "reserve:32", "hold")
 CYCLING = ("squeeze:32", "squeeze:48", "suspend")
 SINGLE = FREE + CYCLING
 PLAN = "plan"
+# What a plan has learnt differs from run to run: two seeds hid one in eight that missed the target.
+PLAN_SEEDS = (1, 2, 3, 4)
 REQUESTS_MIN, SECONDS_MIN = 300, 10
-# Below these two runs that differ in the seed only may differ, even if this pair did not.
+# Runs that differ in the seed only may differ so much, even if these did not.
 P99_SPREAD_MIN, KEPT_SPREAD_MIN = 0.01, 0.002
 TARGET_P99, TARGET_KEPT = 1.10, 0.90
 TIMEOUT_S = 1800
@@ -92,7 +94,7 @@ def runs_of(point):
     batch, rate, cycle = point
     runs = [(m, 1, (batch, rate, None, m, 1)) for m in FREE]
     runs += [(m, 1, (batch, rate, cycle, m, 1)) for m in CYCLING]
-    return runs + [(PLAN, seed, (batch, rate, cycle, PLAN, seed)) for seed in (1, 2)]
+    return runs + [(PLAN, seed, (batch, rate, cycle, PLAN, seed)) for seed in PLAN_SEEDS]
 
 
 def simulate(arguments, key):
@@ -132,13 +134,16 @@ def figures(record):
             "chosen": record.get("layer", {}).get("chosen")}
 
 
-def mean(pair, name):
-    return sum(entry[name] for entry in pair) / len(pair)
+def mean(runs, name):
+    return sum(entry[name] for entry in runs) / len(runs)
 
 
-def spread_of(pair):
-    return {"p99": max(P99_SPREAD_MIN, abs(pair[0]["p99"] - pair[1]["p99"])),
-            "kept": max(KEPT_SPREAD_MIN, abs(pair[0]["kept"] - pair[1]["kept"]))}
+def spread_of(runs):
+    """From the least to the largest."""
+    def range_of(name):
+        return max(entry[name] for entry in runs) - min(entry[name] for entry in runs)
+    return {"p99": max(P99_SPREAD_MIN, range_of("p99")),
+            "kept": max(KEPT_SPREAD_MIN, range_of("kept"))}
 
 
 def dominators(plan, single, spread):
@@ -154,15 +159,18 @@ def dominators(plan, single, spread):
 def judge(point, records):
     batch, rate, cycle = point
     by_run = {(m, seed): figures(records[key]) for m, seed, key in runs_of(point)}
-    pair = [by_run[(PLAN, 1)], by_run[(PLAN, 2)]]
-    plan = {name: mean(pair, name) for name in ("p50", "p99", "max", "kept")}
-    plan["chosen"] = {name: sum(p["chosen"][name] for p in pair) for name in pair[0]["chosen"]}
+    runs = [by_run[(PLAN, seed)] for seed in PLAN_SEEDS]
+    plan = {name: mean(runs, name) for name in ("p50", "p99", "max", "kept")}
+    plan["chosen"] = {name: sum(run["chosen"][name] for run in runs) for name in runs[0]["chosen"]}
+    plan["worst_p99"] = max(run["p99"] for run in runs)
+    plan["least_kept"] = min(run["kept"] for run in runs)
     single = {m: by_run[(m, 1)] for m in SINGLE}
-    spread = spread_of(pair)
+    spread = spread_of(runs)
     return {"batch": batch, "rate": rate, "cycle_ms": cycle, "plan": plan, "spread": spread,
-            "requests": pair[0]["requests"], "single": single,
+            "requests": runs[0]["requests"], "single": single,
             "dominated_by": dominators(plan, single, spread),
-            "meets_target": plan["p99"] <= TARGET_P99 and plan["kept"] >= TARGET_KEPT}
+            "meets_target": (plan["worst_p99"] <= TARGET_P99
+                             and plan["least_kept"] >= TARGET_KEPT)}
 
 
 def cell(entry):
@@ -171,16 +179,17 @@ def cell(entry):
 
 def markdown(results):
     lines = ["High P99 over alone / low kept of alone. Device time simulated, host costs assumed; plan: "
-             "mean of two seeds.", "",
+             "mean of %d seeds and the worst P99 of them; target: met by each." % len(PLAN_SEEDS),
+             "",
              "| batch | rate | cycle ms | n | " + " | ".join(SINGLE) +
              " | **plan** | chosen (hold, squeeze, suspend, share) | target | below the frontier |",
              "|---" * (len(SINGLE) + 8) + "|"]
     for r in results:
         chosen = ", ".join(str(r["plan"]["chosen"][m]) for m in ("hold", "squeeze", "suspend", "share"))
-        lines.append("| b%d | %g | %g | %d | %s | **%s** ± %.2f / %.3f | %s | %s | %s |" % (
+        lines.append("| b%d | %g | %g | %d | %s | **%s** ± %.2f / %.3f, worst %.2f | %s | %s | %s |" % (
             r["batch"], r["rate"], r["cycle_ms"], r["requests"],
             " | ".join(cell(r["single"][m]) for m in SINGLE), cell(r["plan"]), r["spread"]["p99"],
-            r["spread"]["kept"], chosen, "yes" if r["meets_target"] else "no",
+            r["spread"]["kept"], r["plan"]["worst_p99"], chosen, "yes" if r["meets_target"] else "no",
             ", ".join(r["dominated_by"]) or "–"))
     below = [r for r in results if r["dominated_by"]]
     lines += ["", "The plan is on or above the frontier of the single mechanisms at %d of %d points; "

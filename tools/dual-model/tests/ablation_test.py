@@ -49,7 +49,29 @@ class PointsTest(unittest.TestCase):
     def test_what_makes_no_driver_call_is_run_once_for_all_cycles(self):
         keys = {key for c in ablation.CYCLES_MS for _, _, key in ablation.runs_of((8, 10, c))}
         self.assertEqual(sum(1 for key in keys if key[3] == "hold"), 1)
-        self.assertEqual(sum(1 for key in keys if key[3] == "plan"), 2 * len(ablation.CYCLES_MS))
+        self.assertEqual(sum(1 for key in keys if key[3] == "plan"),
+                         len(ablation.PLAN_SEEDS) * len(ablation.CYCLES_MS))
+
+
+class JudgeTest(unittest.TestCase):
+    def judge(self, *plan):
+        point = (8, 10, 0.2)
+        records = {}
+        for mechanism, seed, key in ablation.runs_of(point):
+            p99, kept = plan[seed - 1] if mechanism == "plan" else (5, 0.5)
+            records[key] = {"high": {"p50_over_alone": 1, "p99_over_alone": p99, "max_over_alone": p99,
+                                     "requests": 300}, "low": {"kept": kept},
+                            "layer": {"chosen": {"hold": 1, "squeeze": 0, "suspend": 0, "share": 0}}}
+        return ablation.judge(point, records)
+
+    def test_each_seed_has_to_meet_the_target(self):
+        good = (1.02, 0.95)
+        self.assertTrue(self.judge(good, good, good, good)["meets_target"])
+        late = self.judge(good, good, (1.2, 0.95), good)
+        self.assertFalse(late["meets_target"], "though the mean is 1.065")
+        self.assertEqual(late["plan"]["worst_p99"], 1.2)
+        self.assertIn("worst 1.20", ablation.markdown([late]))
+        self.assertFalse(self.judge(good, good, good, (1.02, 0.89))["meets_target"])
 
 
 class InputTest(unittest.TestCase):

@@ -1,4 +1,6 @@
 // global_memory_ops.cc: loads and stores of the lanes.
+#include <array>
+
 #include "addressing.h"
 #include "opcodes.h"
 
@@ -7,44 +9,37 @@ namespace {
 
 // op: destination, address, base. T is what lies in memory; what of the register it leaves alone is
 // the 16-bit forms' business.
-template <typename T, unsigned words>
-Step Load(const Instruction& i, Wave& w) {
+template <typename Data, typename Put>
+Step LoadLanes(const Instruction& i, Wave& w, const Put& put) {
   const Addresses address(w, i, i.op[1], BaseOperand(i, 2));
   Step step = Step::kNext;
   ForEachLane(w, [&](unsigned lane) {
     if (step != Step::kNext) return;
-    T data[words];
+    Data data;
     const u64 at = address(lane);
-    if (!w.memory->Load(at, data, sizeof(data))) {
-      w.fault_address = at;
-      step = Step::kMemoryFault;
-      return;
-    }
-    for (unsigned n = 0; n < words; ++n) {
-      w.vgpr[i.op[0].reg + n][lane] = static_cast<u32>(static_cast<i32>(data[n]));
-    }
+    if (w.memory->Load(at, &data, sizeof(data))) return put(lane, data);
+    w.fault_address = at;
+    step = Step::kMemoryFault;
   });
   return step;
 }
 
+template <typename T, unsigned words>
+Step Load(const Instruction& i, Wave& w) {
+  return LoadLanes<std::array<T, words>>(i, w, [&](unsigned lane, const auto& data) {
+    for (unsigned n = 0; n < words; ++n) {
+      w.vgpr[i.op[0].reg + n][lane] = static_cast<u32>(static_cast<i32>(data[n]));
+    }
+  });
+}
+
 template <typename T, bool high>
 Step LoadHalf(const Instruction& i, Wave& w) {
-  const Addresses address(w, i, i.op[1], BaseOperand(i, 2));
-  Step step = Step::kNext;
-  ForEachLane(w, [&](unsigned lane) {
-    if (step != Step::kNext) return;
-    T data;
-    const u64 at = address(lane);
-    if (!w.memory->Load(at, &data, sizeof(data))) {
-      w.fault_address = at;
-      step = Step::kMemoryFault;
-      return;
-    }
+  return LoadLanes<T>(i, w, [&](unsigned lane, T data) {
     u32& out = w.vgpr[i.op[0].reg][lane];
     const u32 half = static_cast<u16>(data);
     out = high ? (out & 0xffff) | half << 16 : (out & 0xffff0000u) | half;
   });
-  return step;
 }
 
 // op: address, data, base.
