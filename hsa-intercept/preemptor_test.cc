@@ -562,6 +562,7 @@ TEST_F(PreemptorTest, AStandingMaskEndsWithItsLease) {
   slot_->standing_lease_until_us = NowUs() + kLeaseUs;
   EXPECT_LE(preemptor_->Round(), kLeaseUs * 1000);
   EXPECT_EQ(driver_.Take(), Calls{"mask 5 32"});
+  EXPECT_EQ(slot_->masked_units, 32u);
   slot_->standing_lease_until_us = NowUs() + kLeaseUs;  // renewed
   g_test_now_ns += kLeaseUs * 1000 - 1000;
   preemptor_->Round();
@@ -569,6 +570,7 @@ TEST_F(PreemptorTest, AStandingMaskEndsWithItsLease) {
   g_test_now_ns += 2'000;
   preemptor_->Round();
   EXPECT_EQ(driver_.Take(), Calls{"mask 5 96"});
+  EXPECT_EQ(slot_->masked_units, 0u);
   slot_->standing_lease_until_us = NowUs() + kLeaseUs;  // its controller is there again
   preemptor_->Round();
   EXPECT_EQ(driver_.Take(), Calls{"mask 5 32"});

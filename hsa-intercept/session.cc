@@ -89,11 +89,12 @@ bool SayHello(int fd, const Config& config, const RuntimeVersion& version) {
 // The first ones, whatever number came: a control buffer has room for one more than was asked for.
 void TakeDescriptors(const cmsghdr& header, int (&fds)[kDescriptors]) {
   const std::size_t count = (header.cmsg_len - CMSG_LEN(0)) / sizeof(int);
+  std::size_t taken = 0;
   for (std::size_t i = 0; i < count; ++i) {
     int fd;
     std::memcpy(&fd, CMSG_DATA(&header) + i * sizeof(int), sizeof(fd));
-    if (i < kDescriptors && fds[i] < 0) {
-      fds[i] = fd;
+    if (taken < kDescriptors) {
+      fds[taken++] = fd;
     } else {
       close(fd);
     }
