@@ -90,6 +90,7 @@ std::uint32_t Core::AddSession(const LayerInfo& layer, ProcessPage* page, UserPa
   session->started_us = clock_->NowUs();
   InitProcessPage(page, session->id);
   const Session& added = *sessions_.emplace(session->id, std::move(session)).first->second;
+  RebuildGroups();
   ++counters_.sessions_started;
   if (observer_ != nullptr) observer_->OnSession(added, true);
   return last_session_id_;
@@ -131,6 +132,7 @@ void Core::EndSession(std::uint32_t id) {
   session->user_page = nullptr;
   session->ended_us = clock_->NowUs();
   sessions_.erase(it);
+  RebuildGroups();
   wakes_.erase(id);
   if (observer_ != nullptr) observer_->OnSession(*session, false);
   ended_.push_back(std::move(session));
@@ -156,10 +158,11 @@ void Core::OnLayerEvent(std::uint32_t id) {
     session.changes_seen = changes;
     changed = ScanSession(session);
   } else {
-    // A slot that turns foreign says so nowhere else.
+    // A slot that turns foreign says so nowhere else. Only its state: there may be hundreds.
     for (auto next = session.queues.begin(); next != session.queues.end();) {
-      const std::uint32_t index = (next++)->first;
-      changed |= ScanSlot(session, index);
+      const auto at = next++;
+      if (StateOf(session.page->queues[at->first]) == at->second.slot.state) continue;
+      changed |= ScanSlot(session, at->first);
     }
   }
   if (changed | NoteActivity(session, clock_->NowUs())) {
@@ -198,6 +201,12 @@ bool Core::HasUser(std::uint32_t uid) const {
     if (session->layer.uid == uid) return true;
   }
   return false;
+}
+
+// Sessions come and go rarely; events, which need this, are many.
+void Core::RebuildGroups() {
+  groups_.clear();
+  for (const auto& [id, session] : sessions_) groups_[GroupOf(*session)].insert(session->user_page);
 }
 
 GroupId Core::GroupOf(const Session& session) const {

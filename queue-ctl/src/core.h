@@ -88,6 +88,8 @@ class Observer {
   virtual void OnSession(const Session& /*session*/, bool /*up*/) {}
   virtual void OnRule(const Session& /*session*/) {}
   virtual void OnQueue(const Session& /*session*/, const QueueRecord& /*queue*/, bool /*made*/) {}
+  // False: nobody needs OnPreemption, which looks at every queue of the GPU.
+  virtual bool WantsPreemptions() const { return true; }
   // Urgent work on a GPU is done; `held`: queues with work that had to wait at its end. `uid`: whose
   // all of it was; empty where users compete.
   virtual void OnPreemption(std::optional<std::uint32_t> /*uid*/, GpuKey /*gpu*/,
@@ -196,6 +198,7 @@ class Core {
   };
 
   GroupId GroupOf(const Session& session) const;
+  void RebuildGroups();
   bool ScanSession(Session& session);
   bool ScanSlot(Session& session, std::uint32_t index);
   std::size_t QueuesOf(std::uint32_t uid) const;
@@ -207,7 +210,8 @@ class Core {
   // core_arena.cc: pages -> policy -> intents. wakes_ is filled; callers end with FlushWakes.
   void RebuildArena(const GpuOfGroup& key);
   void Decide(const GpuOfGroup& key, Arena* arena);
-  void FillView(const Member& member, std::uint64_t now_us, QueueView* view);
+  void FillView(const Member& member, const ProgramClass& own, std::uint64_t now_us,
+                QueueView* view);
   void RestartLatency(Arena* arena);
   bool NoteActivity(Session& session, std::uint64_t now_us);
   void NoteActivity(Session& session, std::uint32_t index, QueueRecord* queue,
@@ -242,6 +246,7 @@ class Core {
   Observer* observer_ = nullptr;
   std::map<std::uint32_t, std::unique_ptr<Session>> sessions_;
   std::deque<std::unique_ptr<Session>> ended_;
+  std::map<GroupId, std::set<UserPage*>> groups_;  // of the sessions that there are
   std::map<GpuOfGroup, Arena> arenas_;
   std::set<GpuOfGroup> touched_;
   std::uint32_t last_session_id_ = 0;

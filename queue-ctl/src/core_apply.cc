@@ -114,7 +114,7 @@ void Core::NoteLevel(const GpuOfGroup& key, Arena* arena, std::uint32_t level) {
     arena->peak_level = 0;
   }
   arena->peak_level = std::max(arena->peak_level, level);
-  if (level == 0 && arena->level != 0 && observer_ != nullptr) {
+  if (level == 0 && arena->level != 0 && observer_ != nullptr && observer_->WantsPreemptions()) {
     std::uint32_t held = 0;
     for (const Member& member : arena->members) {
       const QueueSlot& slot = member.session->page->queues[member.index];
@@ -131,11 +131,9 @@ void Core::NoteLevel(const GpuOfGroup& key, Arena* arena, std::uint32_t level) {
 }
 
 void Core::SettleGroup(GroupId group) {
-  std::set<UserPage*> pages;
-  for (const auto& [id, session] : sessions_) {
-    if (GroupOf(*session) == group) pages.insert(session->user_page);
-  }
-  for (UserPage* page : pages) {
+  const auto pages = groups_.find(group);
+  if (pages == groups_.end()) return;
+  for (UserPage* page : pages->second) {
     std::uint32_t leased = 0;
     for (std::uint32_t i = 0; i < kGpusMax; ++i) {
       const GpuKey key = page->gpus[i].gpu_key.load(std::memory_order_acquire);
@@ -166,14 +164,15 @@ void Core::SettleGroup(GroupId group) {
 }
 
 void Core::SettleAll() {
-  std::set<GroupId> groups;
-  for (const auto& [id, session] : sessions_) groups.insert(GroupOf(*session));
-  for (const GroupId group : groups) SettleGroup(group);
+  for (const auto& [group, pages] : groups_) SettleGroup(group);
 }
 
 void Core::WakeArmed(const Arena& arena) {
+  const Session* last = nullptr;  // members stand by session
   for (const Member& member : arena.members) {
-    if (member.queue->intent.armed) wakes_.insert(member.session->id);
+    if (member.session == last || !member.queue->intent.armed) continue;
+    last = member.session;
+    wakes_.insert(wakes_.end(), last->id);
   }
 }
 

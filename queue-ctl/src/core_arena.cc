@@ -76,13 +76,14 @@ void Core::NoteActivity(Session& session, std::uint32_t index, QueueRecord* queu
   queue->deadline_us = slot.deadline_us.load(std::memory_order_relaxed);
 }
 
-void Core::FillView(const Member& member, std::uint64_t now_us, QueueView* view) {
+// `own`: the class of the member's session.
+void Core::FillView(const Member& member, const ProgramClass& own, std::uint64_t now_us,
+                    QueueView* view) {
   Session& session = *member.session;
   QueueRecord& queue = *member.queue;
   QueueSlot& slot = session.page->queues[member.index];
   NoteActivity(session, member.index, &queue, now_us);
   const QueueCounters counters = CopyCounters(slot);
-  const ProgramClass own = session.Class();
   view->queue = static_cast<std::uint64_t>(session.id) << 32 | member.index;
   view->session = session.id;
   view->priority = session.EffectivePriority(queue);
@@ -137,9 +138,12 @@ void Core::Decide(const GpuOfGroup& key, Arena* arena) {
     snapshot.unit_step = shape->second.unit_step;
   }
   arena->views.assign(arena->members.size(), QueueView{});
+  ProgramClass own;  // one for all queues of a session, which stand side by side
   for (std::size_t i = 0; i < arena->members.size(); ++i) {
+    const Session& session = *arena->members[i].session;
+    if (i == 0 || arena->members[i - 1].session != &session) own = session.Class();
     QueueView& view = arena->views[i];
-    FillView(arena->members[i], now_us, &view);
+    FillView(arena->members[i], own, now_us, &view);
     // A queue can't have used more than there was.
     view.used_us = std::min(view.used_us, snapshot.elapsed_us + kUseLagUs);
   }
@@ -222,6 +226,7 @@ void Core::SetCrossUser(bool cross_user) {
   if (options_.cross_user == cross_user) return;
   for (const auto& [id, session] : sessions_) Touch(*session);
   options_.cross_user = cross_user;
+  RebuildGroups();
   for (const auto& [id, session] : sessions_) Touch(*session);
   Reconsider();
 }

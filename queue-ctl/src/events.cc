@@ -56,7 +56,6 @@ void Events::OnQueue(const Session& session, const QueueRecord& queue, bool made
 // When a user's requests ran is that user's business; where users compete, root's.
 void Events::OnPreemption(std::optional<std::uint32_t> uid, GpuKey gpu, std::uint32_t level,
                           std::uint64_t lasted_us, std::uint32_t held) {
-  if (!followed_) return;
   Add("preemption",
       {{"gpu", FormatGpuKey(gpu)},
        {"level", level},

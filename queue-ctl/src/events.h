@@ -33,6 +33,7 @@ class Events final : public Observer {
   void OnSession(const Session& session, bool up) override;
   void OnRule(const Session& session) override;
   void OnQueue(const Session& session, const QueueRecord& queue, bool made) override;
+  bool WantsPreemptions() const override { return followed_; }
   void OnPreemption(std::optional<std::uint32_t> uid, GpuKey gpu, std::uint32_t level,
                     std::uint64_t lasted_us, std::uint32_t held) override;
   void Add(const char* kind, nlohmann::json fields, std::optional<std::uint32_t> uid = {});

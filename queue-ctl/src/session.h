@@ -114,8 +114,10 @@ struct Session {
   }
   bool alive() const { return page != nullptr; }
   int EffectivePriority(const QueueRecord& queue) const {
+    // As Class() has it, without making the rest of it: asked for every queue at every decision.
     if (queue.priority_override) return *queue.priority_override;
-    return Class().priority.value_or(queue.slot.requested_priority);
+    if (overrides.priority) return *overrides.priority;
+    return rule_class.priority.value_or(queue.slot.requested_priority);
   }
   ProgramClass Class() const { return overrides.Or(rule_class); }
 };

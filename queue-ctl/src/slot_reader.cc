@@ -55,6 +55,11 @@ QueueCounters& QueueCounters::operator+=(const QueueCounters& other) {
 
 int ClampPriority(std::int32_t priority) { return std::clamp(priority, 0, kPriorityMax); }
 
+SlotState StateOf(const QueueSlot& slot) {
+  int ignored = 0;
+  return StateOf(slot.state.load(std::memory_order_acquire), &ignored);
+}
+
 SlotCopy CopySlot(QueueSlot& slot) {
   SlotCopy copy;
   copy.state = StateOf(slot.state.load(std::memory_order_acquire), &copy.implausible);

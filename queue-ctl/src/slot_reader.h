@@ -36,6 +36,7 @@ struct QueueCounters {
 };
 
 SlotCopy CopySlot(QueueSlot& slot);
+SlotState StateOf(const QueueSlot& slot);
 // Each value is at most kCounterMax, so that sums can't wrap; more reads as 0.
 inline constexpr std::uint64_t kCounterMax = std::uint64_t{1} << 48;
 QueueCounters CopyCounters(const QueueSlot& slot);

@@ -26,6 +26,7 @@ class Stack {
   void UseGate(const std::string& gate) { gate_ = gate; }
 
   void StartController(const std::vector<std::string>& arguments = {});
+  int controller_pid() const { return controller_->pid(); }
   void SignalController(int signal) { controller_->Signal(signal); }
   // One that sees the device: its compute units, say.
   void StartControllerOnDevice(const std::vector<std::string>& arguments = {});
