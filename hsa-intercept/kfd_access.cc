@@ -169,6 +169,12 @@ int KfdAccess::Open() {
   return fd_ >= 0 ? 0 : errno;
 }
 
+void KfdAccess::AfterForkInChild() {
+  if (fd_ >= 0) close(fd_);
+  fd_ = -1;
+  debug_.AfterForkInChild();
+}
+
 int KfdAccess::BeginDebugSession() {
   const int error = Open();
   return error != 0 ? error : debug_.Begin(fd_);

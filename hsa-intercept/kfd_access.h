@@ -101,13 +101,11 @@ class KfdAccess final : public KfdCalls {
   }
   // From OnLoad, on the operator's wish only (kfd_debug_session.h).
   int BeginDebugSession();
-  void AfterForkInChild() {
-    fd_ = -1;
-    debug_.AfterForkInChild();
-  }
+  void AfterForkInChild();
+  // Early, while the program still has the rights and the descriptors that the runtime just needed.
+  int Open();
 
  private:
-  int Open();
 
   int fd_ = -1;
   KfdDebugSession debug_;

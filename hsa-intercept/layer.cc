@@ -45,7 +45,9 @@ bool Layer::Load(const RuntimeVersion& version) {
   char why[256];
   bool refused = false;
   if (!TryAttach(why, sizeof(why), &refused)) {
-    Log(refused ? LogLevel::kWarn : LogLevel::kInfo, "%s: passing through until one does", why);
+    Log(refused ? LogLevel::kWarn : LogLevel::kInfo, "%s: passing through%s", why,
+        refused ? "" : " until one does");
+    told_refusal_ = refused;
   }
   return true;
 }
@@ -64,6 +66,7 @@ bool Layer::TryAttach(char* why, std::uint32_t why_bytes, bool* refused) {
   const bool connected = Connect(config_, version_, &link, why, why_bytes);
   *refused = link.refused;
   if (!connected) return false;
+  told_refusal_ = false;
   Attach(link);
   Log(LogLevel::kInfo, "attached to the controller at %s as session %u, priority %d",
       config_.socket_path, link.id, config_.priority);

@@ -133,6 +133,8 @@ class Layer {
   Mutex registration_mutex_{};
   SessionLink link_{};                // under registration_mutex_
   std::uint32_t passed_through_ = 0;  // under registration_mutex_
+  bool told_refusal_ = false;         // the same; one line until a controller takes us
+  bool told_no_kfd_ = false;          // the same
   Requests requests_;
   std::atomic<std::uint64_t> shown_deadline_us_{0};  // as in every queue's slot
   std::atomic<bool> loaded_{false};                  // the hooks go in

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstring>
 
@@ -213,7 +214,18 @@ void Layer::LearnKfdQueue(ManagedQueue* queue, const QueueIdProbe* probe) {
     }
     kfd.id = probe->FindNew(node, kfd.ring_bytes);
   }
-  if (kfd.id == kUnknownKfdQueueId) {
+  const int error = kfd.id != kUnknownKfdQueueId ? kfd_.Open() : 0;
+  if (error != 0) {
+    kfd.id = kUnknownKfdQueueId;
+    if (!told_no_kfd_)
+      Log(LogLevel::kWarn,
+          "/dev/kfd can't be opened: %s; this program's queues are only held, not suspended or "
+          "squeezed, until it %s",
+          strerrordesc_np(error),
+          error == EMFILE || error == ENFILE ? "has more file descriptors (ulimit -n)"
+                                             : "keeps the right to (group render)");
+    told_no_kfd_ = true;
+  } else if (kfd.id == kUnknownKfdQueueId) {
     Log(LogLevel::kInfo,
         "queue %lu: its KFD queue id is not certain; it can be held, not suspended or squeezed",
         queue->queue->id);

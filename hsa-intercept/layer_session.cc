@@ -31,7 +31,6 @@ void* Layer::SessionMain(void* self) {
 
 void Layer::RunSession() {
   int retry_ms = kRetryFirstMs;
-  bool told_refusal = false;
   while (!inert_.load(std::memory_order_acquire)) {
     SessionLink link;
     {
@@ -52,10 +51,10 @@ void Layer::RunSession() {
     bool refused = false;
     if (link_.process_page == nullptr && !inert_.load() && TryAttach(why, sizeof(why), &refused)) {
       retry_ms = kRetryFirstMs;
-    } else if (refused && !told_refusal) {
+    } else if (refused && !told_refusal_) {
       // Once: a controller of another release stays so.
       Log(LogLevel::kWarn, "%s: passing through", why);
-      told_refusal = true;
+      told_refusal_ = true;
     }
   }
   session_started_.store(false);

@@ -20,6 +20,16 @@ void Say(char* why, std::uint32_t why_bytes, const char* what) {
   std::snprintf(why, why_bytes, "%s: %s", what, strerrordesc_np(errno));
 }
 
+bool IsOutOfDescriptors(int error) { return error == EMFILE || error == ENFILE; }
+
+// A reason to be told about, like a refusal: nobody else would say why the program is not scheduled.
+void SayOutOfDescriptors(SessionLink* link, char* why, std::uint32_t why_bytes) {
+  link->refused = true;
+  std::snprintf(why, why_bytes,
+                "this program has no file descriptors left for the controller; raise its limit "
+                "(ulimit -n)");
+}
+
 // In a folder that anybody may write to, another user could have been there first.
 bool IsTrustedPeer(int fd) {
   ucred peer{};
@@ -28,7 +38,7 @@ bool IsTrustedPeer(int fd) {
   return peer.uid == 0 || peer.uid == geteuid();
 }
 
-int Dial(const char* path, char* why, std::uint32_t why_bytes) {
+int Dial(const char* path, SessionLink* link, char* why, std::uint32_t why_bytes) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (std::strlen(path) >= sizeof(address.sun_path) || *path == '\0') {
@@ -40,7 +50,11 @@ int Dial(const char* path, char* why, std::uint32_t why_bytes) {
   std::strcpy(address.sun_path, path);
   const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) {
-    Say(why, why_bytes, "socket");
+    if (IsOutOfDescriptors(errno)) {
+      SayOutOfDescriptors(link, why, why_bytes);
+    } else {
+      Say(why, why_bytes, "socket");
+    }
     return -1;
   }
   // Non-blocking: a controller that has stopped accepting must not stop the program.
@@ -122,6 +136,11 @@ bool ReceiveWelcome(int fd, WelcomeMessage* welcome, int (&fds)[kDescriptors]) {
     if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) TakeDescriptors(*c, fds);
   }
   if (got >= 0) errno = EPROTO;
+  // The kernel drops those that there is no room for.
+  if (got > 0 && (message.msg_flags & MSG_CTRUNC) != 0 && fds[kDescriptors - 1] < 0) {
+    errno = EMFILE;
+    return false;
+  }
   // Another version's may be shorter; its header says so.
   return got >= static_cast<ssize_t>(sizeof(welcome->header));
 }
@@ -207,12 +226,14 @@ bool Accept(const WelcomeMessage& welcome, const int (&fds)[kDescriptors], Sessi
 
 bool Connect(const Config& config, const RuntimeVersion& version, SessionLink* link, char* why,
              std::uint32_t why_bytes) {
-  const int fd = Dial(config.socket_path, why, why_bytes);
+  const int fd = Dial(config.socket_path, link, why, why_bytes);
   if (fd < 0) return false;
   int fds[kDescriptors] = {-1, -1, -1};
   WelcomeMessage welcome{};
   bool good = SayHello(fd, config, version) && ReceiveWelcome(fd, &welcome, fds);
-  if (!good) {
+  if (!good && IsOutOfDescriptors(errno)) {
+    SayOutOfDescriptors(link, why, why_bytes);
+  } else if (!good) {
     Say(why, why_bytes, "the controller did not answer");
   } else {
     welcome.text[sizeof(welcome.text) - 1] = '\0';

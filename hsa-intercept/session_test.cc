@@ -6,10 +6,13 @@
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -227,6 +230,47 @@ TEST_F(SessionTest, TakesNoMoreDescriptorsThanItAskedFor) {
     close(page);
     close(user);
     SetUp();
+  }
+}
+
+// The lowest number that would be given out next: everything below it is in use.
+void LimitDescriptors(int more) {
+  const int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  close(next);
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = static_cast<rlim_t>(next + more);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+// None for the socket; then one after the other of the three that come with the welcome.
+TEST_F(SessionTest, SaysWhenThereIsNoDescriptorLeftAndKeepsNone) {
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  for (int more = 0; more < 4; ++more) {
+    Listen();
+    const pid_t server = fork();
+    if (server == 0) {
+      const int fd = accept(listener_, nullptr, nullptr);
+      HelloMessage hello{};
+      recv(fd, &hello, sizeof(hello), 0);
+      const int pages[] = {MakePage(sizeof(ProcessPage), true), MakePage(sizeof(UserPage), true),
+                           eventfd(0, EFD_NONBLOCK)};
+      SendWelcome(fd, GoodWelcome(), {pages[0], pages[1], pages[2]});
+      _exit(0);
+    }
+    const int open_before = OpenDescriptors();
+    LimitDescriptors(more);
+    EXPECT_FALSE(TryConnect()) << more;
+    setrlimit(RLIMIT_NOFILE, &before);
+    EXPECT_TRUE(link_.refused) << "it is told only if it counts as a refusal";
+    EXPECT_NE(std::string(why_).find("raise its limit (ulimit -n)"), std::string::npos) << why_;
+    EXPECT_EQ(OpenDescriptors(), open_before);
+    if (more == 0) kill(server, SIGKILL);  // nobody has called
+    waitpid(server, nullptr, 0);
+    TearDown();
+    SetUp();
+    link_ = SessionLink{};
   }
 }
 

@@ -274,7 +274,9 @@ TEST_F(GateRequestTest, NoneLeavesEveryQueueAlone) {
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_NE(result.out.find("completed 2000"), std::string::npos) << result.out;
   EXPECT_NE(result.err.find("XSCHED_HSA_GATE is none"), std::string::npos) << result.err;
-  for (const auto& process : stack_.List()["processes"]) EXPECT_TRUE(process["queues"].empty());
+  const nlohmann::json list = stack_.List();
+  ASSERT_EQ(list["processes"].size(), 1u);
+  EXPECT_TRUE(list["processes"][0]["queues"].empty());
 }
 
 TEST_F(GateRequestTest, SaysWhatIsWrongAndUsesTheDefault) {

@@ -203,17 +203,22 @@ bool Server::Greet(std::uint32_t id, Connection& connection, std::span<const std
   SessionIo io;
   io.page = SharedMemory::Make("xsched-hsa-process", sizeof(ProcessPage));
   io.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  const int error = errno;
+  const bool has_pages = user_page != nullptr && io.page != nullptr && io.event_fd >= 0;
   std::uint32_t session = 0;
-  if (user_page != nullptr && io.page != nullptr && io.event_fd >= 0) {
+  if (has_pages) {
     session = core_->AddSession(*layer, static_cast<ProcessPage*>(io.page->data()),
                                 static_cast<UserPage*>(user_page->data()));
   }
   if (session == 0) {
     if (io.event_fd >= 0) close(io.event_fd);
     if (!core_->HasUser(layer->uid)) user_pages_.erase(layer->uid);
-    Refuse(connection, "the controller has no room for another program (" +
-                           std::to_string(core_->sessions().size()) +
-                           " sessions); it passes freely");
+    const std::string sessions = " (" + std::to_string(core_->sessions().size()) + " sessions)";
+    Refuse(connection,
+           has_pages
+               ? "the controller has no room for another program" + sessions + "; it passes freely"
+               : std::string("the controller has no pages for another program: ") +
+                     std::strerror(error) + sessions + "; raise its limits (ulimit -n)");
     return false;
   }
   connection.session = session;

@@ -72,7 +72,8 @@ std::string Server::Open() {
   signal_fd_ = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
   spare_fd_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (epoll_fd_ < 0 || timer_fd_ < 0 || trace_fd_ < 0 || signal_fd_ < 0) {
-    return std::string("cannot make descriptors: ") + std::strerror(errno);
+    return std::string("cannot make descriptors: ") + std::strerror(errno) +
+           "; raise the limit (ulimit -n)";
   }
   error = options_.inherited_fd >= 0 ? AdoptListener() : Listen();
   if (!error.empty()) return error;
@@ -147,7 +148,10 @@ std::string Server::TakeLock() {
   const std::string pid = std::to_string(getpid());
   if (ftruncate(lock_fd_, 0) != 0 ||
       pwrite(lock_fd_, pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
-    return "cannot write " + path + ": " + std::strerror(errno);
+    const int error = errno;
+    unlink(path.c_str());
+    return "cannot write " + path + ": " + std::strerror(error) +
+           "; make room there or give another --socket";
   }
   published_ = true;
   return {};
@@ -176,7 +180,9 @@ std::string Server::Listen() {
                      bind(listen_fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
   const int bind_errno = errno;
   umask(old_mask);
-  if (!bound) return "cannot bind " + path + ": " + std::strerror(bind_errno);
+  if (!bound) {
+    return "cannot bind " + path + ": " + std::strerror(bind_errno) + "; give another --socket";
+  }
   if (for_everybody) chmod(path.c_str(), 0666);
   if (listen(listen_fd_, 128) != 0) return "cannot listen at " + path + ": " + std::strerror(errno);
   return {};

@@ -31,7 +31,7 @@ Stack::~Stack() {
 void Stack::StartController(const std::vector<std::string>& arguments) {
   std::vector<std::string> words = {Bin("xsched-hsad"), "--socket", socket_};
   words.insert(words.end(), arguments.begin(), arguments.end());
-  controller_ = std::make_unique<Process>(words);
+  controller_ = std::make_unique<Process>(words, environment_);
   for (int i = 0; i < kTries && Ctl({"list", "--json"}).exit_code != 0; ++i) usleep(kTryUs);
 }
 
@@ -57,11 +57,18 @@ std::unique_ptr<Process> Stack::StartPlain(const std::vector<std::string>& comma
 
 std::unique_ptr<Process> Stack::Start(const std::string& priority,
                                       const std::vector<std::string>& command) {
-  return StartPlain(command, {{"HSA_TOOLS_LIB", Layer()},
-                              {"XSCHED_HSA_PRIORITY", priority},
-                              {"XSCHED_HSA_SOCKET", socket_},
-                              {"XSCHED_HSA_GATE", gate_},
-                              {"XSCHED_HSA_LOG", "info"}});
+  Environment environment = {{"HSA_TOOLS_LIB", Layer()},
+                             {"XSCHED_HSA_PRIORITY", priority},
+                             {"XSCHED_HSA_SOCKET", socket_},
+                             {"XSCHED_HSA_GATE", gate_},
+                             {"XSCHED_HSA_LOG", "info"}};
+  for (const auto& [name, value] : environment_) environment[name] = value;
+  return StartPlain(command, environment);
+}
+
+std::string Stack::DeviceFolder() {
+  const Result told = StartPlain({"/bin/sh", "-c", "dirname \"$VIRTUAL_GPU_SOCKET\""})->Wait();
+  return told.out.substr(0, told.out.find('\n'));
 }
 
 Result Stack::Ctl(const std::vector<std::string>& arguments) {

@@ -24,6 +24,8 @@ class Stack {
 
   // Which gate the programs started from now on shall have (XSCHED_HSA_GATE).
   void UseGate(const std::string& gate) { gate_ = gate; }
+  // What the controllers and programs started from now on have in their environment besides.
+  void UseEnvironment(const Environment& environment) { environment_ = environment; }
 
   void StartController(const std::vector<std::string>& arguments = {});
   int controller_pid() const { return controller_->pid(); }
@@ -49,10 +51,13 @@ class Stack {
   int PidAt(int priority);
   // The KFD queues of a process, as the device has them (virtual-gpu stats).
   nlohmann::json DeviceQueues(int pid);
+  // The folder with the device's socket, and its files under root/.
+  std::string DeviceFolder();
 
  private:
   TemporaryDirectory directory_;
   std::string device_, socket_, gate_ = "window";
+  Environment environment_;
   std::unique_ptr<Process> controller_;
 };
 

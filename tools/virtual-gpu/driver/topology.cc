@@ -250,7 +250,9 @@ void GenerateTopology(const fs::path& root, const std::vector<TopologyGpu>& gpus
   }
   WriteText(root / "proc/modules", "amdgpu 19742720 1 - Live 0x0000000000000000\n");
   WriteText(root / "usr/share/libdrm/amdgpu.ids", ids);
+  // Everybody's, unless a test changes the mode; the interposer asks it as the kernel would.
   WriteText(root / "dev/kfd", "");
+  fs::permissions(root / "dev/kfd", fs::perms(0666));
 }
 
 }  // namespace virtual_gpu

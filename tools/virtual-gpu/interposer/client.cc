@@ -261,7 +261,23 @@ void ReleaseConnection(int fd) {
   if (!kept) close(fd);
 }
 
+// The kernel asks the node's owner and mode at each open, also of a program that has one open already.
+bool MayOpenKfd(int flags) {
+  char path[sizeof(g_root) + 16];
+  snprintf(path, sizeof(path), "%s/dev/kfd", g_root);
+  const int mode = (flags & O_ACCMODE) == O_RDONLY ? R_OK : R_OK | W_OK;
+  const int saved_errno = errno;
+  const bool refused =
+      syscall(SYS_faccessat2, AT_FDCWD, path, mode, AT_EACCESS) != 0 && errno == EACCES;
+  errno = saved_errno;
+  return !refused;
+}
+
 int OpenNode(int index_wanted, unsigned minor, int flags) {
+  if (index_wanted == 0 && !MayOpenKfd(flags)) {
+    errno = EACCES;
+    return -1;
+  }
   pthread_mutex_lock(&g_lock);
   int error = ConnectProcess();
   pthread_mutex_unlock(&g_lock);

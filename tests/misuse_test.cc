@@ -1,0 +1,425 @@
+// What programs and machines should not do, done to the layer in real processes on the real runtime:
+// the program is as well off as without it, and whoever can change something is told in one line.
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+#include <thread>
+
+#include "queue-ctl/shared_page.h"
+#include "queue-ctl/wire.h"
+#include "support/stack.h"
+
+namespace xsched_hsa_tests {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kLow = 0, kHigh = 15;
+const std::vector<std::string> kPatient = {"--linger-us", "200000", "--param",
+                                           "guaranteed_share_percent=0"};
+
+std::vector<std::string> Misuse(const std::vector<std::string>& words) {
+  std::vector<std::string> command = {Bin("hsa-misuse")};
+  command.insert(command.end(), words.begin(), words.end());
+  return command;
+}
+
+// The layer's lines that are not mere information.
+std::vector<std::string> Complaints(const std::string& err) {
+  std::vector<std::string> found;
+  std::size_t at = 0;
+  while (at < err.size()) {
+    const std::size_t end = std::min(err.find('\n', at), err.size());
+    const std::string line = err.substr(at, end - at);
+    if (line.rfind("xsched-hsa[", 0) == 0 && line.find("]: info: ") == std::string::npos)
+      found.push_back(line);
+    at = end + 1;
+  }
+  return found;
+}
+
+std::string Joined(const std::vector<std::string>& lines) {
+  std::string text;
+  for (const std::string& line : lines) text += line + "\n";
+  return text;
+}
+
+class MisuseTest : public testing::Test {
+ protected:
+  std::unique_ptr<Process> StartLow(const std::vector<std::string>& words) {
+    auto low = stack_.Start("low", Misuse(words));
+    EXPECT_TRUE(low->WaitForOutput("ready"));
+    EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "idle"));
+    return low;
+  }
+  // A high program that is busy until FinishHigh().
+  void StartHigh() {
+    high_ = stack_.Start("high", {Bin("hsa-exercise"), "busy"});
+    ASSERT_TRUE(high_->WaitForOutput("ready"));
+    ASSERT_TRUE(stack_.WaitForQueue(kHigh, "raise", true));
+    high_->Write("\n");
+    ASSERT_TRUE(high_->WaitForOutput("submitted"));
+    ASSERT_TRUE(stack_.WaitForQueue(kHigh, "active", true));
+  }
+  void FinishHigh() {
+    high_->Write("\n");
+    EXPECT_TRUE(high_->WaitForOutput("completed 1"));
+    EXPECT_EQ(high_->Wait().exit_code, 0);
+  }
+  void SubmitHeld(Process* low) {
+    low->Write("\n");
+    EXPECT_TRUE(low->WaitForOutput("submitted"));
+    EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "held"));
+    EXPECT_EQ(stack_.QueueAt(kLow)["read"], 0) << "a packet ran through a closed gate";
+  }
+
+  Stack stack_;
+  std::unique_ptr<Process> high_;
+};
+
+class MisuseAtEachGateTest : public MisuseTest, public testing::WithParamInterface<const char*> {
+ protected:
+  MisuseAtEachGateTest() { stack_.UseGate(GetParam()); }
+};
+
+// --------------------------------------------------------------------------- fork and exec
+
+TEST_P(MisuseAtEachGateTest, ExecInTheMiddleOfAHoldBeginsAnewAndHoldsNobodyUp) {
+  stack_.StartController(kPatient);
+  auto low = StartLow({"exec", "10", Bin("hsa-exercise"), "paused", "20"});
+  StartHigh();
+  SubmitHeld(low.get());
+  low->Write("\n");
+  // What was held went with the old program; the new one is a program like any other, and held.
+  EXPECT_TRUE(stack_.WaitForQueue(kLow, "submitted", 0));
+  low->Write("\n");
+  EXPECT_TRUE(stack_.WaitForQueue(kLow, "submitted", 20));
+  EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "held"));
+  EXPECT_EQ(stack_.QueueAt(kLow)["read"], 0);
+  FinishHigh();
+  EXPECT_TRUE(low->WaitForOutput("completed 20"));
+  const Result result = low->Wait();
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out.find("completed 10"), std::string::npos);
+}
+
+TEST_P(MisuseAtEachGateTest, ChildThatExecsIsAProgramOfItsOwnAndTheParentStaysHeld) {
+  stack_.StartController(kPatient);
+  auto low = StartLow({"fork-exec", "10", Bin("hsa-exercise"), "paused", "20"});
+  StartHigh();
+  SubmitHeld(low.get());
+  low->Write("\n");
+  // The newest program of that priority is the child.
+  EXPECT_TRUE(stack_.WaitForQueue(kLow, "submitted", 0));
+  low->Write("\n");
+  EXPECT_TRUE(stack_.WaitForQueue(kLow, "submitted", 20));
+  EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "held"));
+  EXPECT_EQ(stack_.QueueAt(kLow)["read"], 0);
+  int held = 0;
+  const nlohmann::json list = stack_.List();
+  for (const auto& process : list["processes"]) {
+    for (const auto& queue : process["queues"]) held += queue["state"] == "held" ? 1 : 0;
+  }
+  EXPECT_EQ(held, 2) << "parent and child";
+  FinishHigh();
+  const Result result = low->Wait();
+  EXPECT_NE(result.out.find("child 0"), std::string::npos) << result.out << result.err;
+  EXPECT_EQ(result.out.rfind("completed 20\n"), result.out.size() - 13) << result.out;
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+}
+
+TEST_F(MisuseTest, AForkedChildKeepsNoDescriptorOfOurs) {
+  stack_.StartController(kPatient);
+  const Result plain = stack_.StartPlain(Misuse({"fork-descriptors"}))->Wait();
+  auto low = StartLow({"fork-descriptors"});
+  low->Write("\n");
+  const Result layered = low->Wait();
+  EXPECT_NE(plain.out.find("child has "), std::string::npos) << plain.out;
+  EXPECT_EQ(plain.out, layered.out);
+}
+
+// --------------------------------------------------------------------------- handlers, callbacks
+
+TEST_P(MisuseAtEachGateTest, SubmitsFromASignalHandlerThatInterruptsASubmission) {
+  stack_.StartController(kPatient);
+  auto low = StartLow({"interrupted", "30000"});
+  const std::string pid = std::to_string(stack_.PidAt(kLow));
+  low->Write("\n");
+  for (int i = 0; i < 200 && !low->WaitForOutput("completed", std::chrono::seconds(0)); ++i)
+    stack_.Ctl({i % 2 == 0 ? "hold" : "release", pid});
+  stack_.Ctl({"release", pid});
+  const Result result = low->Wait();
+  EXPECT_FALSE(result.timed_out) << "a deadlock: " << result.out;
+  EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
+  EXPECT_EQ(result.out.find("from the handler 0\n"), std::string::npos) << "nothing was tried";
+}
+
+TEST_P(MisuseAtEachGateTest, ShutDownInACallbackLosesNothingThatIsHeld) {
+  stack_.StartController(kPatient);
+  auto low = StartLow({"shut-down", "10"});
+  StartHigh();
+  SubmitHeld(low.get());
+  low->Write("\n");
+  EXPECT_TRUE(low->WaitForOutput("callback 0\n"));
+  FinishHigh();
+  const Result result = low->Wait();
+  EXPECT_NE(result.out.find("completed 10"), std::string::npos) << result.out;
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+}
+
+TEST_P(MisuseAtEachGateTest, TheLastShutDownInACallbackEndsAsWithoutTheLayer) {
+  stack_.StartController(kPatient);
+  const Result plain = stack_.StartPlain(Misuse({"last-shut-down", "10"}))->Wait();
+  const Result layered = stack_.Start("low", Misuse({"last-shut-down", "10"}))->Wait();
+  EXPECT_EQ(plain.out, layered.out) << plain.err << layered.err;
+  EXPECT_EQ(plain.exit_code, layered.exit_code);
+}
+
+INSTANTIATE_TEST_SUITE_P(Gates, MisuseAtEachGateTest, testing::Values("window", "intercept"),
+                         [](const auto& gate) { return std::string(gate.param); });
+
+// --------------------------------------------------------------------------- descriptors
+
+// The two descriptors that a session gave back are not enough for the next one.
+TEST_F(MisuseTest, AProgramWithoutDescriptorsRunsOnSaysSoOnceAndComesBackWhenItHasSome) {
+  stack_.StartController(kPatient);
+  auto low =
+      stack_.Start("low", {"prlimit", "--nofile=200", "--", Bin("hsa-misuse"), "starved", "10"});
+  EXPECT_TRUE(low->WaitForOutput("ready"));
+  EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "idle"));
+  low->Write("\n");
+  EXPECT_TRUE(low->WaitForOutput("starved: Too many open files"));
+  stack_.KillController(SIGKILL);
+  stack_.StartController(kPatient);
+  // It greets, gets its pages, has no room for them and hangs up.
+  nlohmann::json list = stack_.List();
+  for (int i = 0; i < 400 && list["processes"].empty(); ++i, usleep(25'000)) list = stack_.List();
+  EXPECT_FALSE(list["processes"].empty());
+  low->Write("\n");
+  EXPECT_TRUE(low->WaitForOutput("completed 10"));
+  EXPECT_TRUE(low->WaitForOutput("another queue "));
+  low->Write("\n");
+  EXPECT_TRUE(low->WaitForOutput("fed"));
+  EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "idle"));
+  low->Write("\n");
+  const Result result = low->Wait();
+  EXPECT_NE(result.out.find("completed 20"), std::string::npos) << result.out << result.err;
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  const auto complaints = Complaints(result.err);
+  ASSERT_EQ(complaints.size(), 2u) << result.err;
+  EXPECT_NE(complaints[0].find("the controller is gone"), std::string::npos) << complaints[0];
+  EXPECT_NE(complaints[1].find("no file descriptors left"), std::string::npos) << complaints[1];
+}
+
+// --------------------------------------------------------------------------- versions
+
+// Answers every greeting with a welcome of another version, as an older or newer controller does.
+class OtherController {
+ public:
+  OtherController(const std::string& path, std::uint32_t version) : version_(version) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
+    listener_ = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    EXPECT_EQ(bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    EXPECT_EQ(listen(listener_, 8), 0);
+    thread_ = std::thread([this] { Serve(); });
+  }
+  ~OtherController() {
+    shutdown(listener_, SHUT_RDWR);
+    thread_.join();
+    close(listener_);
+  }
+  int greetings() const { return greetings_.load(); }
+
+ private:
+  void Serve() {
+    for (int fd = accept(listener_, nullptr, nullptr); fd >= 0;
+         fd = accept(listener_, nullptr, nullptr)) {
+      xsched_hsa::HelloMessage hello{};
+      if (recv(fd, &hello, sizeof(hello), 0) > 0) {
+        const xsched_hsa::WireHeader header{xsched_hsa::kWireMagic, version_,
+                                            xsched_hsa::WireType::kWelcome, sizeof(header)};
+        send(fd, &header, sizeof(header), MSG_NOSIGNAL);
+        greetings_.fetch_add(1);
+      }
+      close(fd);
+    }
+  }
+
+  const std::uint32_t version_;
+  int listener_ = -1;
+  std::atomic<int> greetings_{0};
+  std::thread thread_;
+};
+
+TEST_F(MisuseTest, AControllerOfAnotherVersionIsNamedOnceAndTheProgramRuns) {
+  for (const int off : {-1, 1}) {
+    const std::uint32_t version = xsched_hsa::kAbiVersion + static_cast<std::uint32_t>(off);
+    OtherController controller(stack_.socket(), version);
+    auto program = stack_.Start("low", {Bin("hsa-exercise"), "paused", "10"});
+    EXPECT_TRUE(program->WaitForOutput("ready"));
+    // Once at the start, and again by the session thread.
+    for (int i = 0; i < 1000 && controller.greetings() < 3; ++i) usleep(10'000);
+    EXPECT_GE(controller.greetings(), 3);
+    program->Write("\n");
+    const Result result = program->Wait();
+    EXPECT_NE(result.out.find("completed 10"), std::string::npos) << result.out;
+    const auto complaints = Complaints(result.err);
+    ASSERT_EQ(complaints.size(), 1u) << result.err;
+    EXPECT_NE(complaints[0].find("speaks version " + std::to_string(xsched_hsa::kAbiVersion) +
+                                 ", the controller version " + std::to_string(version) +
+                                 "; install layer and controller of one release"),
+              std::string::npos)
+        << complaints[0];
+    fs::remove(stack_.socket());
+  }
+}
+
+// --------------------------------------------------------------------------- clocks
+
+TEST_F(MisuseTest, HoldsAreRightWhileTheWallClockJumpsByYears) {
+  stack_.UseEnvironment({{"LD_PRELOAD", BuildFile("lib/libclock-jumps.so")},
+                         {"ASAN_OPTIONS", "verify_asan_link_order=0"}});
+  stack_.StartController(kPatient);
+  auto low = StartLow({"shut-down", "10"});
+  StartHigh();
+  SubmitHeld(low.get());
+  // Twenty leases: renewed by one clock, read by another process's.
+  EXPECT_FALSE(low->WaitForOutput("completed", std::chrono::seconds(1)));
+  EXPECT_EQ(stack_.QueueAt(kLow)["state"], "held");
+  low->Write("\n");
+  FinishHigh();
+  EXPECT_TRUE(low->WaitForOutput("completed 10"));
+  EXPECT_EQ(low->Wait().exit_code, 0);
+}
+
+TEST_F(MisuseTest, ALeaseEndsWhileTheWallClockJumpsByYears) {
+  stack_.UseEnvironment({{"LD_PRELOAD", BuildFile("lib/libclock-jumps.so")},
+                         {"ASAN_OPTIONS", "verify_asan_link_order=0"}});
+  stack_.StartController(kPatient);
+  auto low = StartLow({"drop-rights", "10"});
+  StartHigh();
+  SubmitHeld(low.get());
+  stack_.KillController(SIGSTOP);
+  low->Write("\n");
+  EXPECT_TRUE(low->WaitForOutput("completed 10"));
+  EXPECT_EQ(low->Wait().exit_code, 0);
+}
+
+// --------------------------------------------------------------------------- rights and folders
+
+class RootMisuseTest : public MisuseTest {
+ protected:
+  void SetUp() override {
+    if (geteuid() != 0) GTEST_SKIP() << "only root can give up rights and mount";
+  }
+  // As udev leaves it: root's and the group render's.
+  void CloseTheNode() {
+    const fs::path folder = stack_.DeviceFolder();
+    chmod((folder / "root/dev/kfd").c_str(), 0660);
+    // Only the node is refused: whoever has the device open goes on using it.
+    for (fs::path part = folder; part != "/tmp" && part.has_relative_path();
+         part = part.parent_path()) {
+      chmod(part.c_str(), 0755);
+    }
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      if (entry.is_socket()) chmod(entry.path().c_str(), 0666);
+    }
+  }
+};
+
+TEST_F(RootMisuseTest, AProgramThatMayNotOpenTheDeviceEndsAsWithoutTheLayer) {
+  CloseTheNode();
+  const std::vector<std::string> as_nobody = {"setpriv",           "--reuid=65534",
+                                              "--regid=65534",     "--clear-groups",
+                                              Bin("hsa-exercise"), "barriers"};
+  const Result plain = stack_.StartPlain(as_nobody)->Wait();
+  const Result layered = stack_.Start("low", as_nobody)->Wait();
+  EXPECT_NE(plain.exit_code, 0) << plain.out;
+  EXPECT_EQ(plain.exit_code, layered.exit_code) << plain.err << layered.err;
+  EXPECT_EQ(plain.out, layered.out);
+  EXPECT_TRUE(Complaints(layered.err).empty()) << layered.err;
+  auto doctor = stack_.StartPlain({"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                                   Bin("xsched-hsa-ctl"), "doctor"});
+  const Result told = doctor->Wait();
+  EXPECT_NE(told.exit_code, 0);
+  EXPECT_NE(told.out.find("/dev/kfd can't be opened: Permission denied"), std::string::npos)
+      << told.out;
+  EXPECT_NE(told.out.find("add the user to the groups render and video"), std::string::npos)
+      << told.out;
+}
+
+// Holding needs no driver.
+TEST_F(RootMisuseTest, AProgramThatGaveUpItsRightsBeforeItsQueueIsHeldOnlyAndSaysSoOnce) {
+  stack_.StartController(kPatient);
+  CloseTheNode();
+  auto low = StartLow({"drop-rights-early", "10"});
+  EXPECT_NE(stack_.Ctl({"suspend", std::to_string(stack_.PidAt(kLow))}).exit_code, 0);
+  StartHigh();
+  SubmitHeld(low.get());
+  low->Write("\n");
+  FinishHigh();
+  const Result result = low->Wait();
+  EXPECT_NE(result.out.find("completed 10"), std::string::npos) << result.out << result.err;
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  const auto complaints = Complaints(result.err);
+  EXPECT_EQ(complaints.size(), 1u) << Joined(complaints);
+  EXPECT_NE(Joined(complaints).find("/dev/kfd can't be opened: Permission denied"),
+            std::string::npos)
+      << result.err;
+}
+
+// The layer has the device open from the first queue on, as the runtime has.
+TEST_F(RootMisuseTest, AProgramThatGivesUpItsRightsAfterwardsIsSuspendedLikeAnyOther) {
+  stack_.StartController(kPatient);
+  CloseTheNode();
+  auto low = StartLow({"drop-rights", "10"});
+  const std::string pid = std::to_string(stack_.PidAt(kLow));
+  EXPECT_EQ(stack_.Ctl({"suspend", pid}).exit_code, 0);
+  EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "suspended"));
+  low->Write("\n");
+  EXPECT_TRUE(low->WaitForOutput("submitted"));
+  EXPECT_EQ(stack_.Ctl({"resume", pid}).exit_code, 0);
+  low->Write("\n");
+  const Result result = low->Wait();
+  EXPECT_NE(result.out.find("completed 10"), std::string::npos) << result.out << result.err;
+  EXPECT_TRUE(Complaints(result.err).empty()) << result.err;
+}
+
+// Pages come from the controller as sealed memory without a name in any file system.
+TEST_F(RootMisuseTest, FullAndReadOnlySharedMemoryFoldersDoNotMatter) {
+  if (xsched_hsa_tests::Run({"unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/dev/shm"})
+          .exit_code != 0)
+    GTEST_SKIP() << "mounting in a namespace of one's own is not permitted here";
+  for (const char* mount : {"mount -t tmpfs -o size=4k,nr_inodes=2 tmpfs /dev/shm; "
+                            "dd if=/dev/zero of=/dev/shm/full bs=4k count=1 2>/dev/null",
+                            "mount -t tmpfs -o ro tmpfs /dev/shm"}) {
+    const std::string alone = std::string(mount) + "; exec \"$@\"";
+    const std::vector<std::string> controller = {
+        "unshare", "-m", "sh", "-c", alone, "sh", Bin("xsched-hsad"), "--socket", stack_.socket()};
+    Process serving(controller);
+    for (int i = 0; i < 400 && stack_.Ctl({"list"}).exit_code != 0; ++i) usleep(25'000);
+    auto program = stack_.Start(
+        "low", {"unshare", "-m", "sh", "-c", alone, "sh", Bin("hsa-exercise"), "paused", "10"});
+    EXPECT_TRUE(program->WaitForOutput("ready")) << mount;
+    EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "idle"));
+    program->Write("\n");
+    const Result result = program->Wait();
+    EXPECT_NE(result.out.find("completed 10"), std::string::npos) << result.out << result.err;
+    EXPECT_TRUE(Complaints(result.err).empty()) << result.err;
+    serving.Signal(SIGTERM);
+    EXPECT_EQ(serving.Wait().exit_code, 0);
+  }
+}
+
+}  // namespace
+}  // namespace xsched_hsa_tests

@@ -1,0 +1,329 @@
+// hsa-misuse: an HSA program that does what a program should not, one misuse a verb.
+//
+// Why        An operator loads the layer into every program, also into these. Each verb is ordinary but
+//            for one thing, so that a test can compare it with and without the layer.
+// Output     "ready", "submitted", "completed N" and what the verb saw, one a line, flushed. Where the
+//            verb pauses it waits for a line on standard input.
+// Errors     one line on stderr, exit 1; no GPU agent: exit 77.
+#include <fcntl.h>
+#include <hsa/hsa.h>
+#include <hsa/hsa_ext_amd.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+void Check(hsa_status_t status, const char* what) {
+  if (status == HSA_STATUS_SUCCESS) return;
+  std::fprintf(stderr, "hsa-misuse: %s failed with status 0x%x\n", what, status);
+  std::exit(1);
+}
+
+void Say(const std::string& line) {
+  std::printf("%s\n", line.c_str());
+  std::fflush(stdout);
+}
+
+void Pause() {
+  char line[64];
+  if (std::fgets(line, sizeof(line), stdin) == nullptr) return;
+}
+
+hsa_agent_t FindGpu() {
+  hsa_agent_t gpu{0};
+  hsa_iterate_agents(
+      [](hsa_agent_t agent, void* data) {
+        hsa_device_type_t type;
+        hsa_agent_get_info(agent, HSA_AGENT_INFO_DEVICE, &type);
+        if (type != HSA_DEVICE_TYPE_GPU) return HSA_STATUS_SUCCESS;
+        *static_cast<hsa_agent_t*>(data) = agent;
+        return HSA_STATUS_INFO_BREAK;
+      },
+      &gpu);
+  if (gpu.handle == 0) {
+    std::fprintf(stderr, "hsa-misuse: no GPU agent\n");
+    std::exit(77);
+  }
+  return gpu;
+}
+
+// A queue and a signal that every packet on it decrements.
+struct Work {
+  hsa_queue_t* queue = nullptr;
+  hsa_signal_t done{0};
+};
+
+constexpr hsa_signal_value_t kMany = 1 << 30;
+
+Work MakeWork(std::uint32_t packets = 1024) {
+  Work work;
+  Check(hsa_queue_create(FindGpu(), packets, HSA_QUEUE_TYPE_MULTI, nullptr, nullptr, UINT32_MAX,
+                         UINT32_MAX, &work.queue),
+        "hsa_queue_create");
+  Check(hsa_signal_create(kMany, 0, nullptr, &work.done), "hsa_signal_create");
+  return work;
+}
+
+// Nothing here takes a lock or allocates: a signal handler calls it.
+void SubmitOne(const Work& work) {
+  hsa_queue_t* queue = work.queue;
+  const std::uint64_t index = hsa_queue_add_write_index_scacq_screl(queue, 1);
+  while (index - hsa_queue_load_read_index_scacquire(queue) >= queue->size) sched_yield();
+  auto* packet =
+      static_cast<hsa_barrier_and_packet_t*>(queue->base_address) + (index & (queue->size - 1));
+  std::memset(reinterpret_cast<char*>(packet) + 2, 0, sizeof(*packet) - 2);
+  packet->completion_signal = work.done;
+  const std::uint16_t header = HSA_PACKET_TYPE_BARRIER_AND << HSA_PACKET_HEADER_TYPE |
+                               1 << HSA_PACKET_HEADER_BARRIER |
+                               HSA_FENCE_SCOPE_SYSTEM << HSA_PACKET_HEADER_SCACQUIRE_FENCE_SCOPE |
+                               HSA_FENCE_SCOPE_SYSTEM << HSA_PACKET_HEADER_SCRELEASE_FENCE_SCOPE;
+  __atomic_store_n(&packet->header, header, __ATOMIC_RELEASE);
+  hsa_signal_store_screlease(queue->doorbell_signal, static_cast<hsa_signal_value_t>(index));
+}
+
+void Submit(const Work& work, std::uint64_t count) {
+  for (std::uint64_t i = 0; i < count; ++i) SubmitOne(work);
+}
+
+// Waits until exactly `count` have completed, 30 s at most.
+void ExpectCompleted(const Work& work, std::uint64_t count) {
+  const hsa_signal_value_t goal = kMany - static_cast<hsa_signal_value_t>(count);
+  for (int i = 0; i < 30'000 && hsa_signal_load_scacquire(work.done) > goal; ++i) usleep(1000);
+  Say("completed " + std::to_string(kMany - hsa_signal_load_scacquire(work.done)));
+  if (hsa_signal_load_scacquire(work.done) != goal) std::exit(1);
+}
+
+void Finish(const Work& work, std::uint64_t count) {
+  ExpectCompleted(work, count);
+  Check(hsa_queue_destroy(work.queue), "hsa_queue_destroy");
+}
+
+// ------------------------------------------------------------------------------ fork and exec
+// Submits, and at a line becomes another program, whatever is held.
+void Exec(std::uint64_t count, char** next) {
+  const Work work = MakeWork();
+  Say("ready");
+  Pause();
+  Submit(work, count);
+  Say("submitted");
+  Pause();
+  execvp(next[0], next);
+  std::fprintf(stderr, "hsa-misuse: cannot run %s: %s\n", next[0], std::strerror(errno));
+  std::exit(1);
+}
+
+// Submits; at a line a child is forked and becomes another program, and the parent goes on.
+void ForkExec(std::uint64_t count, char** next) {
+  const Work work = MakeWork();
+  Say("ready");
+  Pause();
+  Submit(work, count);
+  Say("submitted");
+  Pause();
+  const pid_t child = fork();
+  if (child == 0) {
+    execvp(next[0], next);
+    _exit(127);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  Say("child " + std::to_string(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status)));
+  Submit(work, count);
+  Finish(work, 2 * count);
+}
+
+// How many descriptors a child has that was forked beside a queue.
+void ForkDescriptors() {
+  const Work work = MakeWork();
+  Say("ready");
+  Pause();
+  const pid_t child = fork();
+  if (child == 0) {
+    int count = 0;
+    for (int fd = 0; fd < 1024; ++fd) count += fcntl(fd, F_GETFD) >= 0 ? 1 : 0;
+    Say("child has " + std::to_string(count));
+    _exit(0);
+  }
+  waitpid(child, nullptr, 0);
+  Finish(work, 0);
+}
+
+// ------------------------------------------------------------------------------ signal handlers
+Work g_work;
+std::atomic<std::uint64_t> g_from_handler{0};
+
+// Only where there is room anyway: the interrupted thread may have reserved a slot that it can't
+// write before we return, so waiting for room here would be for ever, layer or not.
+void SubmitFromHandler(int) {
+  const int saved_errno = errno;
+  hsa_queue_t* queue = g_work.queue;
+  const std::uint64_t used =
+      hsa_queue_load_write_index_scacquire(queue) - hsa_queue_load_read_index_scacquire(queue);
+  if (used < queue->size / 2) {
+    SubmitOne(g_work);
+    g_from_handler.fetch_add(1);
+  }
+  errno = saved_errno;
+}
+
+// One thread submits, another one interrupts it again and again, mostly inside of a doorbell.
+void Interrupted(std::uint64_t count) {
+  g_work = MakeWork(64);
+  struct sigaction action {};
+  action.sa_handler = SubmitFromHandler;
+  sigaction(SIGUSR1, &action, nullptr);
+  Say("ready");
+  Pause();
+  const pthread_t submitter = pthread_self();
+  std::atomic<bool> over{false};
+  std::thread interrupter([&] {
+    while (!over.load()) {
+      pthread_kill(submitter, SIGUSR1);
+      usleep(5);
+    }
+  });
+  Submit(g_work, count);
+  over.store(true);
+  interrupter.join();
+  signal(SIGUSR1, SIG_IGN);
+  Say("from the handler " + std::to_string(g_from_handler.load()));
+  Finish(g_work, count + g_from_handler.load());
+}
+
+// ------------------------------------------------------------------------------ callbacks
+std::atomic<int> g_shut_down_status{-1};
+
+bool ShutDown(hsa_signal_value_t, void*) {
+  g_shut_down_status.store(hsa_shut_down());
+  return false;
+}
+
+// hsa_shut_down in a callback of the runtime, while packets are outstanding: the runtime stays, as
+// another part of the program has called hsa_init, too.
+void ShutDownInCallback(std::uint64_t count) {
+  Check(hsa_init(), "hsa_init");
+  const Work work = MakeWork();
+  hsa_signal_t trigger;
+  Check(hsa_signal_create(1, 0, nullptr, &trigger), "hsa_signal_create");
+  Check(hsa_amd_signal_async_handler(trigger, HSA_SIGNAL_CONDITION_LT, 1, ShutDown, nullptr),
+        "hsa_amd_signal_async_handler");
+  Say("ready");
+  Pause();
+  Submit(work, count);
+  Say("submitted");
+  Pause();
+  hsa_signal_store_screlease(trigger, 0);
+  for (int i = 0; i < 30'000 && g_shut_down_status.load() < 0; ++i) usleep(1000);
+  Say("callback " + std::to_string(g_shut_down_status.load()));
+  Finish(work, count);
+}
+
+// The last hsa_shut_down there: what the runtime makes of that is its own affair, but it must be the
+// same with the layer as without. Ends without another word to the runtime.
+void LastShutDownInCallback(std::uint64_t count) {
+  const Work work = MakeWork();
+  hsa_signal_t trigger;
+  Check(hsa_signal_create(1, 0, nullptr, &trigger), "hsa_signal_create");
+  Check(hsa_amd_signal_async_handler(trigger, HSA_SIGNAL_CONDITION_LT, 1, ShutDown, nullptr),
+        "hsa_amd_signal_async_handler");
+  Say("ready");
+  Submit(work, count);
+  ExpectCompleted(work, count);
+  hsa_signal_store_screlease(trigger, 0);
+  for (int i = 0; i < 500 && g_shut_down_status.load() < 0; ++i) usleep(1000);
+  Say("callback " + std::to_string(g_shut_down_status.load()));
+  _exit(0);
+}
+
+// ------------------------------------------------------------------------------ descriptors
+// Takes every descriptor there is, submits, makes a queue more, and gives them back at a line.
+void Starved(std::uint64_t count) {
+  const Work work = MakeWork();
+  Say("ready");
+  Pause();
+  std::vector<int> taken;
+  for (int fd = open("/dev/null", O_RDONLY); fd >= 0; fd = open("/dev/null", O_RDONLY))
+    taken.push_back(fd);
+  Say(std::string("starved: ") + std::strerror(errno));
+  Pause();
+  Submit(work, count);
+  ExpectCompleted(work, count);
+  hsa_queue_t* more = nullptr;
+  const hsa_status_t status = hsa_queue_create(FindGpu(), 256, HSA_QUEUE_TYPE_MULTI, nullptr,
+                                               nullptr, UINT32_MAX, UINT32_MAX, &more);
+  Say("another queue " + std::to_string(status));
+  Pause();
+  for (const int fd : taken) close(fd);
+  if (status == HSA_STATUS_SUCCESS) Check(hsa_queue_destroy(more), "hsa_queue_destroy");
+  Say("fed");
+  Pause();
+  Submit(work, count);
+  Finish(work, 2 * count);
+}
+
+// ------------------------------------------------------------------------------ rights
+// Gives up root after the runtime has its descriptors, as daemons do: before it has a queue (early),
+// or after that.
+void BecomeNobody() {
+  constexpr uid_t kNobody = 65534;
+  if (setresgid(kNobody, kNobody, kNobody) != 0 || setresuid(kNobody, kNobody, kNobody) != 0) {
+    std::fprintf(stderr, "hsa-misuse: cannot become another user: %s\n", std::strerror(errno));
+    std::exit(1);
+  }
+}
+
+void DropRights(std::uint64_t count, bool early) {
+  if (early) BecomeNobody();
+  const Work work = MakeWork();
+  if (!early) BecomeNobody();
+  Say("ready");
+  Pause();
+  Submit(work, count);
+  Say("submitted");
+  Pause();
+  Finish(work, count);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string verb = argc > 1 ? argv[1] : "";
+  const std::uint64_t count = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 10;
+  Check(hsa_init(), "hsa_init");
+  if (verb == "exec" && argc > 3) {
+    Exec(count, argv + 3);
+  } else if (verb == "fork-exec" && argc > 3) {
+    ForkExec(count, argv + 3);
+  } else if (verb == "interrupted") {
+    Interrupted(count);
+  } else if (verb == "shut-down") {
+    ShutDownInCallback(count);
+  } else if (verb == "last-shut-down") {
+    LastShutDownInCallback(count);
+  } else if (verb == "starved") {
+    Starved(count);
+  } else if (verb == "drop-rights" || verb == "drop-rights-early") {
+    DropRights(count, verb == "drop-rights-early");
+  } else if (verb == "fork-descriptors") {
+    ForkDescriptors();
+  } else {
+    std::fprintf(stderr,
+                 "hsa-misuse: use exec|fork-exec COUNT PROGRAM..., interrupted|shut-down|"
+                 "last-shut-down|starved|drop-rights|drop-rights-early COUNT, fork-descriptors\n");
+    return 2;
+  }
+  Check(hsa_shut_down(), "hsa_shut_down");
+  return 0;
+}
