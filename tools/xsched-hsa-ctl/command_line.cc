@@ -161,6 +161,13 @@ class Parser {
     Json(stop);
     stop->add_option("file", line_.file, "Where to; - is standard output")->required();
     Json(Add(trace, "status", "Is something recorded, and how much so far"));
+    CLI::App* report = app_.add_subcommand("report", "Results of the experiment, tools/demo");
+    report->require_subcommand(1);
+    CLI::App* compare = report->add_subcommand("compare", "Two results side by side");
+    Json(compare);
+    compare->add_option("a", line_.file, "A folder that tools/demo wrote, or its result.json")
+        ->required();
+    compare->add_option("b", line_.other, "Another one")->required();
     CLI::App* config = app_.add_subcommand("config", "The controller's configuration");
     config->require_subcommand(1);
     CLI::App* check =

@@ -18,7 +18,7 @@ struct CommandLine {
   std::string socket;   // empty: the default place
   std::string target;   // PID or PID:QUEUE, as written
   std::string value;    // of a set-, a policy's name, a number of units
-  std::string gpu, file, sort = "held";
+  std::string gpu, file, other, sort = "held";
   std::optional<int> pid;
   std::optional<int> batch;
   double interval_s = 1;

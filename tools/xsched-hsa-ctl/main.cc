@@ -6,6 +6,7 @@
 #include "commands.h"
 #include "config_check.h"
 #include "doctor.h"
+#include "report_compare.h"
 #include "show.h"
 #include "top.h"
 #include "trace.h"
@@ -55,6 +56,8 @@ int Dispatch(CommandLine* line) {
       {"trace start", [](const CommandLine& l) { return TraceStart(l.socket, l.json); }},
       {"trace stop", [](const CommandLine& l) { return TraceStop(l.socket, l.file, l.json); }},
       {"trace status", [](const CommandLine& l) { return TraceStatus(l.socket, l.json); }},
+      {"report compare",
+       [](const CommandLine& l) { return ReportCompare(l.file, l.other, l.json); }},
       {"config check", [](const CommandLine& l) { return ConfigCheck(l.file); }},
       {"config show", [](const CommandLine& l) { return ConfigShow(l.socket, l.json); }},
       {"config reload", [](const CommandLine& l) { return ConfigReload(l.socket, l.json); }},
