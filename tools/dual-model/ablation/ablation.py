@@ -17,6 +17,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "experiment"))
 import svg_charts as charts  # noqa: E402  beside us where it is installed
+from progress import Progress  # noqa: E402
 
 CYCLES_MS = (0.05, 0.2, 0.5, 1, 2, 5)
 BATCHES = (8, 64, 256, 1024)
@@ -113,18 +114,26 @@ def simulate(arguments, key):
 
 def run_all(arguments, keys):
     os.makedirs(os.path.join(arguments.out, "runs"), exist_ok=True)
-    records = {}
-    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        futures = {pool.submit(simulate, arguments, key): key for key in keys}
-        for future in concurrent.futures.as_completed(futures):
-            key = futures[future]
-            records[key] = future.result()
-            name = "b%d_r%d_c%s_%s_s%d.json" % tuple("any" if k is None else k for k in key)
-            with open(os.path.join(arguments.out, "runs", name.replace(":", "-")), "w") as file:
-                json.dump(records[key], file, indent=1)
-            sys.stderr.write("\r%d of %d runs" % (len(records), len(keys)))
-    sys.stderr.write("\n")
+    records, progress = {}, Progress(len(keys), planned=False)
+    progress.show("0 of %d runs" % len(keys))
+    try:
+        with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+            futures = {pool.submit(simulate, arguments, key): key for key in keys}
+            for future in concurrent.futures.as_completed(futures):
+                key = futures[future]
+                records[key] = future.result()
+                save(arguments.out, key, records[key])
+                progress.done(1)
+                progress.show("%d of %d runs" % (len(records), len(keys)))
+    finally:
+        progress.clear()
     return records
+
+
+def save(folder, key, record):
+    name = "b%d_r%d_c%s_%s_s%d.json" % tuple("any" if k is None else k for k in key)
+    with open(os.path.join(folder, "runs", name.replace(":", "-")), "w") as file:
+        json.dump(record, file, indent=1)
 
 
 def figures(record):
@@ -200,7 +209,7 @@ def markdown(results):
 
 
 STYLE = """body{font:14px sans-serif;max-width:800px;margin:2em auto}
-svg{width:100%;font-size:11px}.grid{stroke:#8884}.single{fill:#5778a4}.plan{fill:#d1615d}
+svg{width:100%;font-size:8px}.grid{stroke:#8884}.single{fill:#5778a4}.plan{fill:#d1615d}
 .target{fill:#6a9f5833}text{fill:#666}"""
 
 
@@ -219,7 +228,7 @@ def chart(result):
         left, top, right - left, bottom - top)
     for name, entry, css in entries:
         x, y = axes.place(entry["kept"], entry["p99"])
-        body += '<circle class="%s" cx="%.1f" cy="%.1f" r="4"/>' % (css, x, y)
+        body += '<circle class="%s" cx="%.1f" cy="%.1f" r="3"/>' % (css, x, y)
         body += '<text x="%.1f" y="%.1f">%s</text>' % (x + 6, y - 4, name)
     title = "batch %(batch)d, %(rate)g requests/s, cycle %(cycle_ms)g ms" % result
     return "<h3>%s</h3>%s" % (title, charts.svg(title, body))
@@ -247,7 +256,7 @@ def main(argv):
     try:
         records = run_all(arguments, keys)
     except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
-        sys.stderr.write("\ndual-model ablation: %s\n" % error)
+        sys.stderr.write("dual-model ablation: %s\n" % error)
         return 1
     results = [judge(point, records) for point in points]
     write(arguments, results)

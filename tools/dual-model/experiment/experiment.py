@@ -14,10 +14,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 
+import page
+import preemption
 import report
 import verdict as verdicts
+from progress import Progress
 
 WORKLOAD = "resnet_h100.json"
 # time_scale and seconds (of this machine, the virtual GPU's clock not standing): about 5 minutes in
@@ -29,6 +31,8 @@ SCENARIOS = {
                   "time_scale": 4, "seconds": 24},
 }
 WARM_UP_REQUESTS = 40
+# Of the run that the report's timeline is of: enough holds to choose from, and nothing is measured.
+TIMELINE_REQUESTS, TIMELINE_WARM_UP_REQUESTS = 10, 20
 TOO_SLOW = 1.15  # alone over its target: then the virtual GPU can't keep up
 TIME_SCALE_MAX = 48
 RUNS = (("alone", 0), ("native", 0), ("native", 1), ("xsched-hsa", 0))
@@ -43,7 +47,7 @@ def parse_arguments(argv):
     parser.add_argument("--scenario", default="all", help="standard, intensive or all [all]")
     parser.add_argument("--seconds", type=float,
                         help="length of a run by this machine's clock; a virtual GPU slowed down by "
-                             "K covers a K-th of it [12]")
+                             "K covers a K-th of it [24]")
     parser.add_argument("--out", default="xsched-hsa-demo", help="folder for the results")
     parser.add_argument("--virtual", action="store_true", help="a virtual GPU even beside a real one")
     parser.add_argument("--profile", default="mi308x", help="of the virtual GPU [mi308x]")
@@ -52,6 +56,8 @@ def parse_arguments(argv):
     parser.add_argument("--time-scale", type=float,
                         help="machine seconds a virtual device second takes; without it the "
                              "experiment slows the device down until it keeps up")
+    parser.add_argument("--report-only", action="store_true",
+                        help="no runs: write the reports of the results in --out again")
     parser.error = lambda message: bad_input(message + "; see dual-model experiment --help")
     arguments = parser.parse_args(argv)
     if arguments.scenario != "all" and arguments.scenario not in SCENARIOS:
@@ -80,24 +86,6 @@ def real_gpu(topology="/sys/devices/virtual/kfd/kfd/topology", device="/dev/kfd"
     return None
 
 
-class Progress:
-    """One line on a terminal, rewritten; nothing in a pipe."""
-
-    def __init__(self, total_s):
-        self.started, self.total_s = time.monotonic(), total_s
-        self.terminal = sys.stderr.isatty()
-
-    def show(self, text):
-        if not self.terminal:
-            return
-        left = max(0, self.total_s - (time.monotonic() - self.started))
-        print("\r\033[K%s, about %d s left" % (text, left), end="", file=sys.stderr, flush=True)
-
-    def clear(self):
-        if self.terminal:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
-
-
 def machine_seconds(arguments, scenario, scale):
     """Of one run. A device slowed down beyond the plan gets more time, not fewer requests."""
     if arguments.seconds is not None:
@@ -111,15 +99,22 @@ def warm_up_seconds(scenario):
     return WARM_UP_REQUESTS / SCENARIOS[scenario]["rate"]
 
 
-def run_command(bin_folder, arguments, scenario, mode, scale, record_path):
-    """`scale`: of the virtual GPU; None on a real one."""
+def run_command(bin_folder, arguments, scenario, mode, scale, record_path, trace_path=None):
+    """`scale`: of the virtual GPU; None on a real one. With `trace_path` it is the short run that the
+    report's timeline is of."""
     plan = SCENARIOS[scenario]
     seconds = machine_seconds(arguments, scenario, scale) / (scale or 1)
+    warm_up = warm_up_seconds(scenario)
+    if trace_path:
+        seconds = TIMELINE_REQUESTS / plan["rate"]
+        warm_up = TIMELINE_WARM_UP_REQUESTS / plan["rate"]
     command = [os.path.join(bin_folder, "dual-model"), "run",
                "--high", "%s:%s@%g" % (WORKLOAD, plan["high"], plan["rate"]),
                "--low", "%s:%s" % (WORKLOAD, plan["low"]),
                "--mode", mode, "--seconds", "%g" % seconds,
-               "--warm-up", "%g" % warm_up_seconds(scenario), "--json", record_path]
+               "--warm-up", "%g" % warm_up, "--json", record_path]
+    if trace_path:
+        command += ["--trace", trace_path]
     if arguments.worker:
         command += ["--worker", arguments.worker]
     if scale is None:
@@ -182,53 +177,100 @@ def keeps_up(record):
 
 
 class Experiment:
-    """All runs of the chosen scenarios. After perform(): runs for result.json, and raw records."""
+    """All runs of the chosen scenarios. After perform(): runs and timelines for result.json, and the raw
+    records."""
 
     def __init__(self, arguments, scenarios, bin_folder, virtual):
         self.arguments, self.scenarios = arguments, scenarios
         self.bin_folder, self.virtual = bin_folder, virtual
         self.folder = os.path.join(arguments.out, "runs")
-        self.runs, self.records, self.notes = [], {}, []
-        groups = sum(2 if mode == "alone" else 1 for mode, _ in RUNS)
-        self.progress = Progress(sum(groups * self.estimate_s(scenario) for scenario in scenarios))
+        self.runs, self.records, self.timelines, self.notes = [], {}, {}, []
+        self.number, self.count = 0, len(scenarios) * (len(RUNS) + 1)
+        self.progress = Progress(sum(
+            sum(self.estimate_s(scenario, mode, self.first_scale(scenario)) for mode, _ in RUNS)
+            + self.estimate_timeline_s(scenario, self.first_scale(scenario))
+            for scenario in scenarios))
 
-    def estimate_s(self, scenario, scale=None):
-        time_scale = scale or SCENARIOS[scenario]["time_scale"]
-        return (machine_seconds(self.arguments, scenario, scale)
-                + warm_up_seconds(scenario) * time_scale + RUN_OVERHEAD_S)
+    def first_scale(self, scenario):
+        """None: a real GPU."""
+        if not self.virtual:
+            return None
+        return self.arguments.time_scale or SCENARIOS[scenario]["time_scale"]
+
+    def estimate_s(self, scenario, mode, scale):
+        """Alone, the models run one after the other."""
+        groups = 2 if mode == "alone" else 1
+        return groups * (machine_seconds(self.arguments, scenario, scale)
+                         + warm_up_seconds(scenario) * (scale or 1) + RUN_OVERHEAD_S)
+
+    def estimate_timeline_s(self, scenario, scale):
+        requests = TIMELINE_REQUESTS + TIMELINE_WARM_UP_REQUESTS
+        return requests / SCENARIOS[scenario]["rate"] * (scale or 1) + RUN_OVERHEAD_S
 
     def perform(self):
         os.makedirs(self.folder, exist_ok=True)
-        for number, scenario in enumerate(self.scenarios):
-            scale = None
-            if self.virtual:
-                scale = self.arguments.time_scale or SCENARIOS[scenario]["time_scale"]
-            for step, (mode, repeat) in enumerate(RUNS):
-                text = "run %d of %d: %s, %s" % (number * len(RUNS) + step + 1,
-                                                 len(self.scenarios) * len(RUNS), scenario, mode)
+        for scenario in self.scenarios:
+            scale = self.first_scale(scenario)
+            for mode, repeat in RUNS:
+                text = self.next_text(scenario, report.mode_name({"mode": mode, "repeat": repeat}))
                 record = self.run(scenario, mode, repeat, scale, text)
                 while mode == "alone" and self.too_slow(record, scale):
                     self.notes.append("%s: the virtual GPU could not keep up at a time scale of %g "
                                       "on this machine" % (scenario, scale))
-                    self.progress.total_s += 2 * self.estimate_s(scenario, scale) + 5 * (
-                        self.estimate_s(scenario, 2 * scale) - self.estimate_s(scenario, scale))
+                    self.plan_slower(scenario, scale)
                     scale *= 2
                     record = self.run(scenario, mode, repeat, scale, text + ", slower")
                 self.keep(scenario, mode, repeat, record)
+            self.record_timeline(scenario, scale)
         self.progress.clear()
+
+    def next_text(self, scenario, what):
+        self.number += 1
+        return "run %d of %d: %s, %s" % (self.number, self.count, scenario, what)
+
+    def plan_slower(self, scenario, scale):
+        """The first run is done once more, and all others take longer."""
+        for mode, _ in RUNS:
+            more = self.estimate_s(scenario, mode, 2 * scale)
+            self.progress.total += more - (0 if mode == "alone"
+                                           else self.estimate_s(scenario, mode, scale))
+        self.progress.total += (self.estimate_timeline_s(scenario, 2 * scale)
+                                - self.estimate_timeline_s(scenario, scale))
+
+    def record_timeline(self, scenario, scale):
+        """A short run of its own, so that recording costs the measured ones nothing. What goes wrong here
+        is said in the report, and changes no result."""
+        text = self.next_text(scenario, "timeline")
+        if not any(key[0] == scenario and key[1] == "xsched-hsa" for key in self.records):
+            self.timelines[scenario] = {"none": "the run with xsched-hsa did not finish"}
+            self.progress.done(self.estimate_timeline_s(scenario, scale))
+            return
+        name = "%s-timeline.trace.json" % scenario
+        record = self.run(scenario, "xsched-hsa", "timeline", scale, text,
+                          os.path.join(self.folder, name))
+        if "failed" in record:
+            self.timelines[scenario] = {"none": "its recording failed, " + record["failed"]}
+            return
+        self.timelines[scenario] = {"trace": "runs/" + name, "time_scale": record.get("time_scale"),
+                                    "clock_stood": report.standing(record.get("host_noise") or {}),
+                                    "requests": TIMELINE_REQUESTS,
+                                    "warm_up_requests": TIMELINE_WARM_UP_REQUESTS}
 
     def too_slow(self, record, scale):
         return (self.virtual and self.arguments.time_scale is None and "failed" not in record
                 and not keeps_up(record) and scale * 2 <= TIME_SCALE_MAX)
 
-    def run(self, scenario, mode, repeat, scale, text):
+    def run(self, scenario, mode, repeat, scale, text, trace_path=None):
         """The raw record, or {"failed": why}."""
-        path = os.path.join(self.folder, "%s-%s-%d.json" % (scenario, mode, repeat))
-        if os.path.exists(path):
-            os.remove(path)
-        command = run_command(self.bin_folder, self.arguments, scenario, mode, scale, path)
+        path = os.path.join(self.folder, "%s-%s-%s.json" % (scenario, mode, repeat))
+        for stale in filter(None, (path, trace_path)):
+            if os.path.exists(stale):
+                os.remove(stale)
+        command = run_command(self.bin_folder, self.arguments, scenario, mode, scale, path, trace_path)
         code, output = execute(command, lambda: self.progress.show(text))
-        if code == 2:
+        self.progress.done(self.estimate_timeline_s(scenario, scale) if trace_path
+                           else self.estimate_s(scenario, mode, scale))
+        if code == 2 and not trace_path:
             self.progress.clear()
             bad_input(last_line(output))
         if code != 0 or not os.path.exists(path):
@@ -270,14 +312,74 @@ def write(path, text):
         file.write(text)
 
 
+def parameters(scenarios):
+    """What a result was measured with, for the page and for `xsched-hsa-ctl report compare`."""
+    return {name: dict({key: SCENARIOS[name][key] for key in ("high", "low", "rate")},
+                       warm_up_requests=WARM_UP_REQUESTS) for name in scenarios}
+
+
+def find_pictures(result, folder):
+    """The preemption to show of each recorded timeline; what can't be shown becomes "none": why."""
+    pictures = {}
+    for scenario, timeline in (result.get("timelines") or {}).items():
+        if "trace" not in timeline:
+            continue
+        try:
+            units = int(result["device"].get("compute_units") or 0)
+            trace = load_record(os.path.join(folder, timeline["trace"]))
+            pictures[scenario] = preemption.extract(trace, units)
+        except preemption.NoPreemption as error:
+            timeline["none"] = str(error)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            timeline["none"] = "%s can't be read (%s)" % (timeline["trace"], error)
+    return pictures
+
+
+def write_reports(result, records, folder):
+    """result.json, report.md and report.html; returns what the terminal is told."""
+    pictures = find_pictures(result, folder)
+    write(os.path.join(folder, "result.json"), json.dumps(result, indent=1) + "\n")
+    here = os.path.dirname(os.path.abspath(__file__))
+    baseline = load_record(os.path.join(here, "workloads", "mi308x_baseline.json"))
+    scenarios = result.get("parameters") or parameters(result["verdict"]["scenarios"])
+    context = report.Context(result, records, scenarios, baseline, pictures)
+    write(os.path.join(folder, "report.md"), report.markdown(context))
+    write(os.path.join(folder, "report.html"), page.html(context))
+    return "%s\n\nReport: %s" % (report.terminal(context), os.path.join(folder, "report.html"))
+
+
+def report_only(folder):
+    """The reports again, out of result.json and runs/."""
+    try:
+        result, records = load_record(os.path.join(folder, "result.json")), {}
+        for run in result["runs"]:
+            key = (run["scenario"], run["mode"], run.get("repeat", 0))
+            path = os.path.join(folder, "runs", "%s-%s-%s.json" % key)
+            if "failed" not in run:
+                records[key] = load_record(path)
+        print(write_reports(result, records, folder))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        bad_input("%s holds no result of the experiment that can be shown: %s" % (folder, error))
+    return 0
+
+
+def missing_program(bin_folder, virtual):
+    for name in ("dual-model", "xsched-hsad", "xsched-hsa-ctl") + (("virtual-gpu",) * virtual):
+        if shutil.which(os.path.join(bin_folder, name)) is None:
+            return name
+    return None
+
+
 def main(argv):
     arguments = parse_arguments(argv)
+    if arguments.report_only:
+        return report_only(arguments.out)
     here = os.path.dirname(os.path.abspath(__file__))
     bin_folder = os.path.normpath(os.path.join(here, "..", "..", "..", "bin"))
     virtual = arguments.virtual or real_gpu() is None
-    for name in ("dual-model", "xsched-hsad", "xsched-hsa-ctl") + (("virtual-gpu",) * virtual):
-        if shutil.which(os.path.join(bin_folder, name)) is None:
-            bad_input("%s is not in %s; build all parts first (tools/demo does)" % (name, bin_folder))
+    missing = missing_program(bin_folder, virtual)
+    if missing:
+        bad_input("%s is not in %s; build all parts first (tools/demo does)" % (missing, bin_folder))
     scenarios = list(SCENARIOS) if arguments.scenario == "all" else [arguments.scenario]
     try:
         os.makedirs(arguments.out, exist_ok=True)
@@ -288,14 +390,12 @@ def main(argv):
     experiment.perform()
     runs, records = experiment.runs, experiment.records
     result = {"simulated": virtual, "device": device_of(records, arguments, virtual),
-              "runs": runs, "verdict": verdicts.verdict(runs), "notes": experiment.notes}
-    baseline = load_record(os.path.join(here, "workloads", "mi308x_baseline.json"))
-    write(os.path.join(arguments.out, "result.json"), json.dumps(result, indent=1) + "\n")
-    context = report.Context(result, records, SCENARIOS, baseline, arguments)
-    write(os.path.join(arguments.out, "report.md"), report.markdown(context))
-    write(os.path.join(arguments.out, "report.html"), report.html(context))
-    print(report.terminal(context))
-    print("\nReport: %s" % os.path.join(arguments.out, "report.html"))
+              "parameters": parameters(scenarios),
+              "asked": {"scenario": arguments.scenario, "seconds": arguments.seconds,
+                        "virtual": arguments.virtual},
+              "runs": runs, "verdict": verdicts.verdict(runs), "notes": experiment.notes,
+              "timelines": experiment.timelines}
+    print(write_reports(result, records, arguments.out))
     problem = failure(runs, result["verdict"])
     if problem:
         print("dual-model experiment: " + problem, file=sys.stderr)

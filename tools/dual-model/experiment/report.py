@@ -1,11 +1,8 @@
-"""report.py: result.json and the raw records as a terminal table, report.md and report.html.
-
-The page is self-contained: no network, no script; light and dark by prefers-color-scheme.
-"""
+"""report.py: what the reports say: the tables, on a terminal and as report.md. page.py is report.html."""
 
 from html import escape
 
-import svg_charts
+import preemption_chart
 import verdict as verdicts
 
 COLUMNS = ("scenario", "mode", "requests", "P50", "P95", "P99", "max", "P99 / alone",
@@ -15,12 +12,13 @@ SERIES = (("alone", 0, "s-alone", "alone"), ("native", 0, "s-native", "native"),
 
 
 class Context:
-    """Everything a report says; `records` are the raw ones by (scenario, mode, repeat)."""
+    """Everything a report says; `records` are the raw ones by (scenario, mode, repeat), `pictures` the
+    preemptions that are shown, by scenario (preemption.py)."""
 
-    def __init__(self, result, records, scenarios, baseline, arguments):
-        self.result, self.records = result, records
+    def __init__(self, result, records, scenarios, baseline, pictures):
+        self.result, self.records, self.pictures = result, records, pictures
         self.scenarios = {name: scenarios[name] for name in result["verdict"]["scenarios"]}
-        self.baseline, self.arguments = baseline, arguments
+        self.baseline = baseline
 
     @property
     def label(self):
@@ -188,6 +186,26 @@ def parameter_rows(context):
     return lines
 
 
+LOAD_COLUMNS = ("scenario", "online", "requests/s", "offline", "seconds (device)", "time scale",
+                "not counted before")
+
+
+def load_rows(context):
+    lines = []
+    for scenario, plan in context.scenarios.items():
+        run = next((run for run in context.result["runs"]
+                    if run["scenario"] == scenario and "failed" not in run), {})
+        lines.append([scenario, plan["high"], "%g" % plan["rate"], plan["low"],
+                      number(run.get("seconds"), "%g"), number(run.get("time_scale"), "%g"),
+                      "%g requests" % plan.get("warm_up_requests", 0)])
+    return lines
+
+
+def device_rows(context):
+    return [[key.replace("_", " "), "none" if value is None else str(value)]
+            for key, value in context.result["device"].items()]
+
+
 NOISE_TEXT = ("How late the virtual GPU's events and the high model's launches were (a launch is late by "
               "20 µs or more), in device time, which is machine time over the time scale: the noise "
               "floor of every simulated figure. While the model could not keep up the clock stood, "
@@ -197,11 +215,47 @@ PARAMETER_COLUMNS = ("scenario", "role", "model", "alone", "basis", "duration fa
 
 
 def reproduce(context):
-    arguments = context.arguments
-    command = "tools/demo --scenario %s" % arguments.scenario
-    if arguments.seconds is not None:
-        command += " --seconds %g" % arguments.seconds
-    return command + (" --virtual" if arguments.virtual else "")
+    asked = context.result.get("asked") or {}
+    scenarios = list(context.scenarios)
+    command = "tools/demo --scenario %s" % asked.get(
+        "scenario", scenarios[0] if len(scenarios) == 1 else "all")
+    if asked.get("seconds") is not None:
+        command += " --seconds %g" % asked["seconds"]
+    return command + (" --virtual" if asked.get("virtual") else "")
+
+
+def timeline_missing(context, scenario):
+    """Why the report shows no preemption of this scenario; None if it does."""
+    if scenario in context.pictures:
+        return None
+    timeline = (context.result.get("timelines") or {}).get(scenario) or {}
+    return "No timeline: " + (timeline.get("none") or "this result was recorded without one") + "."
+
+
+def timeline_note(context, scenario):
+    """What its milliseconds are, and which run it is of."""
+    timeline = (context.result.get("timelines") or {}).get(scenario) or {}
+    words = ("Host time, recorded in a run of its own after the measured ones, so that recording costs "
+             "no figure above")
+    if context.result["simulated"]:
+        words += (": the virtual GPU ran %g times slower than the device that it stands for" %
+                  (timeline.get("time_scale") or 1))
+        if timeline.get("clock_stood"):
+            words += ", and its clock stood for %s of the time" % timeline["clock_stood"]
+        words += ", so these are no device milliseconds"
+    trace = timeline.get("trace")
+    return words + "." + (" All of it, for ui.perfetto.dev: %s." % trace if trace else "")
+
+
+def markdown_preemption(context, scenario):
+    missing = timeline_missing(context, scenario)
+    if missing:
+        return ["### %s: one preemption" % scenario, "", missing, ""]
+    picture = context.pictures[scenario]
+    lines = [["%.2f" % at_ms, what] for at_ms, what in preemption_chart.happened(picture)]
+    return (["### %s: one preemption" % scenario, "", preemption_chart.rule(picture) + " "
+             + preemption_chart.decision_words(picture), timeline_note(context, scenario), "",
+             markdown_table(("ms (host)", "what"), lines), ""])
 
 
 def throughput_words(entry):
@@ -217,7 +271,8 @@ def markdown_table(columns, lines):
 
 
 def markdown(context):
-    parts = ["# Two models on one GPU (%s)" % context.label, ""]
+    parts = ["# Two models on one GPU (%s)" % context.label, "",
+             verdicts.in_words(context.result["verdict"]["scenarios"]), ""]
     for entry in context.result["verdict"]["scenarios"].values():
         parts += ["**%s**" % entry["headline"], ""]
     parts += ["Latencies of the high-priority requests in ms%s." % device_words(context), "",
@@ -228,6 +283,7 @@ def markdown(context):
         parts += ["- %s: %s (%s)%s" % ("met" if c["met"] else "not met", c["name"], c["text"],
                                        "" if c["met"] else ": " + str(c["why_not"]))
                   for c in entry["criteria"]] + [""]
+        parts += markdown_preemption(context, name)
     parts += ["## Proof of interception", "", markdown_table(PROOF_COLUMNS, proof_rows(context)),
               "", "## Published for a real MI308X, native", "",
               markdown_table(PUBLISHED_COLUMNS, published_rows(context)), "", "## Labels", ""]
@@ -236,105 +292,7 @@ def markdown(context):
         parts += ["", "## Noise of this machine", "", NOISE_TEXT, "",
                   markdown_table(NOISE_COLUMNS, noise_rows(context))]
     parts += ["- " + escape(note) for note in context.result.get("notes", [])]
-    parts += ["", "## Parameters", "", markdown_table(PARAMETER_COLUMNS, parameter_rows(context)),
+    parts += ["", "## Parameters", "", markdown_table(LOAD_COLUMNS, load_rows(context)), "",
+              markdown_table(PARAMETER_COLUMNS, parameter_rows(context)),
               "", "Percentiles are nearest-rank. Reproduce: `%s`" % reproduce(context), ""]
     return "\n".join(parts)
-
-
-STYLE = """
-:root { --page: #fff; --text: #1d2126; --soft: #68707a; --line: #dde1e6; --card: #f5f7f9;
-  --alone: #2a7d4f; --native: #c2571a; --native2: #d9a03f; --xsched: #2359c4; --ok: #2a7d4f; --bad: #b3261e; }
-@media (prefers-color-scheme: dark) { :root { --page: #14171a; --text: #e4e7ea; --soft: #9aa3ad;
-  --line: #333a41; --card: #1d2226; --alone: #63c08d; --native: #f0935a; --native2: #e8c37a;
-  --xsched: #7ea6ff; --ok: #63c08d; --bad: #ff8a80; } }
-body { background: var(--page); color: var(--text); font: 15px/1.5 system-ui, sans-serif;
-  max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-.headline { font-size: 1.1rem; background: var(--card); border-left: 4px solid var(--xsched);
-  padding: .6rem .9rem; margin: .5rem 0; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .87rem; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left; } th { color: var(--soft); font-weight: 600; }
-.met { color: var(--ok); } .missed { color: var(--bad); }
-svg { width: 100%; height: auto; background: var(--card); border-radius: 6px; }
-svg text { fill: var(--soft); font: 11px system-ui, sans-serif; } .grid { stroke: var(--line); }
-.line { fill: none; stroke-width: 2; } .legend, .note { color: var(--soft); font-size: .87rem; }
-.s-alone { --c: var(--alone); } .s-native { --c: var(--native); } .s-native2 { --c: var(--native2); }
-.s-xsched { --c: var(--xsched); } .line { stroke: var(--c); } .dots { fill: var(--c); fill-opacity: .7; }
-.key { display: inline-block; width: .8em; height: .8em; background: var(--c); border-radius: 2px; margin: 0 .2em 0 .8em; }
-code { background: var(--card); padding: .1em .3em; border-radius: 3px; }
-"""
-
-
-def html_table(columns, lines):
-    head = "".join("<th>%s</th>" % escape(column) for column in columns)
-    body = "".join("<tr>%s</tr>" % "".join("<td>%s</td>" % escape(str(cell)) for cell in line)
-                   for line in lines)
-    return '<div class="scroll"><table><tr>%s</tr>%s</table></div>' % (head, body)
-
-
-def samples(context, scenario):
-    series = []
-    for mode, repeat, css, label in SERIES:
-        record = context.records.get((scenario, mode, repeat))
-        for model in record["models"] if record else []:
-            if model["role"] == "high":
-                series.append((css, label, [tuple(sample) for sample in model["samples"]]))
-                break
-    return series
-
-
-def html_scenario(context, scenario, entry):
-    plan = context.scenarios[scenario]
-    points = samples(context, scenario)
-    latencies = [(css, label, [latency for _, latency in values]) for css, label, values in points]
-    criteria = "".join(
-        '<li><span class="%s">%s</span>: %s (%s)%s</li>' % (
-            "met" if c["met"] else "missed", "met" if c["met"] else "not met", escape(c["name"]),
-            escape(c["text"]), "" if c["met"] else ": " + escape(str(c["why_not"])))
-        for c in entry["criteria"])
-    return "".join([
-        "<h2>%s: %s at %g requests/s beside %s</h2>" % (
-            escape(scenario), escape(plan["high"]), plan["rate"], escape(plan["low"])),
-        "<ul>%s</ul>" % criteria,
-        "<p>%s A/A spread of two equal native runs: %s.</p>" % (
-            escape(throughput_words(entry)), escape(spread_words(entry))),
-        "<h3>Latency of the requests (%s)</h3>" % context.label, svg_charts.legend(latencies),
-        svg_charts.latency_cdf(latencies),
-        "<h3>Each request over the run (%s)</h3>" % context.label, svg_charts.timeline(points)])
-
-
-def bold(text):
-    """The one piece of markup that labels() uses, after escaping."""
-    pieces = escape(text).split("**")
-    return "".join("<b>%s</b>" % piece if i % 2 else piece for i, piece in enumerate(pieces))
-
-
-def html_noise(context):
-    if not noise_rows(context):
-        return ""
-    notes = "".join("<p>%s.</p>" % escape(note) for note in context.result.get("notes", []))
-    return ("<h2>Noise of this machine</h2><p>%s</p>" % NOISE_TEXT + notes
-            + html_table(NOISE_COLUMNS, noise_rows(context)))
-
-
-def html(context):
-    judged = context.result["verdict"]["scenarios"]
-    body = ["<h1>Two models on one GPU (%s)</h1>" % context.label]
-    body += ['<p class="headline">%s</p>' % escape(entry["headline"]) for entry in judged.values()]
-    body += ["<h2>Runs</h2>", "<p>Latencies of the high-priority requests in ms%s.</p>"
-             % escape(device_words(context)), html_table(COLUMNS, rows(context))]
-    body += [html_scenario(context, name, entry) for name, entry in judged.items()]
-    body += ["<h2>Proof of interception</h2>",
-             "<p>%s</p>" % escape(context.result["verdict"]["note"]),
-             html_table(PROOF_COLUMNS, proof_rows(context)),
-             "<h2>Published for a real MI308X, native</h2>",
-             "<p>Measured by the project's user on hardware, not by this experiment.</p>",
-             html_table(PUBLISHED_COLUMNS, published_rows(context)), "<h2>Labels</h2>",
-             "<ul>%s</ul>" % "".join("<li>%s</li>" % bold(label) for label in labels(context)),
-             html_noise(context), "<h2>Parameters</h2>", html_table(PARAMETER_COLUMNS, parameter_rows(context)),
-             '<p class="note">Percentiles are nearest-rank: with few requests P99 is the largest. '
-             "Raw samples: runs/. Reproduce: <code>%s</code></p>" % escape(reproduce(context))]
-    return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width"><title>xsched-hsa experiment</title>'
-            "<style>%s</style></head><body>%s</body></html>\n" % (STYLE, "\n".join(body)))

@@ -6,8 +6,8 @@ Colours are CSS variables of the page (report.py), so that the charts follow lig
 import math
 from html import escape
 
-WIDTH, HEIGHT = 760, 300
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 40
+WIDTH, HEIGHT = 560, 300
+LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 46
 POINTS_MAX = 1500  # per series: a page must stay small however long the run was
 
 
@@ -20,7 +20,16 @@ def log_ticks(low, high):
             if low <= value <= high:
                 ticks.append(value)
         decade += 1
-    return ticks
+    return ticks if len(ticks) >= 3 else even_ticks(low, high)
+
+
+def even_ticks(low, high):
+    """Where there are too few round numbers between: some between low and high."""
+    step = 10 ** math.floor(math.log10(high - low)) if high > low else low
+    while (high - low) / step < 3:
+        step /= 2
+    first = math.ceil(low / step)
+    return [i * step for i in range(first, int(high / step) + 1)]
 
 
 def linear_ticks(high):
@@ -68,7 +77,7 @@ def frame(axes, x_ticks, y_ticks, x_label, y_label, y_format="%g"):
                      % (LEFT - 6, y + 4, y_format % tick))
     parts.append('<text x="%d" y="%d" text-anchor="middle">%s</text>'
                  % ((LEFT + WIDTH - RIGHT) // 2, HEIGHT - 6, escape(x_label)))
-    parts.append('<text transform="translate(13 %d) rotate(-90)" text-anchor="middle">%s</text>'
+    parts.append('<text transform="translate(14 %d) rotate(-90)" text-anchor="middle">%s</text>'
                  % ((TOP + HEIGHT - BOTTOM) // 2, escape(y_label)))
     return "".join(parts)
 
@@ -93,7 +102,7 @@ def latency_cdf(series):
     low = min(min(values) for _, _, values in series) * 0.9
     high = max(max(values) for _, _, values in series) * 1.1
     axes = Axes(low, high, 0, 100, log_x=True)
-    body = frame(axes, log_ticks(low, high), (0, 25, 50, 75, 95, 100), "latency, ms (log)",
+    body = frame(axes, log_ticks(low, high), (0, 25, 50, 75, 100), "latency, ms (log)",
                  "requests, %")
     for css, _, values in series:
         ordered = sorted(values)
@@ -124,4 +133,4 @@ def timeline(series):
 
 def legend(series):
     return '<p class="legend">%s</p>' % " ".join(
-        '<span class="%s key"></span>%s' % (css, escape(label)) for css, label, _ in series)
+        '<span><span class="%s key"></span>%s</span>' % (css, escape(label)) for css, label, _ in series)

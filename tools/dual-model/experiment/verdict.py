@@ -132,6 +132,35 @@ def judge(runs, scenario):
     }
 
 
+def word(entry):
+    """"met" or "missed" (the project's own criterion), or "none" where nothing may be said."""
+    if not entry["proven"] or entry.get("noise") or entry["p99_over_alone"]["xsched-hsa"] is None:
+        return "none"
+    return "met" if any(c["met"] for c in entry["criteria"] if c["name"] == "project") else "missed"
+
+
+def in_words(scenarios):
+    """The verdict on all scenarios as a sentence or two."""
+    groups = {"met": [], "missed": [], "none": []}
+    for name, entry in scenarios.items():
+        groups[word(entry)].append(name)
+    if not scenarios:
+        return "Nothing was measured."
+
+    def named(key):
+        names = groups[key]
+        return "the %s scenario%s" % (" and the ".join(names), "s" if len(names) > 1 else "")
+    texts = ["%s its target in %s" % (verb, named(key))
+             for key, verb in (("met", "meets"), ("missed", "misses")) if groups[key]]
+    sentence = "xsched-hsa " + " and ".join(texts) if texts else ""
+    if groups["none"]:
+        sentence += ("; there" if texts else "There") + " is no verdict on " + named("none")
+    _, _, high_max, kept_min = CRITERIA[1]
+    return sentence + (
+        ". The target: while both run, the online model's P99 is at most %.2f times what it is alone, and "
+        "the offline model keeps at least %.0f %% of its rate." % (high_max, 100 * kept_min))
+
+
 def headline(scenario, alone, native, ours, high, kept, unproven):
     if unproven:
         return "%s: no verdict, %s" % (scenario, unproven)

@@ -158,6 +158,16 @@ bool LayerSession::Ask(const std::vector<std::string>& command, std::string* out
   return RunForOutput(options, false, kListTimeoutMs, output, error);
 }
 
+bool LayerSession::StartTrace(std::string* error) const {
+  std::string ignored;
+  return Ask({"trace", "start"}, &ignored, error);
+}
+
+bool LayerSession::StopTrace(const std::string& path, std::string* error) const {
+  std::string ignored;
+  return Ask({"trace", "stop", path}, &ignored, error);
+}
+
 bool LayerSession::Prove(const std::vector<WorkerIdentity>& workers, Proof* proof,
                          std::string* error) {
   std::string list, explained;

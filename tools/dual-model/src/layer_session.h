@@ -58,6 +58,9 @@ class LayerSession {
   // The command line that runs `command` with the layer in it.
   std::vector<std::string> Wrap(const std::string& priority,
                                 const std::vector<std::string>& command) const;
+  // Records what the layer and the controller do from now on, until StopTrace writes it.
+  bool StartTrace(std::string* error) const;
+  bool StopTrace(const std::string& path, std::string* error) const;
   bool Prove(const std::vector<WorkerIdentity>& workers, Proof* proof, std::string* error);
 
  private:

@@ -45,12 +45,16 @@ void AddRun(CLI::App* run, RunArguments* arguments) {
   run->add_option("--warm-up", arguments->options.warm_up_s,
                   "device time before it, in which all run and nothing counts [0]");
   run->add_option("--json", arguments->options.json_path, "where the record goes [stdout]");
+  run->add_option("--trace", arguments->options.trace_path,
+                  "mode xsched-hsa: record what layer and controller do after the warm-up, for "
+                  "Perfetto; costs every doorbell an event");
   run->add_option("--gpu", arguments->options.gpu, "which GPU agent [0]");
   run->add_option("--timeout", arguments->options.timeout_s,
                   "seconds after which a silent device is an error [120]");
-  run->add_option("--worker", arguments->worker,
-                  "a command, words parted by spaces, that runs the models instead of replaying them; "
-                  "torch_dual_model.py is one");
+  run->add_option(
+      "--worker", arguments->worker,
+      "a command, words parted by spaces, that runs the models instead of replaying them; "
+      "torch_dual_model.py is one");
   run->add_option("--controller-arg", arguments->options.controller_arguments,
                   "handed to xsched-hsad, like --controller-arg=--mechanisms=suspend (repeatable)")
       ->allow_extra_args(false);
@@ -72,6 +76,9 @@ int Run(RunArguments* arguments, bool only_plan) {
   }
   if (!ParseMode(arguments->mode, &options.mode)) {
     return BadInput("unknown mode '" + arguments->mode + "'; use alone, native or xsched-hsa");
+  }
+  if (!options.trace_path.empty() && options.mode != dual_model::RunMode::kXschedHsa) {
+    return BadInput("--trace records the layer; use it with --mode xsched-hsa");
   }
   if (!(options.seconds > 0) || options.seconds > 1e6) {
     return BadInput("--seconds must be above 0");

@@ -33,7 +33,8 @@ struct RunOptions {
   std::uint32_t timeout_s = 120;
   std::vector<std::string> controller_arguments;
   std::vector<std::string> worker;  // what runs a model; empty: this program replays it
-  std::string json_path;  // empty: standard output
+  std::string json_path;            // empty: standard output
+  std::string trace_path;  // kXschedHsa: a timeline of what counts, for Perfetto; empty: none
 };
 
 // "alone", "native", "xsched-hsa". False for anything else.

@@ -28,7 +28,9 @@ bool WorkerGroup::Run(const std::vector<const ModelSpec*>& specs, std::vector<js
   for (const ModelSpec* spec : specs) {
     if (!Start(spec)) return false;
   }
-  if (!WaitUntilReady() || !Go() || !WaitForHigh() || !StopLow()) return false;
+  if (!WaitUntilReady() || !Go() || !StartTrace() || !WaitForHigh() || !StopTrace() || !StopLow()) {
+    return false;
+  }
   if (!ReadResults(results, proof)) return false;
   // While the workers still hold their queues: afterwards the controller has nothing to tell.
   // A run that can't prove itself still ends in order: what the programs did is worth knowing.
@@ -100,6 +102,17 @@ bool WorkerGroup::Go() {
     if (!worker.channel.Send("go " + std::to_string(origin_ns_))) return Gone(&worker);
   }
   return true;
+}
+
+bool WorkerGroup::StartTrace() {
+  if (options_.trace_path.empty()) return true;
+  const std::int64_t counts_ns = origin_ns_ + clock_.MachineNs(options_.warm_up_s * 1e9);
+  if (!clock_.WaitUntil(counts_ns)) return Fail(kDeadClock);
+  return !AnyEnded() && layer_->StartTrace(error_);
+}
+
+bool WorkerGroup::StopTrace() {
+  return options_.trace_path.empty() || layer_->StopTrace(options_.trace_path, error_);
 }
 
 bool WorkerGroup::WaitForHigh() {

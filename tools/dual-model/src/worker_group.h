@@ -49,6 +49,9 @@ class WorkerGroup {
   bool Start(const ModelSpec* spec);
   bool WaitUntilReady();
   bool Go();
+  // After the warm-up, if a timeline is wanted; what happens is recorded until StopLow.
+  bool StartTrace();
+  bool StopTrace();
   bool WaitForHigh();
   bool StopLow();
   bool ReadResults(std::vector<nlohmann::json>* results, Proof* proof);

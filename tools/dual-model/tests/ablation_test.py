@@ -1,6 +1,8 @@
 """The ablation's judgement: which points there are, and where the plan is below the frontier."""
 
 import os
+import pty
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -94,6 +96,45 @@ class InputTest(unittest.TestCase):
         finally:
             sys.stderr.close()
             sys.stderr = stderr
+
+
+class ProgressTest(unittest.TestCase):
+    """The whole command, over a stand-in for dual-model-sim."""
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        sim = os.path.join(self.folder.name, "sim")
+        with open(sim, "w") as file:
+            file.write("""#!/bin/sh
+echo '{"high": {"p50_over_alone": 1, "p99_over_alone": 1, "max_over_alone": 1, "requests": 300},
+"low": {"kept": 0.95}, "layer": {"chosen": {"hold": 1, "squeeze": 0, "suspend": 0, "share": 0}}}'
+""")
+        os.chmod(sim, 0o700)
+        self.command = [sys.executable, ablation.__file__, "--sim", sim, "--axis", "scenarios", "--out",
+                        os.path.join(self.folder.name, "out")]
+
+    def test_quiet_in_a_pipe(self):
+        done = subprocess.run(self.command, capture_output=True, text=True, timeout=50)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertNotIn("\r", done.stdout)
+        self.assertIn("24 runs in", done.stdout)
+
+    def test_one_line_with_an_estimate_on_a_terminal(self):
+        master, slave = pty.openpty()
+        with subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=slave) as process:
+            os.close(slave)
+            text = b""
+            while True:
+                try:
+                    text += os.read(master, 4096)
+                except OSError:  # nobody holds the other end
+                    break
+            self.assertEqual(process.wait(50), 0)
+        os.close(master)
+        self.assertIn(b"\r\x1b[K0 of 24 runs\r", text)
+        self.assertRegex(text, rb"\r\x1b\[K23 of 24 runs, about \d+ s left\r")
+        self.assertNotIn(b"\n", text)
 
 
 if __name__ == "__main__":

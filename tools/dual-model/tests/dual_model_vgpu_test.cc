@@ -89,8 +89,8 @@ TEST_F(DualModelTest, TellsWhetherHardwarePriorityHasAnEffect) {
 // Whoever runs the models: here the program itself, said to be another one.
 TEST_F(DualModelTest, RunsModelsByAnotherCommand) {
   json record;
-  ASSERT_TRUE(Run({"--mode", "xsched-hsa", "--seconds", "1", "--high", kWorkload + ":resnet18.b1@20",
-                   "--low", kWorkload + ":resnet50.b8", "--worker",
+  ASSERT_TRUE(Run({"--mode", "xsched-hsa", "--seconds", "1", "--high",
+                   kWorkload + ":resnet18.b1@20", "--low", kWorkload + ":resnet50.b8", "--worker",
                    "/usr/bin/env VIRTUAL_GPU_UNUSED=1 " + kBin + "/dual-model"},
                   &record))
       << output_;
@@ -131,9 +131,11 @@ TEST_F(DualModelTest, NativeRunsTwoModelsTogether) {
 
 TEST_F(DualModelTest, XschedHsaHoldsTheLowModelAndProvesIt) {
   json record;
-  ASSERT_TRUE(Run({"--mode", "xsched-hsa", "--seconds", "1", "--high",
-                   kWorkload + ":resnet18.b1@20", "--low", kWorkload + ":resnet50.b64"},
-                  &record))
+  const std::string trace_path = folder_ + "/trace.json";
+  ASSERT_TRUE(
+      Run({"--mode", "xsched-hsa", "--seconds", "1", "--warm-up", "0.2", "--trace", trace_path,
+           "--high", kWorkload + ":resnet18.b1@20", "--low", kWorkload + ":resnet50.b64"},
+          &record))
       << output_;
   ExpectAllPacketsRanOnce(record);
   const json& proof = record["proof"];
@@ -142,6 +144,34 @@ TEST_F(DualModelTest, XschedHsaHoldsTheLowModelAndProvesIt) {
   EXPECT_GT(proof["packets_held"], 0);
   EXPECT_GT(proof["preemptions"], 0);
   EXPECT_GE(proof["packets_seen"], proof["packets_submitted"]);
+  // The timeline has both sides of each preemption, and not the warm-up's four requests.
+  std::ifstream file(trace_path);
+  const json trace = json::parse(file, nullptr, false);
+  ASSERT_TRUE(trace.is_object());
+  int closed = 0, raised = 0;
+  for (const json& event : trace["traceEvents"]) {
+    if (event["ph"] != "B") continue;
+    closed += event["name"] == "closed";
+    raised += event["name"] == "active";
+  }
+  EXPECT_GT(closed, 0);
+  EXPECT_GT(raised, 0);
+  EXPECT_LT(closed, proof["preemptions"]);
+}
+
+TEST_F(DualModelTest, ATimelineThatCannotBeIsSaid) {
+  json record;
+  const std::vector<std::string> models = {"--high", kWorkload + ":resnet18.b1@20", "--low",
+                                           kWorkload + ":resnet50.b64"};
+  std::vector<std::string> native = {"--mode", "native", "--trace", folder_ + "/t"};
+  native.insert(native.end(), models.begin(), models.end());
+  EXPECT_FALSE(Run(native, &record));
+  EXPECT_NE(output_.find("--trace records the layer"), std::string::npos) << output_;
+  std::vector<std::string> nowhere = {"--mode", "xsched-hsa", "--seconds",
+                                      "0.1",    "--trace",    folder_ + "/none/t"};
+  nowhere.insert(nowhere.end(), models.begin(), models.end());
+  EXPECT_FALSE(Run(nowhere, &record));
+  EXPECT_NE(output_.find("cannot write " + folder_ + "/none/t"), std::string::npos) << output_;
 }
 
 TEST_F(DualModelTest, OpenLoopCountsFromTheArrival) {

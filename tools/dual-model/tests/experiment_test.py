@@ -10,9 +10,11 @@ from unittest import mock
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "experiment"))
+sys.path.insert(0, HERE)
 
 import experiment  # noqa: E402
 import report  # noqa: E402
+import sample_trace  # noqa: E402
 import svg_charts  # noqa: E402
 import verdict  # noqa: E402
 
@@ -82,6 +84,20 @@ class VerdictTest(unittest.TestCase):
         runs[0]["simulated"] = False
         self.assertEqual(met(runs), [True] * 4)
 
+    def test_verdict_is_said_in_words(self):
+        met, missed = verdict.judge(four(2.2, 1.95), "a"), verdict.judge(four(2.6, 1.95), "a")
+        for judged in (met, missed):
+            self.assertEqual(verdict.word(judged), "none")  # nothing of a scenario "a" was run
+        scenarios = {}
+        for name, runs in (("standard", four(2.2, 1.95)), ("intensive", four(2.6, 1.95))):
+            scenarios[name] = verdict.judge(runs, "intensive")
+        text = verdict.in_words(scenarios)
+        self.assertIn("xsched-hsa meets its target in the standard scenario and misses its target in the "
+                      "intensive scenario.", text)
+        scenarios["third"] = verdict.judge(four(2.2, 1.95, queues=0), "intensive")
+        self.assertIn("; there is no verdict on the third scenario.", verdict.in_words(scenarios))
+        self.assertEqual(verdict.in_words({}), "Nothing was measured.")
+
     def test_no_runs_prove_nothing(self):
         self.assertFalse(verdict.verdict([])["proven"])
 
@@ -132,9 +148,15 @@ class ExperimentTest(unittest.TestCase):
             with open(os.path.join(self.bin, one["mode"] + ".json"), "w") as file:
                 json.dump(record, file)
         self.program("dual-model", 'while [ $# -gt 0 ]; do case "$1" in --mode) mode=$2;;'
-                     ' --json) json=$2;; esac; shift; done\n'
+                     ' --json) json=$2;; --trace) trace=$2;; esac; shift; done\n'
+                     '[ -z "$trace" ] || cp %s/trace.json "$trace" || exit 1\n'
                      '[ -f %s/$mode.json ] || { echo "dual-model run: no such luck" >&2; exit 1; }\n'
-                     'cp %s/$mode.json "$json"' % (self.bin, self.bin))
+                     'cp %s/$mode.json "$json"' % (self.bin, self.bin, self.bin))
+        self.write_trace(sample_trace.usual())
+
+    def write_trace(self, trace):
+        with open(os.path.join(self.bin, "trace.json"), "w") as file:
+            json.dump(trace, file)
 
     def main(self, *extra):
         with mock.patch("builtins.print") as printed:
@@ -172,10 +194,75 @@ class ExperimentTest(unittest.TestCase):
         self.assertIn("ASSUMED &lt;&amp;&gt;", page)
         self.assertIn("<td>30.0</td>", page)  # lag P99 in device time
         self.assertIn("<td>25 %</td>", page)  # of the time the clock stood
-        for outside in ("http://", "https://", "<script", "<link"):
+        for outside in ("http://", "https://", " src=", "<link", "@import", "url("):
             self.assertNotIn(outside, page)
         with open(os.path.join(self.out, "report.md"), encoding="utf-8") as file:
-            self.assertIn("| intensive | xsched-hsa | 200 |", file.read())
+            text = file.read()
+        self.assertIn("| intensive | xsched-hsa | 200 |", text)
+        self.assertIn("gate is closed, 90 packets behind it", text)
+
+    def read(self, name):
+        with open(os.path.join(self.out, name), encoding="utf-8") as file:
+            return file.read()
+
+    def test_preemption_of_a_run_of_its_own_is_shown(self):
+        self.dual_model(four(2.2, 1.95))
+        self.main()
+        page = self.read("report.html")
+        self.assertIn("median of the 3 in which", page)
+        self.assertIn('class="zoom"', page)
+        self.assertNotIn("No timeline", page)
+        result = json.loads(self.read("result.json"))
+        self.assertEqual(result["timelines"]["intensive"]["trace"], "runs/intensive-timeline.trace.json")
+        self.assertEqual(len(result["runs"]), 4)  # it is none of the measured ones
+        self.assertEqual(result["parameters"]["intensive"]["rate"], 20)
+
+    def test_recording_that_shows_nothing_or_fails_is_one_line_and_changes_no_verdict(self):
+        self.dual_model(four(2.2, 1.95))
+        for trace, why in ((sample_trace.trace(), "No timeline: no hold began and ended"),
+                           ({"traceEvents": [{}]}, "can&#x27;t be read"),
+                           (None, "No timeline: its recording failed, exit code 1: cp")):
+            self.write_trace(trace)
+            if trace is None:
+                os.remove(os.path.join(self.bin, "trace.json"))
+            code, text = self.main()
+            self.assertEqual(code, 0, text)
+            page = self.read("report.html")
+            self.assertIn(why, page)
+            self.assertEqual(page.count("No timeline"), 1)
+
+    def test_report_is_written_again_without_any_run(self):
+        self.dual_model(four(2.2, 1.95))
+        self.main()
+        before = {name: self.read(name) for name in ("report.html", "report.md", "result.json")}
+        os.remove(os.path.join(self.bin, "dual-model"))
+        os.remove(os.path.join(self.out, "report.html"))
+        code, text = self.main("--report-only")
+        self.assertEqual(code, 0, text)
+        self.assertEqual({name: self.read(name) for name in before}, before)
+        os.remove(os.path.join(self.out, "runs", "intensive-native-1.json"))
+        with self.assertRaises(SystemExit) as caught, mock.patch("sys.stderr"):
+            self.main("--report-only")
+        self.assertEqual(caught.exception.code, 2)
+
+    def test_progress_counts_all_runs_and_is_on_terminals_only(self):
+        self.dual_model(four(2.2, 1.95))
+        shown = []
+        with mock.patch.object(experiment.Progress, "show", lambda _, text: shown.append(text)):
+            self.main()
+        self.assertEqual(sorted(set(shown)), [
+            "run 1 of 5: intensive, alone", "run 2 of 5: intensive, native",
+            "run 3 of 5: intensive, native (again)", "run 4 of 5: intensive, xsched-hsa",
+            "run 5 of 5: intensive, timeline"])
+
+    def test_estimate_is_used_up_when_all_runs_are_done(self):
+        for slow in ([False], [True, False]):
+            self.dual_model(four(2.2, 1.95))
+            with mock.patch.object(experiment, "keeps_up", side_effect=[not s for s in slow]), \
+                    mock.patch.object(experiment.Progress, "clear", autospec=True) as clear:
+                self.main()
+            progress = clear.call_args.args[0]
+            self.assertAlmostEqual(progress.finished, progress.total)
 
     def test_unproven_run_fails_with_one_line(self):
         self.dual_model(four(2.2, 1.95, layer_loaded=False))
@@ -215,6 +302,10 @@ class ExperimentTest(unittest.TestCase):
         self.assertEqual(command[0], "/bin/dual-model")
         self.assertEqual(command[command.index("--seconds") + 1], "12")
         self.assertEqual(command[command.index("--warm-up") + 1], "4")  # 40 requests at 10/s
+        self.assertNotIn("--trace", command)
+        command = experiment.run_command("/bin", arguments, "standard", "xsched-hsa", 6, "r.json", "t")
+        self.assertEqual(command[command.index("--seconds") + 1], "1")  # 10 requests, whatever was asked
+        self.assertEqual(command[command.index("--trace") + 1], "t")
 
     def test_bad_input_exits_2(self):
         self.dual_model(four())
