@@ -117,8 +117,9 @@ def p99_bars(context, scenario):
     alone = verdicts.p99(verdicts.find(context.result["runs"], scenario, "alone"))
     if not runs:
         return "<p>No requests.</p>"
-    most = max(run["high"].get("max_ms") or run["high"]["p99_ms"] for _, _, run in runs) or 1
-    limit = verdicts.CRITERIA[1][2] * alone / most if alone else None
+    limit_ms = verdicts.CRITERIA[1][2] * alone if alone else 0
+    most = max([run["high"].get("max_ms") or run["high"]["p99_ms"] for _, _, run in runs] + [limit_ms]) or 1
+    limit = limit_ms / most if alone else None
     bars = ""
     for css, label, run in runs:
         high = run["high"]

@@ -11,7 +11,7 @@ LANE_PITCH = LANE_TOP + LANE_HEIGHT + 8
 AXIS_HEIGHT = 26
 WIDTH = 1000.0  # of the viewBox; any number
 PUBLICATIONS_MAX = 1200  # drawn; a picture must stay small
-TICKS_AIM = 5
+TICKS_MAX = 6
 EDGE = 0.05  # of the width, where a tick has no room for its text
 
 
@@ -22,10 +22,10 @@ def thin(values, count):
 
 def tick_step(span):
     step = 1e-4
-    while span / step > TICKS_AIM:
+    while span / step > TICKS_MAX:
         for factor in (2, 2.5, 2):  # 1, 2, 5, 10
             step *= factor
-            if span / step <= TICKS_AIM:
+            if span / step <= TICKS_MAX:
                 break
     return step
 
@@ -131,7 +131,7 @@ def chart(data, name):
     label = "One preemption, %g ms: request, hold, suspension, resumption" % round(
         data["to_ms"] - data["from_ms"], 1)
     return (
-        '<div class="zoom" id="zoom-%s" data-from="%.6f" data-to="%.6f">'
+        '<div class="zoom" id="zoom-%s" data-from="%.6f" data-to="%.6f" data-ticks="%d" data-edge="%g">'
         '<p class="buttons" hidden><button type="button" data-do="in">zoom in</button>'
         '<button type="button" data-do="out">zoom out</button>'
         '<button type="button" data-do="left" aria-label="earlier">◀</button>'
@@ -142,7 +142,8 @@ def chart(data, name):
         '<div class="ticks" aria-hidden="true">%s</div>'
         '<svg viewBox="0 0 %g %d" preserveAspectRatio="none" style="height:%dpx" role="img" '
         'aria-label="%s">%s</svg>%s</div></div>'
-        % (escape(name, quote=True), data["from_ms"], data["to_ms"], height + AXIS_HEIGHT,
+        % (escape(name, quote=True), data["from_ms"], data["to_ms"], TICKS_MAX, EDGE,
+           height + AXIS_HEIGHT,
            ticks(data, height), WIDTH, height, height, escape(label, quote=True),
            "".join(picture.shapes), "".join(picture.names)))
 
@@ -203,7 +204,7 @@ for (const box of document.querySelectorAll('.zoom')) {
   const clamp = (v, a, b) => Math.min(Math.max(v, a), b);
   function stepFor(span) {
     let step = 1e-4;
-    for (let i = 0; span / step > 5; ++i) step *= [2, 2.5, 2][i % 3];
+    for (let i = 0; span / step > +box.dataset.ticks; ++i) step *= [2, 2.5, 2][i % 3];
     return step;
   }
   function show() {
@@ -218,7 +219,7 @@ for (const box of document.querySelectorAll('.zoom')) {
       tick.style.height = `${height}px`;
       text.textContent = `${+(n * step).toFixed(4)} ms`;
       const place = (n * step - from) / (to - from);
-      if (place > 0.05 && place < 0.95) tick.append(text);
+      if (place > +box.dataset.edge && place < 1 - box.dataset.edge) tick.append(text);
       ticks.append(tick);
     }
   }

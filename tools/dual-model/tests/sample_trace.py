@@ -31,7 +31,7 @@ def request(at_ms, length_ms, change="suspended", units=None):
         event(at_ms + 0.1, "B", 42, 24, "closed", packets_behind=90),
         event(end - 0.2, "E", 43, 16, "active"), event(end, "E", 42, 24, "closed", packets_behind=91),
         event(end + 0.1, "i", 42, 27, "published", **{"from": 20, "to": 24, "packets": 4}),
-        counter(at_ms - 1, 42, "queue 3 exposed", 9), counter(end + 0.1, 42, "queue 3 exposed", 4)]
+        counter(at_ms - 9, 42, "queue 3 exposed", 9), counter(end + 0.1, 42, "queue 3 exposed", 4)]
     if change:
         given = {"units": units} if units else {}
         events += [event(at_ms + 0.02, "X", 42, 2, change[:-2] if change == "suspended" else "squeeze",
