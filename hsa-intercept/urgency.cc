@@ -40,7 +40,7 @@ bool MarkActive(ManagedQueue* queue, QueueSlot* slot) {
   return true;
 }
 
-bool RaiseIfInactive(ManagedQueue* queue, QueueSlot* slot) {
+bool RaiseIfInactive(ManagedQueue* queue, QueueSlot* slot, bool* bell_due) {
   if (!MarkActive(queue, slot)) return false;
   GpuUrgency* urgency = queue->urgency.load(std::memory_order_acquire);
   if (urgency == nullptr) return false;
@@ -54,21 +54,29 @@ bool RaiseIfInactive(ManagedQueue* queue, QueueSlot* slot) {
   } while (!urgency->word.compare_exchange_weak(word, next, std::memory_order_seq_cst));
   if (LevelOf(word) < own) urgency->raised_ns.store(NowNs(), std::memory_order_relaxed);
   slot->raises.fetch_add(1, std::memory_order_relaxed);
-  if (UserPage* page = queue->user_page.load(std::memory_order_acquire); page != nullptr) {
-    RingBell(page);
+  if (bell_due != nullptr) {
+    *bell_due = true;
+  } else {
+    RingBellOf(*queue);
   }
   return true;
 }
 
-bool Activate(ManagedQueue* queue, QueueSlot* slot) {
+bool Activate(ManagedQueue* queue, QueueSlot* slot, bool* bell_due) {
   const std::uint32_t mode = slot->mode.load(std::memory_order_acquire);
-  if ((mode & kModeRaise) != 0) return RaiseIfInactive(queue, slot);
+  if ((mode & kModeRaise) != 0) return RaiseIfInactive(queue, slot, bell_due);
   return (mode & kModeReport) != 0 && MarkActive(queue, slot);
 }
 
 void RingBell(UserPage* page) {
   page->bell.fetch_add(1, std::memory_order_seq_cst);
   if (page->listeners.load(std::memory_order_seq_cst) != 0) FutexWake(&page->bell);
+}
+
+void RingBellOf(const ManagedQueue& queue) {
+  if (UserPage* page = queue.user_page.load(std::memory_order_acquire); page != nullptr) {
+    RingBell(page);
+  }
 }
 
 bool IsClosed(const ManagedQueue& queue, const QueueSlot& slot, std::uint64_t now_us,

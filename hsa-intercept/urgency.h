@@ -16,13 +16,15 @@ namespace xsched_hsa {
 std::uint32_t LevelOfQueue(const ManagedQueue& queue, const QueueSlot& slot);
 
 // Marks the queue active and raises its GPU's urgency. True if it did, that is, if the queue was
-// not active before: the caller then wakes the pump, which tells the controller.
-bool RaiseIfInactive(ManagedQueue* queue, QueueSlot* slot);
+// not active before: the caller then wakes the pump, which tells the controller. Rings the bell, or, if
+// `bell_due` is given, sets it and leaves that to the caller: whom it wakes, it wakes on this thread, and
+// the urgent packet itself need not wait for so many system calls.
+bool RaiseIfInactive(ManagedQueue* queue, QueueSlot* slot, bool* bell_due = nullptr);
 
 // Likewise without the raise, for a queue that only reports.
 bool MarkActive(ManagedQueue* queue, QueueSlot* slot);
 // The one of the two that the queue's mode asks for, if any.
-bool Activate(ManagedQueue* queue, QueueSlot* slot);
+bool Activate(ManagedQueue* queue, QueueSlot* slot, bool* bell_due = nullptr);
 
 // Must the queue's packets wait? If so, *until_us is when that restriction lapses by itself.
 bool IsClosed(const ManagedQueue& queue, const QueueSlot& slot, std::uint64_t now_us,
@@ -34,6 +36,7 @@ bool IsOutranked(const ManagedQueue& queue, const QueueSlot& slot, std::uint64_t
 
 // Wakes whoever can preempt mid-kernel; to be called after an urgency word has changed.
 void RingBell(UserPage* page);
+void RingBellOf(const ManagedQueue& queue);
 
 // The entry of `key` in the user page, made if it is not there. Null when the table is full.
 GpuUrgency* FindUrgency(UserPage* page, GpuKey key);

@@ -75,8 +75,10 @@ bool WindowGate::DoorbellManaged(ManagedQueue* queue, std::uint64_t end) {
   const std::uint32_t mode = slot->mode.load(std::memory_order_acquire);
   const bool tells = (mode & (kModeRaise | kModeReport)) != 0;
   // Before publishing: others shall stop as early as possible. Once more after, because the pump
-  // clears `active` before it looks at the indexes a last time.
-  bool wake_pump = tells && Activate(queue, slot);
+  // clears `active` before it looks at the indexes a last time. The bell waits until our own packet
+  // is out: with dozens of listeners it takes longer than that.
+  bool bell_due = false;
+  bool wake_pump = tells && Activate(queue, slot, &bell_due);
   const bool armed =
       (mode & kModeArmed) != 0 && queue->foreign.load(std::memory_order_relaxed) == 0;
   if (armed || queue->intercept != nullptr) {
@@ -86,11 +88,14 @@ bool WindowGate::DoorbellManaged(ManagedQueue* queue, std::uint64_t end) {
       wake_pump |= queue->pump_watches.load(std::memory_order_seq_cst) == 0;
     }
     if (tells) wake_pump |= Activate(queue, slot);
-    return wake_pump;
+  } else {
+    TraceQueue(*queue, slot, kTracePublish, queue->published_hint.load(std::memory_order_relaxed),
+               end);
+    wake_pump |= PublishOpen(queue, end, tells ? slot : nullptr);
   }
-  TraceQueue(*queue, slot, kTracePublish, queue->published_hint.load(std::memory_order_relaxed),
-             end);
-  return PublishOpen(queue, end, tells ? slot : nullptr) || wake_pump;
+  if (bell_due) [[unlikely]]
+    RingBellOf(*queue);
+  return wake_pump;
 }
 
 bool WindowGate::Look(ManagedQueue* queue, GateLook* look) {

@@ -13,6 +13,7 @@ constexpr std::uint32_t kHighLevel = kPriorityHigh + 1;
 class WindowGateTest : public testing::Test {
  protected:
   void ExpectALatePublisherToCarryWhatWasAnnounced();
+  static inline std::atomic<std::uint64_t>* ring_word_ = nullptr;
   void Submit(std::uint64_t count, std::uint64_t kernel = 0x1000) {
     const std::uint64_t first = ring_.Reserve(count);
     for (std::uint64_t i = 0; i < count; ++i) ring_.Write(first + i, kernel, first + i);
@@ -367,6 +368,36 @@ TEST_F(WindowGateTest, HolderLooksAgainForAProducerThatFoundTheLockTaken) {
   Submit(1);
   EXPECT_TRUE(produced);
   EXPECT_EQ(ring_.published(), 2u);
+}
+
+// What an urgent doorbell wakes, it wakes on its own thread: dozens of programs, perhaps.
+TEST_F(WindowGateTest, UrgentPacketIsOutBeforeAnybodyIsWokenForIt) {
+  static UserPage page;
+  static std::uint32_t bell_at_doorbell;
+  static std::uint64_t word_at_doorbell;
+  RealApi api = TestRing::Api();
+  api.signal_store_screlease = [](hsa_signal_t signal, hsa_signal_value_t value) {
+    bell_at_doorbell = page.bell;
+    word_at_doorbell = ring_word_->load();
+    TestRing::Api().signal_store_screlease(signal, value);
+  };
+  ring_word_ = &ring_.urgency().word;
+  ring_.queue()->user_page = &page;
+  ring_.queue()->requested_priority = kPriorityHigh;
+  for (const std::uint32_t mode : {std::uint32_t{kModeRaise}, kModeRaise | kModeArmed}) {
+    const std::uint32_t before = page.bell;
+    ring_.slot().active = 0;
+    ring_.slot().window_us = 1000;
+    ring_.slot().mode = mode;
+    WindowGate gate(api, &times_);
+    const std::uint64_t index = ring_.Reserve(1);
+    ring_.Write(index, 1, index);
+    EXPECT_TRUE(gate.Doorbell(ring_.queue(), index + 1));
+    EXPECT_EQ(LevelOf(word_at_doorbell), kHighLevel) << "others stop first";
+    EXPECT_EQ(bell_at_doorbell, before) << "the packet waited for wake-ups";
+    EXPECT_EQ(page.bell, before + 1);
+    EXPECT_EQ(TakeAll(), 1u);
+  }
 }
 
 TEST_F(WindowGateTest, LeavesAQueueAloneThatIsWrittenPastTheApi) {
