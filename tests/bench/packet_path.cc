@@ -1,26 +1,30 @@
 // packet-path-bench: what one dispatch costs its producer, in the process that it runs in.
 //
-// Why        The same binary runs bare and with the layer loaded; tests/bench/run alternates the
-// two and
-//            compares. Bursts of barrier packets on one queue, each burst timed as a whole:
-//            reserve, write, ring. The ring has room for a burst, so no producer waits for the
-//            device.
-// Output     one JSON line: nanoseconds per packet of each burst, as percentiles. Host time, real.
+// Why        The same binary runs bare and with the layer loaded; tests/bench/run alternates the two
+//            and compares. Bursts of barrier packets on one queue, each burst timed as a whole:
+//            reserve, write, ring. The ring has room for a burst, so no producer waits for the device.
+// Usage      packet-path-bench BURSTS [THREADS [held]]. THREADS share the queue and the burst. `held`:
+//            says "ready", waits for a line, and then for no packet; the ring has room for all.
+// Output     one JSON line: nanoseconds of a producer per packet, percentiles over the bursts. Host time,
+//            real. After it, if held, another line is waited for.
 #include <hsa/hsa.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <thread>
 #include <vector>
 
 namespace {
 
-constexpr std::uint64_t kBurst = 500;
-constexpr std::uint32_t kRing = 1024;
+constexpr std::uint64_t kBurst = 480;  // divides by the numbers of threads
+constexpr std::uint32_t kRing = 1024, kHeldRing = 16384;
 
 void Check(hsa_status_t status, const char* what) {
   if (status == HSA_STATUS_SUCCESS) return;
@@ -46,7 +50,7 @@ hsa_status_t TakeGpu(hsa_agent_t agent, void* data) {
 void SubmitOne(hsa_queue_t* queue, hsa_signal_t done) {
   const std::uint64_t index = hsa_queue_add_write_index_screlease(queue, 1);
   auto* packet =
-      static_cast<hsa_barrier_and_packet_t*>(queue->base_address) + (index & (kRing - 1));
+      static_cast<hsa_barrier_and_packet_t*>(queue->base_address) + (index & (queue->size - 1));
   std::memset(reinterpret_cast<char*>(packet) + 2, 0, sizeof(*packet) - 2);
   packet->completion_signal = done;
   const std::uint16_t header = HSA_PACKET_TYPE_BARRIER_AND | 1 << HSA_PACKET_HEADER_BARRIER;
@@ -54,37 +58,124 @@ void SubmitOne(hsa_queue_t* queue, hsa_signal_t done) {
   hsa_signal_store_screlease(queue->doorbell_signal, static_cast<hsa_signal_value_t>(index));
 }
 
-// The last packet completes `done`: an intercept queue's read index would not tell that they ran.
-double Burst(hsa_queue_t* queue, hsa_signal_t done) {
-  hsa_signal_store_relaxed(done, 1);
+double SubmitSome(hsa_queue_t* queue, std::uint64_t packets) {
   const std::uint64_t began = NowNs();
-  for (std::uint64_t i = 0; i < kBurst; ++i) SubmitOne(queue, {i + 1 == kBurst ? done.handle : 0});
-  const double ns = static_cast<double>(NowNs() - began) / static_cast<double>(kBurst);
+  for (std::uint64_t i = 0; i < packets; ++i) SubmitOne(queue, {0});
+  return static_cast<double>(NowNs() - began) / static_cast<double>(packets);
+}
+
+void PinTo(unsigned number) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(number % static_cast<unsigned>(sysconf(_SC_NPROCESSORS_ONLN)), &set);
+  sched_setaffinity(0, sizeof(set), &set);  // where it is not allowed, the scheduler chooses
+}
+
+// Producers that live as long as the measurement and begin each burst together.
+class Producers {
+ public:
+  Producers(hsa_queue_t* queue, unsigned threads) : queue_(queue), took_(threads) {
+    if (threads > 1) PinTo(0);  // else where they meet is chance, and with it the figure
+    for (unsigned i = 1; i < threads; ++i) threads_.emplace_back([this, i] { Serve(i); });
+  }
+  ~Producers() {
+    over_.store(true);
+    burst_.fetch_add(1);
+    for (std::thread& thread : threads_) thread.join();
+  }
+  // Nanoseconds per packet, the mean over the producers.
+  double Burst() {
+    left_.store(static_cast<int>(threads_.size()));
+    burst_.fetch_add(1);
+    took_[0] = SubmitSome(queue_, kBurst / took_.size());
+    while (left_.load(std::memory_order_acquire) > 0) sched_yield();
+    double sum = 0;
+    for (const double ns : took_) sum += ns;
+    return sum / static_cast<double>(took_.size());
+  }
+
+ private:
+  void Serve(unsigned number) {
+    PinTo(number);
+    for (int seen = 0; true;) {
+      while (burst_.load(std::memory_order_acquire) == seen) {
+        if (took_.size() > 2)
+          sched_yield();  // more threads than most of these machines have processors
+      }
+      ++seen;
+      if (over_.load()) return;
+      took_[number] = SubmitSome(queue_, kBurst / took_.size());
+      left_.fetch_sub(1);
+    }
+  }
+
+  hsa_queue_t* queue_;
+  std::vector<double> took_;
+  std::vector<std::thread> threads_;
+  std::atomic<int> burst_{0}, left_{0};
+  std::atomic<bool> over_{false};
+};
+
+// Until all before it has run; an intercept queue's read index would not tell.
+void Drain(hsa_queue_t* queue, hsa_signal_t done) {
+  hsa_signal_store_relaxed(done, 1);
+  SubmitOne(queue, done);
   while (hsa_signal_load_scacquire(done) > 0) sched_yield();
-  return ns;
+}
+
+void WaitForLine() {
+  char line[8];
+  if (std::fgets(line, sizeof(line), stdin) == nullptr) std::exit(1);
+}
+
+void Print(std::vector<double> ns) {
+  std::sort(ns.begin(), ns.end());
+  const auto at = [&](double q) {
+    return ns[static_cast<std::size_t>(q * static_cast<double>(ns.size() - 1))];
+  };
+  std::printf("{\"bursts\": %zu, \"p10\": %.2f, \"p25\": %.2f, \"p50\": %.2f, \"p75\": %.2f}\n",
+              ns.size(), at(0.1), at(0.25), at(0.5), at(0.75));
+  std::fflush(stdout);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   const int bursts = argc > 1 ? std::atoi(argv[1]) : 300;
+  const unsigned threads = argc > 2 ? static_cast<unsigned>(std::atoi(argv[2])) : 1;
+  const bool held = argc > 3 && std::strcmp(argv[3], "held") == 0;
+  if (bursts < 1 || threads < 1 || threads > 8 || kBurst % threads != 0 ||
+      (held && static_cast<std::uint64_t>(bursts) * kBurst >= kHeldRing)) {
+    std::fprintf(stderr,
+                 "packet-path-bench: usage: BURSTS [1|2|4|8 [held]]; held: at most %lu bursts\n",
+                 static_cast<unsigned long>(kHeldRing / kBurst));
+    return 2;
+  }
   hsa_agent_t gpu{0};
   Check(hsa_init(), "hsa_init");
   hsa_iterate_agents(TakeGpu, &gpu);
   hsa_queue_t* queue = nullptr;
-  Check(hsa_queue_create(gpu, kRing, HSA_QUEUE_TYPE_MULTI, nullptr, nullptr, UINT32_MAX, UINT32_MAX,
-                         &queue),
+  Check(hsa_queue_create(gpu, held ? kHeldRing : kRing, HSA_QUEUE_TYPE_MULTI, nullptr, nullptr,
+                         UINT32_MAX, UINT32_MAX, &queue),
         "hsa_queue_create");
   hsa_signal_t done;
   Check(hsa_signal_create(0, 0, nullptr, &done), "hsa_signal_create");
-  std::vector<double> ns;
-  for (int i = 0; i < bursts; ++i) ns.push_back(Burst(queue, done));
-  std::sort(ns.begin(), ns.end());
-  const auto at = [&](double q) {
-    return ns[static_cast<std::size_t>(q * static_cast<double>(ns.size() - 1))];
-  };
-  std::printf("{\"bursts\": %d, \"p10\": %.2f, \"p25\": %.2f, \"p50\": %.2f, \"p75\": %.2f}\n",
-              bursts, at(0.1), at(0.25), at(0.5), at(0.75));
+  if (held) {
+    std::printf("ready %d\n", getpid());
+    std::fflush(stdout);
+    WaitForLine();
+  }
+  {
+    Producers producers(queue, threads);
+    std::vector<double> ns;
+    for (int i = 0; i < bursts; ++i) {
+      ns.push_back(producers.Burst());
+      if (!held) Drain(queue, done);
+    }
+    Print(ns);
+  }
+  if (held) WaitForLine();
+  Drain(queue, done);
   hsa_queue_destroy(queue);
   hsa_signal_destroy(done);
   hsa_shut_down();

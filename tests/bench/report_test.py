@@ -1,0 +1,54 @@
+"""docs/performance.md and its plots are what the report makes of docs/performance.json, and nobody edited them."""
+
+import json
+import os
+import subprocess
+import sys
+import unittest
+import xml.etree.ElementTree
+
+sys.dont_write_bytecode = True
+import report  # noqa: E402
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+DOCS = os.path.join(HERE, "../../docs")
+
+
+def read(name):
+    with open(os.path.join(DOCS, name)) as file:
+        return file.read()
+
+
+class ReportTest(unittest.TestCase):
+    def setUp(self):
+        record = json.loads(read("performance.json"))
+        self.machine, self.results = record["machine"], record["results"]
+
+    def test_every_section_is_in_the_record(self):
+        self.assertEqual(set(self.results), set(report.SECTIONS))
+
+    def test_the_document_is_the_records(self):
+        text = read("performance.md").split(report.BEGIN)[1].split(report.END)[0]
+        self.assertEqual(text.strip(), report.markdown(self.results, self.machine).strip())
+
+    def test_the_plots_are_the_records_and_well_formed(self):
+        plots = report.plots(self.results)
+        self.assertEqual(set(plots), {"packet-path", "decision"})
+        for name, text in plots.items():
+            self.assertEqual(text, read("plots/%s.svg" % name))
+            xml.etree.ElementTree.fromstring(text)
+
+    def test_a_missed_target_is_said(self):
+        self.assertEqual(report.verdict(19, 20), "met")
+        self.assertEqual(report.verdict(21, 20), "missed")
+
+    def test_bad_arguments_are_told(self):
+        run = os.path.join(HERE, "run")
+        for words in (["/nowhere"], ["/nowhere", "--only", "nothing"], ["/nowhere", "--rounds", "0"]):
+            done = subprocess.run([sys.executable, "-B", run, *words], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 2, words)
+            self.assertIn("run: error: ", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
