@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import stat
 import sys
 import tempfile
@@ -124,17 +125,20 @@ class ExperimentTest(unittest.TestCase):
         root = self.folder.name
         self.bin = os.path.join(root, "bin")
         share = os.path.join(root, "share", "xsched-hsa", "dual-model")
-        os.makedirs(self.bin)
+        self.make_programs()
         os.makedirs(os.path.join(share, "workloads"))
-        for name in ("xsched-hsad", "xsched-hsa-ctl"):
-            self.program(name, "exit 0")
-        self.program("virtual-gpu", 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
         with open(os.path.join(share, "workloads", "mi308x_baseline.json"), "w") as file:
             json.dump({"intensive": {"native": [{"run": "a", "high": {"p99": 19.6}, "low": {}}]}}, file)
         self.patch = mock.patch.object(experiment, "__file__", os.path.join(share, "experiment.py"))
         self.patch.start()
         self.addCleanup(self.patch.stop)
         self.out = os.path.join(root, "out")
+
+    def make_programs(self):
+        os.makedirs(self.bin)
+        for name in ("xsched-hsad", "xsched-hsa-ctl"):
+            self.program(name, "exit 0")
+        self.program("virtual-gpu", 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
 
     def program(self, name, script):
         path = os.path.join(self.bin, name)
@@ -256,8 +260,10 @@ class ExperimentTest(unittest.TestCase):
             "run 5 of 5: intensive, timeline"])
 
     def test_estimate_is_used_up_when_all_runs_are_done(self):
-        for slow in ([False], [True, False]):
-            self.dual_model(four(2.2, 1.95))
+        for slow, finished in (([False], 4), ([True, False], 4), ([False], 3)):
+            shutil.rmtree(self.bin, ignore_errors=True)
+            self.make_programs()
+            self.dual_model(four(2.2, 1.95)[:finished])
             with mock.patch.object(experiment, "keeps_up", side_effect=[not s for s in slow]), \
                     mock.patch.object(experiment.Progress, "clear", autospec=True) as clear:
                 self.main()
