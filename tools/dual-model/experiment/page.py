@@ -161,7 +161,7 @@ def html_preemption(context, scenario):
         title, "<p>%s %s</p>" % (escape(preemption_chart.rule(picture)),
                                  escape(preemption_chart.decision_words(picture))),
         preemption_chart.chart(picture, scenario),
-        '<p class="note">Dark: a driver call. A request is on the device from its doorbell until its queue '
+        '<p class="note">Grey: a driver call. A request is on the device from its doorbell until its queue '
         "has been idle for the linger time. %s</p>" % escape(report.timeline_note(context, scenario)),
         html_table(("when", "what"), lines, "steps")])
 

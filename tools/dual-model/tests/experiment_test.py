@@ -95,6 +95,9 @@ class VerdictTest(unittest.TestCase):
         text = verdict.in_words(scenarios)
         self.assertIn("xsched-hsa meets its target in the standard scenario and misses its target in the "
                       "intensive scenario.", text)
+        published_only = verdict.judge(four(2.2, 1.5), "intensive")
+        self.assertEqual([c["met"] for c in published_only["criteria"]], [True, True, False, False])
+        self.assertEqual(verdict.word(published_only), "missed")
         scenarios["third"] = verdict.judge(four(2.2, 1.95, queues=0), "intensive")
         self.assertIn("; there is no verdict on the third scenario.", verdict.in_words(scenarios))
         self.assertEqual(verdict.in_words({}), "Nothing was measured.")
