@@ -12,7 +12,7 @@ function(xsched_hsa_test name)
   add_executable(${name} ${T_SOURCES})
   xsched_hsa_warnings(${name})
   # What a test says, not how fast it says it; what it tests is optimised as it ships.
-  target_compile_options(${name} PRIVATE $<$<CONFIG:RelWithDebInfo>:-O0>)
+  target_compile_options(${name} PRIVATE -O0)
   target_link_libraries(${name} PRIVATE ${T_LIBS} GTest::gtest GTest::gtest_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_compile_definitions(${name} PRIVATE XSCHED_HSA_BIN_DIR="${CMAKE_BINARY_DIR}/bin"
