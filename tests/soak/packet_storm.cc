@@ -5,6 +5,9 @@
 //   packet-storm pulse SEED              short kernels at random moments, until standard input ends
 //   packet-storm steady SEED             short lives of queues, until standard input ends; a queue that
 //                                        is refused is asked for again
+//   packet-storm rings SEED              one queue of each size that the device has, each ring twice around
+//   packet-storm crowd QUEUES PACKETS    that many queues at once; at a line each gets its packets, at the
+//                                        end of standard input they go
 //   packet-storm chain|diamond TIMES     a graph over queues of one process, by barrier packets
 //   packet-storm relay first|second TIMES
 //                                        two processes that wait for each other: a packet waits for a
@@ -16,9 +19,11 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "storm_graphs.h"
 #include "storm_queue.h"
@@ -148,6 +153,51 @@ int Pulse(std::uint64_t seed) {
   return tally.lost + tally.repeated + tally.reordered == 0 ? 0 : 1;
 }
 
+std::uint32_t LargestRing(hsa_agent_t agent) {
+  std::uint32_t packets = 0;
+  if (hsa_agent_get_info(agent, HSA_AGENT_INFO_QUEUE_MAX_SIZE, &packets) != HSA_STATUS_SUCCESS)
+    Fail("the largest queue is not known", 0);
+  return packets;
+}
+
+// Twice around and a packet more, in each style of each size in turn.
+int Rings(std::uint64_t seed) {
+  constexpr std::uint32_t kSmallest = 64;
+  const auto device = OpenDevice();
+  const std::uint32_t largest = LargestRing(device->agent());
+  std::mt19937_64 random(seed);
+  Tally tally;
+  UntilInputEnds ready;
+  for (std::uint32_t packets = kSmallest; packets <= largest; packets *= 2) {
+    StormQueue queue(device.get(), packets, true, 2'000);
+    if (queue.queue() == nullptr) Fail("hsa_queue_create failed", packets);
+    const auto style = static_cast<Style>(tally.rounds % static_cast<int>(Style::kCount));
+    queue.Submit(2 * std::uint64_t{packets} + 1, style, &random);
+    queue.Drain(&tally);
+  }
+  Say(tally);
+  return tally.lost + tally.repeated + tally.reordered == 0 ? 0 : 1;
+}
+
+int Crowd(std::uint64_t count, std::uint64_t packets) {
+  const auto device = OpenDevice();
+  std::mt19937_64 random(count);
+  std::vector<std::unique_ptr<StormQueue>> queues;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    queues.push_back(std::make_unique<StormQueue>(device.get(), 64, true, 2'000));
+    if (queues.back()->queue() == nullptr) Fail("hsa_queue_create failed", i);
+  }
+  std::puts("ready");
+  std::fflush(stdout);
+  Tally tally;
+  while (std::getchar() != EOF) {
+    for (const auto& queue : queues) queue->Submit(packets, Style::kOne, &random);
+  }
+  for (const auto& queue : queues) queue->Drain(&tally);
+  Say(tally);
+  return tally.lost + tally.repeated + tally.reordered == 0 ? 0 : 1;
+}
+
 }  // namespace
 }  // namespace soak
 
@@ -158,6 +208,8 @@ int main(int argc, char** argv) {
   if (verb == "storm" && argc == 4) return Storm(number(2), number(3));
   if (verb == "steady" && argc == 3) return Steady(number(2));
   if (verb == "pulse" && argc == 3) return Pulse(number(2));
+  if (verb == "rings" && argc == 3) return Rings(number(2));
+  if (verb == "crowd" && argc == 4) return Crowd(number(2), number(3));
   if ((verb == "chain" || verb == "diamond") && argc == 3) {
     return RunGraph(OpenDevice().get(), verb == "diamond", number(2));
   }
@@ -165,8 +217,8 @@ int main(int argc, char** argv) {
     return RunRelay(OpenDevice().get(), std::string(argv[2]) == "first", number(3));
   }
   std::fprintf(stderr,
-               "packet-storm: use storm PACKETS SEED | pulse SEED | steady SEED | chain TIMES | "
-               "diamond TIMES | "
+               "packet-storm: use storm PACKETS SEED | pulse SEED | steady SEED | rings SEED | "
+               "crowd QUEUES PACKETS | chain TIMES | diamond TIMES | "
                "relay first|second TIMES\n");
   return 2;
 }

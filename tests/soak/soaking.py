@@ -159,7 +159,7 @@ class Bench:
 
 
 class Footprint:
-    """What a process holds on to: descriptors and resident memory."""
+    """What a process holds on to: descriptors, mappings and resident memory."""
 
     def __init__(self, pid):
         try:
@@ -167,11 +167,13 @@ class Footprint:
             with open("/proc/%d/status" % pid) as file:
                 resident = [line for line in file if line.startswith("VmRSS:")]
             self.rss_kb = int(resident[0].split()[1]) if resident else 0
+            with open("/proc/%d/maps" % pid) as file:
+                self.mappings = sum(1 for _ in file)
         except OSError:
-            self.fds, self.rss_kb = 0, 0
+            self.fds, self.rss_kb, self.mappings = 0, 0, 0
 
     def __str__(self):
-        return "%d fds, %.1f MB" % (self.fds, self.rss_kb / 1024)
+        return "%d fds, %d mappings, %.1f MB" % (self.fds, self.mappings, self.rss_kb / 1024)
 
 
 def table(rows, columns):
