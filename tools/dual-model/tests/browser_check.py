@@ -60,7 +60,7 @@ function look(frame) {
     color: frame.getComputedStyle(doc.body).color,
     requests: frame.performance.getEntriesByType('resource').map(e => e.name),
   };
-  if (zoom) found.views = [view(), press('in'), press('right'), wheel(), press('all'), press('out')];
+  if (zoom) found.views = [view(), press('in'), press('right'), wheel(), press('in'), press('out'), press('all'), press('out')];
   found.ticks = texts('.tick i');
   return found;
 }
@@ -169,11 +169,13 @@ class BrowserTest(unittest.TestCase):
         self.assertIn("the offline model's gate is closed, 90 packets behind it", found["steps"])
         self.assertTrue(found["ticks"])
         views = [[float(number) for number in view.split()] for view in found["views"]]
-        whole, zoomed, moved, wheeled, everything, further = views
+        whole, zoomed, moved, wheeled, nearer, farther, everything, further = views
         self.assertEqual((whole[0], whole[2]), (0, 1000))
         self.assertAlmostEqual(zoomed[2], 500, places=3)
         self.assertAlmostEqual(moved[0] - zoomed[0], 150, places=3)
         self.assertLess(wheeled[2], moved[2])
+        self.assertAlmostEqual(nearer[2], wheeled[2] / 2, places=3)
+        self.assertAlmostEqual(farther[2], wheeled[2], places=3)
         self.assertAlmostEqual(everything[0], 0, places=3)
         self.assertAlmostEqual(everything[2], 1000, places=3)
         self.assertAlmostEqual(further[2], 1000, places=3)  # nothing is beyond

@@ -124,6 +124,7 @@ TEST_F(ReportCompareTest, WhatIsNoResultIsOneLineAndTwo) {
   ExpectOneLine(Compare({directory_.path(), good}), "/result.json; give a folder");
   ExpectOneLine(Compare({good, Write("text", "{\"runs\": [")}), "is not a result of tools/demo");
   ExpectOneLine(Compare({good, Write("list", "[]")}), "is not a result of tools/demo");
+  ExpectOneLine(Compare({good, Write("half", "{\"runs\": []}")}), "it has no runs and verdict");
   json wrong = Result(2.6);
   wrong["runs"][1]["mode"] = 7;
   ExpectOneLine(Compare({Write("wrong", wrong.dump()), good}), "not a result of this release's");
