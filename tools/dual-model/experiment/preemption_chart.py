@@ -171,11 +171,16 @@ def happened(data):
 
 
 def rule(data):
-    words = ("Shown is the hold whose length is nearest the median of the %d %s"
-             % (data["chosen_of"], "in which the queue was also squeezed or suspended"
-                if data["restricted_only"] else "that were recorded, none of which needed more"))
+    which = ("in which the queue was also squeezed or suspended" if data["restricted_only"]
+             else "that was recorded; it needed no more")
+    if data["chosen_of"] == 1:
+        words = "Shown is the only hold " + which
+    else:
+        which = which if data["restricted_only"] else "that were recorded; none of them needed more"
+        words = ("Shown is the hold whose length is nearest the median of the %d %s"
+                 % (data["chosen_of"], which))
     if data["restricted_only"]:
-        words += " (%d holds were recorded)" % data["holds_recorded"]
+        words += " (%d recorded)" % data["holds_recorded"]
     if data["lost_events"]:
         words += "; %d events of the recording were lost" % data["lost_events"]
     return words + "."

@@ -30,6 +30,12 @@ class ChoiceTest(unittest.TestCase):
                                            request(90, 7, None)), 80)
         self.assertEqual(length(picture), 6.9)
         self.assertFalse(picture["restricted_only"])
+        self.assertIn("of the 3 that were recorded; none", preemption_chart.rule(picture))
+
+    def test_a_single_one_is_said_to_be_the_only_one(self):
+        single = trace(request(0, 9, None), request(50, 5), request(90, 7, None))
+        self.assertEqual(preemption_chart.rule(preemption.extract(single, 80)),
+                         "Shown is the only hold in which the queue was also squeezed or suspended (3 recorded).")
 
     def test_of_two_equal_ones_the_earlier_is_shown(self):
         picture = preemption.extract(trace(request(100, 10), request(0, 10)), 80)
