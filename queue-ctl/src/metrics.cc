@@ -18,14 +18,6 @@ using prometheus::MetricType;
 using Families = std::vector<prometheus::MetricFamily>;
 using Labels = std::vector<ClientMetric::Label>;
 
-// A program chooses its own name: what is no plain character may break a reader's terminal.
-std::string Plain(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7f) c = '?';
-  }
-  return text;
-}
-
 class Family {
  public:
   Family(const char* name, MetricType type, const char* help) : family_{name, help, type, {}} {}
@@ -49,7 +41,7 @@ class Family {
 
 Labels ProcessLabels(const Session& session) {
   return {{"pid", std::to_string(session.layer.pid)},
-          {"comm", Plain(session.layer.comm)},
+          {"comm", session.layer.comm},
           {"uid", std::to_string(session.layer.uid)}};
 }
 
