@@ -48,7 +48,7 @@ struct WindowState {
   bool held_back = false;      // the last look left packets only because the window was full
   std::uint64_t widen_ns = 0;  // more window, because looks came too late (window_size.cc)
   KernelContext context;       // what was exposed last
-  KernelKey kernel_key[kTrackedPackets] = {};  // of KernelTimes, by packet index
+  KernelKey kernel_key[kTrackedPackets] = {};        // of KernelTimes, by packet index
   std::uint32_t predicted_ns[kTrackedPackets] = {};  // as it was when the packet was exposed
 };
 
@@ -59,7 +59,7 @@ struct RestrictionState {
   std::uint32_t restriction = kUnrestricted;
   bool batched = false;  // suspended together with others: to be resumed the same way
   std::uint64_t since_us = 0;
-  bool ordered = false;  // suspended by an operator's order, whatever is urgent
+  bool ordered = false;              // suspended by an operator's order, whatever is urgent
   std::uint32_t standing_first = 0;  // the standing mask in force (QueueSlot), in compute units
   std::uint32_t standing_units = 0;  // 0: none
   std::uint32_t user_mask[kCuMaskWordsMax] = {};  // as the program asked for it

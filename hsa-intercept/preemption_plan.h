@@ -101,10 +101,10 @@ class PlanModel {
 };
 
 struct PlanInputs {
-  std::uint64_t rest_ns = 0;  // predicted: what the hardware still has of the less urgent queues
+  std::uint64_t rest_ns = 0;     // predicted: what the hardware still has of the less urgent queues
   std::uint64_t elapsed_ns = 0;  // of the request; a hold is looked at again in the middle of it
-  std::uint32_t queues = 1;   // how many of them have to be restricted
-  bool can_batch = false;     // they can be suspended in one cycle together
+  std::uint32_t queues = 1;      // how many of them have to be restricted
+  bool can_batch = false;        // they can be suspended in one cycle together
   bool can_squeeze = false;
   bool can_suspend = false;
   bool can_share = false;

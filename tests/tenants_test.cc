@@ -34,9 +34,10 @@ class TenantsTest : public testing::Test {
     StartController();
     for (const char* tag : {"heavy", "light"}) {
       const std::string model = "/tools/dual-model/workloads/resnet_h100.json:resnet50.b8";
-      workers_[tag] = stack_.Start(
-          "normal", {"env", std::string("XSCHED_HSA_TAG=") + tag, Bin("dual-model"), "worker",
-                     "--seconds", "60", "--result", ResultFile(tag), XSCHED_HSA_SOURCE_DIR + model});
+      workers_[tag] =
+          stack_.Start("normal", {"env", std::string("XSCHED_HSA_TAG=") + tag, Bin("dual-model"),
+                                  "worker", "--seconds", "60", "--result", ResultFile(tag),
+                                  XSCHED_HSA_SOURCE_DIR + model});
     }
   }
   void StartController() { stack_.StartController({"--config", config_}); }

@@ -38,30 +38,30 @@ enum {
 #define XSCHED_HSA_PRIORITY_DEFAULT (-1) /* as the program's environment has it */
 
 typedef struct xsched_hsa_state {
-  uint32_t size_bytes;       /* in: sizeof(xsched_hsa_state); out: how much of it is filled in */
-  uint32_t attached;         /* 1: a controller is there */
-  int32_t priority;          /* of the process, as its environment asked */
-  uint32_t queues;           /* that the layer manages now */
-  uint32_t queues_held;      /* whose gate is closed now */
+  uint32_t size_bytes;        /* in: sizeof(xsched_hsa_state); out: how much of it is filled in */
+  uint32_t attached;          /* 1: a controller is there */
+  int32_t priority;           /* of the process, as its environment asked */
+  uint32_t queues;            /* that the layer manages now */
+  uint32_t queues_held;       /* whose gate is closed now */
   uint32_t queues_restricted; /* squeezed or suspended now */
-  uint64_t packets_held;     /* of the queues that exist now, since they were made */
+  uint64_t packets_held;      /* of the queues that exist now, since they were made */
   uint64_t holds;
   uint64_t held_us;
   uint64_t requests_begun, requests_ended, requests_missed;
 } xsched_hsa_state;
 
 /* ------------------------------------------------------------------- what the layer exports */
-typedef int (*xsched_hsa_request_begin_fn)(uint64_t deadline_us, uint64_t *request);
+typedef int (*xsched_hsa_request_begin_fn)(uint64_t deadline_us, uint64_t* request);
 typedef int (*xsched_hsa_request_end_fn)(uint64_t request);
-typedef int (*xsched_hsa_set_queue_priority_fn)(const void *hsa_queue, int32_t priority);
+typedef int (*xsched_hsa_set_queue_priority_fn)(const void* hsa_queue, int32_t priority);
 typedef int (*xsched_hsa_set_thread_priority_fn)(int32_t priority);
-typedef int (*xsched_hsa_get_state_fn)(xsched_hsa_state *state);
+typedef int (*xsched_hsa_get_state_fn)(xsched_hsa_state* state);
 
 /* The layer's function of that name, or null. RTLD_NOLOAD: nothing is ever loaded from here. ROCr
  * loads the layer with RTLD_LOCAL, so that its names are not in the global scope. */
-static inline void *xsched_hsa_lookup_(const char *name) {
-  void *layer = dlopen("libxsched-hsa.so", RTLD_LAZY | RTLD_NOLOAD);
-  void *found;
+static inline void* xsched_hsa_lookup_(const char* name) {
+  void* layer = dlopen("libxsched-hsa.so", RTLD_LAZY | RTLD_NOLOAD);
+  void* found;
   if (layer == 0) return 0;
   found = dlsym(layer, name);
   dlclose(layer); /* only our reference; the layer is never unloaded */
@@ -69,15 +69,15 @@ static inline void *xsched_hsa_lookup_(const char *name) {
 }
 
 /* Each keeps what it has found; a program may call before ROCr has loaded the layer. */
-#define XSCHED_HSA_FOUND_(type, name)                        \
-  static void *found_ = 0;                                   \
-  void *at_ = __atomic_load_n(&found_, __ATOMIC_RELAXED);    \
-  type call_;                                                \
-  if (at_ == 0) {                                            \
-    at_ = xsched_hsa_lookup_(name);                          \
-    __atomic_store_n(&found_, at_, __ATOMIC_RELAXED);        \
-  }                                                          \
-  *(void **)(&call_) = at_;
+#define XSCHED_HSA_FOUND_(type, name)                     \
+  static void* found_ = 0;                                \
+  void* at_ = __atomic_load_n(&found_, __ATOMIC_RELAXED); \
+  type call_;                                             \
+  if (at_ == 0) {                                         \
+    at_ = xsched_hsa_lookup_(name);                       \
+    __atomic_store_n(&found_, at_, __ATOMIC_RELAXED);     \
+  }                                                       \
+  *(void**)(&call_) = at_;
 
 /* ------------------------------------------------------------------- for programs */
 
@@ -88,7 +88,7 @@ static inline int xsched_hsa_present(void) {
 
 /* A request begins; it has so many microseconds (0: no deadline). *request names it; 0 if the layer
  * is absent, which xsched_hsa_request_end takes, too. Deadlines are read by policies that know them. */
-static inline int xsched_hsa_request_begin(uint64_t deadline_us, uint64_t *request) {
+static inline int xsched_hsa_request_begin(uint64_t deadline_us, uint64_t* request) {
   XSCHED_HSA_FOUND_(xsched_hsa_request_begin_fn, "xsched_hsa_layer_request_begin")
   if (request == 0) return XSCHED_HSA_BAD_ARGUMENT;
   *request = 0;
@@ -101,7 +101,7 @@ static inline int xsched_hsa_request_end(uint64_t request) {
 }
 
 /* `hsa_queue` is an hsa_queue_t*. An operator's order (xsched-hsa-ctl) comes before it. */
-static inline int xsched_hsa_set_queue_priority(const void *hsa_queue, int32_t priority) {
+static inline int xsched_hsa_set_queue_priority(const void* hsa_queue, int32_t priority) {
   XSCHED_HSA_FOUND_(xsched_hsa_set_queue_priority_fn, "xsched_hsa_layer_set_queue_priority")
   return call_ != 0 ? call_(hsa_queue, priority) : XSCHED_HSA_ABSENT;
 }
@@ -113,7 +113,7 @@ static inline int xsched_hsa_set_thread_priority(int32_t priority) {
   return call_ != 0 ? call_(priority) : XSCHED_HSA_ABSENT;
 }
 
-static inline int xsched_hsa_get_state(xsched_hsa_state *state) {
+static inline int xsched_hsa_get_state(xsched_hsa_state* state) {
   XSCHED_HSA_FOUND_(xsched_hsa_get_state_fn, "xsched_hsa_layer_get_state")
   return call_ != 0 ? call_(state) : XSCHED_HSA_ABSENT;
 }

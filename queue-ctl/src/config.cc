@@ -75,7 +75,7 @@ PolicySetting ResolvePolicy(const PolicyChoice& choice, const AllowedMechanisms&
   setting.params.hardware_priority = mechanisms.priority;
   setting.params.preemption = {.squeeze = mechanisms.squeeze,
                                .suspend = mechanisms.suspend,
-      .share = mechanisms.share,
+                               .share = mechanisms.share,
                                .delay_budget_permille = static_cast<std::uint32_t>(
                                    mechanisms.delay_budget_percent * 10 + 0.5),
                                .squeeze_units = mechanisms.squeeze_units};

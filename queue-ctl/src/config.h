@@ -48,7 +48,7 @@ struct Config {
   AllowedMechanisms mechanisms;
   bool cross_user = false;
   std::string log_level = "info";
-  std::string metrics_listen;  // "unix:/path" or "127.0.0.1:port"; empty: no endpoint
+  std::string metrics_listen;      // "unix:/path" or "127.0.0.1:port"; empty: no endpoint
   std::vector<Rule> rules;         // in order
   std::vector<std::string> files;  // that it was read from
 };
@@ -70,13 +70,14 @@ LoadedConfig LoadConfig(const std::string& file);
 struct ConfigKey {
   std::string table;  // "policy", "gpu.ADDRESS.policy", "rule" ...
   std::string name;
-  std::string type;   // "text", "number", "true or false", "list of text"
+  std::string type;  // "text", "number", "true or false", "list of text"
   std::string summary;
 };
 std::vector<ConfigKey> ConfigKeys();
 
 // The candidate nearest to `word`, if it is near enough to have been meant.
-std::optional<std::string> Nearest(std::string_view word, const std::vector<std::string>& candidates);
+std::optional<std::string> Nearest(std::string_view word,
+                                   const std::vector<std::string>& candidates);
 
 // config_toml.cc: adds one file's values to *config.
 void ReadConfigFile(const std::string& file, Config* config, std::vector<std::string>* errors);

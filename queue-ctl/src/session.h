@@ -43,7 +43,7 @@ struct ProgramFacts {
   std::string tag;      // XSCHED_HSA_TAG of its environment at its start: its own claim
   std::string command;  // its arguments, by blanks: its own claim, too
   int nice = 0;
-  std::vector<std::int32_t> pids;    // outermost namespace first
+  std::vector<std::int32_t> pids;   // outermost namespace first
   std::vector<std::uint32_t> gids;  // its own first
 };
 
@@ -66,7 +66,7 @@ struct QueueRecord {
   bool operator_hold = false;
   bool operator_suspend = false;     // only with operator_hold
   std::uint32_t operator_units = 0;  // compute units it keeps to; 0: as the policy says
-  QueueIntent intent;  // as written into the page
+  QueueIntent intent;                // as written into the page
   PolicyMemory memory;
   bool active = false, exposed = false;  // as last seen
   std::uint64_t deadline_us = 0;         // likewise, of its page
@@ -94,7 +94,7 @@ struct Session {
   bool operator_hold = false;  // likewise
   bool operator_suspend = false;
   std::uint32_t operator_units = 0;
-  LatencyCopy latency_seen;    // when the policy last began anew
+  LatencyCopy latency_seen;  // when the policy last began anew
   std::uint32_t changes_seen = 0;
   std::map<std::uint32_t, QueueRecord> queues;  // live ones, by slot
   std::deque<QueueRecord> destroyed;
@@ -103,7 +103,7 @@ struct Session {
   std::uint64_t started_us = 0, ended_us = 0;
   std::uint32_t queues_passed_through = 0, faults = 0;  // as last seen
 
-  std::uint32_t trace_mode = 0;  // kModeTrace while it is recorded
+  std::uint32_t trace_mode = 0;      // kModeTrace while it is recorded
   RequestCopy requests;              // as last seen
   std::uint64_t decisions_made = 0;  // as last seen
   nlohmann::json decisions = nlohmann::json::array();

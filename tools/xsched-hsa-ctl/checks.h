@@ -17,13 +17,13 @@ struct Check {
   std::string advice;
 };
 
-Check CheckKfd();          // /dev/kfd can be opened
-Check CheckGpus();         // GPU nodes of the KFD topology
-Check CheckRenderNodes();  // their /dev/dri/renderD* can be opened
-Check CheckDriver();       // amdgpu's parameters that matter
-Check CheckRuntime();      // libhsa-runtime64.so.1 and its version
-Check CheckLayer();        // libxsched-hsa.so is there and loads
-Check CheckTools();        // other tools that compete for the runtime
+Check CheckKfd();                 // /dev/kfd can be opened
+Check CheckGpus();                // GPU nodes of the KFD topology
+Check CheckRenderNodes();         // their /dev/dri/renderD* can be opened
+Check CheckDriver();              // amdgpu's parameters that matter
+Check CheckRuntime();             // libhsa-runtime64.so.1 and its version
+Check CheckLayer();               // libxsched-hsa.so is there and loads
+Check CheckTools();               // other tools that compete for the runtime
 Check CheckPriority(bool probe);  // hardware queue priority has an effect; tried only if asked
 Check CheckController(const std::string& socket);
 

@@ -10,7 +10,7 @@ namespace xsched_hsa {
 
 std::string FindController();  // xsched-hsad
 std::string FindBeside(const std::string& program);
-std::string FindLayer();       // libxsched-hsa.so
+std::string FindLayer();  // libxsched-hsa.so
 std::string SearchedLayerPlaces();
 
 }  // namespace xsched_hsa

@@ -56,12 +56,12 @@ struct QueueView {
 
   // Its program's class.
   std::uint32_t weight = 100;
-  std::uint32_t cap_permille = 1000;      // of the GPU's time; 1000: no cap
-  std::uint32_t share_permille = 0;       // of the compute units; 0: what is left, by weight
-  std::uint64_t latency_target_us = 0;    // P99 of its requests; 0: none
-  std::uint64_t latency_p99_us = 0;       // since the last Answer::restart_latency
-  std::uint64_t latency_samples = 0;      // behind it
-  std::uint64_t request_us = 0;           // what a request takes, the median; 0: not known yet
+  std::uint32_t cap_permille = 1000;    // of the GPU's time; 1000: no cap
+  std::uint32_t share_permille = 0;     // of the compute units; 0: what is left, by weight
+  std::uint64_t latency_target_us = 0;  // P99 of its requests; 0: none
+  std::uint64_t latency_p99_us = 0;     // since the last Answer::restart_latency
+  std::uint64_t latency_samples = 0;    // behind it
+  std::uint64_t request_us = 0;         // what a request takes, the median; 0: not known yet
 
   PolicyMemory memory;
 };
@@ -70,7 +70,7 @@ struct QueueView {
 struct Snapshot {
   std::uint64_t now_us = 0;
   std::uint64_t elapsed_us = 0;  // since the last answer; 0: this is the first
-  std::uint32_t level = 0;       // urgency now: priority + 1 of the most urgent active queue; 0: none
+  std::uint32_t level = 0;  // urgency now: priority + 1 of the most urgent active queue; 0: none
   std::uint32_t compute_units = 0;  // of the GPU; 0: not known
   std::uint32_t unit_step = 0;      // its shader arrays: masks are multiples of it
   std::span<const QueueView> queues;

@@ -19,13 +19,13 @@ namespace xsched_hsa {
 
 // What policies may be told. Each policy's list (PolicyInfo) says which of these it reads.
 struct PolicyParams {
-  std::uint32_t window_us = 200;  // armed: predicted device time that stays exposed
-  std::uint32_t linger_us = 250;  // raise: idle time before a queue counts as done
-  std::uint32_t hold_max_us = 500'000;          // a queue with work waits at most so long ...
+  std::uint32_t window_us = 200;                 // armed: predicted device time that stays exposed
+  std::uint32_t linger_us = 250;                 // raise: idle time before a queue counts as done
+  std::uint32_t hold_max_us = 500'000;           // a queue with work waits at most so long ...
   std::uint32_t guaranteed_share_permille = 50;  // ... and gets so much of the time then
-  std::uint32_t slice_us = 10'000;              // device time of a turn
-  std::uint32_t turn_tail_us = 50'000;  // a turn waits at most so long for the last one's kernels
-  std::uint32_t concurrent = 1;         // turns at a time
+  std::uint32_t slice_us = 10'000;               // device time of a turn
+  std::uint32_t turn_tail_us = 50'000;    // a turn waits at most so long for the last one's kernels
+  std::uint32_t concurrent = 1;           // turns at a time
   std::uint32_t cap_period_us = 100'000;  // caps hold over so long
   std::uint32_t latency_samples_min = 100;  // requests that a percentile needs
   bool hardware_priority = true;  // hardware queue priorities follow ours where queues compete

@@ -28,11 +28,11 @@ inline constexpr std::uint32_t kPageMagic = 0x41534858;  // "XHSA"
 inline constexpr std::uint32_t kAbiVersion = 4;
 inline constexpr std::uint32_t kQueuesMax = 256;
 inline constexpr std::uint32_t kGpusMax = 16;
-inline constexpr std::uint64_t kLeaseUs = 50'000;        // how long an unrenewed restriction lasts
-inline constexpr std::uint64_t kLeaseRenewUs = 15'000;   // how often the controller renews
+inline constexpr std::uint64_t kLeaseUs = 50'000;       // how long an unrenewed restriction lasts
+inline constexpr std::uint64_t kLeaseRenewUs = 15'000;  // how often the controller renews
 inline constexpr std::uint32_t kUnknownKfdQueueId = 0xffffffff;
-inline constexpr std::uint32_t kDecisionsMax = 64;       // the last ones a process remembers
-inline constexpr std::uint32_t kLatencyBuckets = 240;    // of a LatencyHistogram
+inline constexpr std::uint32_t kDecisionsMax = 64;     // the last ones a process remembers
+inline constexpr std::uint32_t kLatencyBuckets = 240;  // of a LatencyHistogram
 
 // Priorities are KFD's queue priorities, 0..15. A level is priority + 1; level 0 means "none".
 inline constexpr std::int32_t kPriorityLow = 0, kPriorityNormal = 7, kPriorityHigh = 15;
@@ -51,15 +51,17 @@ using GpuKey = std::uint64_t;
 //  lower  (controller): read word, look at every queue's `active`, CAS word to {epoch + 1, new level}.
 //  closed (layer, at each publication of an armed queue): level > own level and now < lease_until_us.
 struct alignas(64) GpuUrgency {
-  std::atomic<GpuKey> gpu_key;                // layer or controller: CAS from 0, never changed after
-  std::atomic<std::uint64_t> word;            // both, CAS only
+  std::atomic<GpuKey> gpu_key;      // layer or controller: CAS from 0, never changed after
+  std::atomic<std::uint64_t> word;  // both, CAS only
   std::atomic<std::uint64_t> lease_until_us;  // both, never lowered by the layer
   std::atomic<std::uint32_t> acked_epoch;     // controller: the last epoch it has acted on
-  std::atomic<std::uint64_t> raised_ns;       // layer: when it raised the level last; a measure only
-  std::atomic<std::uint64_t> drained_ns;      // layer: since when its queue had no work; likewise
+  std::atomic<std::uint64_t> raised_ns;   // layer: when it raised the level last; a measure only
+  std::atomic<std::uint64_t> drained_ns;  // layer: since when its queue had no work; likewise
 };
 constexpr std::uint32_t LevelOf(std::uint64_t word) { return static_cast<std::uint32_t>(word); }
-constexpr std::uint32_t EpochOf(std::uint64_t word) { return static_cast<std::uint32_t>(word >> 32); }
+constexpr std::uint32_t EpochOf(std::uint64_t word) {
+  return static_cast<std::uint32_t>(word >> 32);
+}
 constexpr std::uint64_t UrgencyWord(std::uint32_t epoch, std::uint32_t level) {
   return static_cast<std::uint64_t>(epoch) << 32 | level;
 }
@@ -71,27 +73,28 @@ struct UserPage {
   // Who can preempt mid-kernel sleeps on `bell`. Whoever changes an urgency word rings: bell + 1, then
   // FUTEX_WAKE if `listeners` is not 0. A listener counts itself first and looks at the words second,
   // both sequentially consistent: one of the two sees the other.
-  alignas(64) std::atomic<std::uint32_t> bell;       // any
-  std::atomic<std::uint32_t> listeners;              // layers; a killed one leaves its count behind,
-                                                     // which costs a needless wake a ring
+  alignas(64) std::atomic<std::uint32_t> bell;  // any
+  std::atomic<std::uint32_t> listeners;         // layers; a killed one leaves its count behind,
+                                                // which costs a needless wake a ring
   alignas(64) GpuUrgency gpus[kGpusMax];
 };
 
 // ------------------------------------------------------------------------------------- process page
 enum QueueSlotState : std::uint32_t {
   kSlotFree = 0,
-  kSlotLive = 1,      // stored with release after the rest of the slot was written
-  kSlotForeign = 2,   // live, but its program bypasses the API: never held, only reported
-  kSlotRetired = 3,   // destroyed; counters stay readable until the controller stores kSlotFree
+  kSlotLive = 1,     // stored with release after the rest of the slot was written
+  kSlotForeign = 2,  // live, but its program bypasses the API: never held, only reported
+  kSlotRetired = 3,  // destroyed; counters stay readable until the controller stores kSlotFree
 };
 
 // Mode bits of a queue, written by the controller. 0: pass everything, tell nobody.
 enum QueueMode : std::uint32_t {
   kModeArmed = 1,  // something more urgent may come: expose only a window, obey urgency and hold
   kModeRaise = 2,  // less urgent work exists: raise urgency when this queue becomes active
-  kModeReport = 4,  // keep `active` and `device_us` up to date, and tell the controller when `active`
-                    // changes or a held queue's last exposed packet has been taken
-  kModeTrace = 8,   // somebody records: write into ProcessPage::trace
+  kModeReport =
+      4,  // keep `active` and `device_us` up to date, and tell the controller when `active`
+          // changes or a held queue's last exposed packet has been taken
+  kModeTrace = 8,  // somebody records: write into ProcessPage::trace
 };
 
 // Mechanisms beyond the hold, which an armed queue always has. As allowed by the controller, and as
@@ -113,45 +116,40 @@ enum HoldOrder : std::uint32_t {
 
 // What stands between a queue and the hardware now, besides its gate.
 // kSharing: nothing, and its gate is open although something is more urgent.
-enum Restriction : std::uint32_t {
-  kUnrestricted = 0,
-  kSqueezed = 1,
-  kSuspended = 2,
-  kSharing = 3
-};
+enum Restriction : std::uint32_t { kUnrestricted = 0, kSqueezed = 1, kSuspended = 2, kSharing = 3 };
 
 struct alignas(64) QueueSlot {
   // Line 1: written by the layer when the queue is made.
   std::atomic<std::uint32_t> state;
-  std::uint32_t serial;              // hsa_queue_t.id, unique in the process
+  std::uint32_t serial;  // hsa_queue_t.id, unique in the process
   GpuKey gpu_key;
   std::uint32_t ring_packets;
-  std::uint32_t kfd_queue_id;        // kUnknownKfdQueueId when not learnt
+  std::uint32_t kfd_queue_id;                    // kUnknownKfdQueueId when not learnt
   std::atomic<std::int32_t> requested_priority;  // what the program or its environment asked for
   std::uint32_t hsa_queue_type;
   std::uint64_t created_us;
-  std::uint64_t ring_base;           // address in the program; for finding the queue in register dumps
+  std::uint64_t ring_base;  // address in the program; for finding the queue in register dumps
 
   // Line 2: written by the layer's pump whenever it runs, and on request (ProcessPage::refresh).
   alignas(64) std::atomic<std::uint64_t> submitted_index;  // packets the program has announced
   std::atomic<std::uint64_t> published_index;              // packets the hardware may see
   std::atomic<std::uint64_t> read_index;                   // packets the hardware has taken
-  std::atomic<std::uint64_t> packets_held;    // packets that a closed gate kept back, each once
-  std::atomic<std::uint64_t> holds;           // times the gate closed on this queue with work behind it
-  std::atomic<std::uint64_t> held_us;         // total time closed with work behind it
+  std::atomic<std::uint64_t> packets_held;  // packets that a closed gate kept back, each once
+  std::atomic<std::uint64_t> holds;    // times the gate closed on this queue with work behind it
+  std::atomic<std::uint64_t> held_us;  // total time closed with work behind it
   std::atomic<std::uint64_t> held_us_max;
-  std::atomic<std::uint64_t> raises;          // times this queue raised the urgency
+  std::atomic<std::uint64_t> raises;  // times this queue raised the urgency
 
   // Line 3: written at the doorbell (0 -> 1) and by the pump (1 -> 0 after linger_us without work).
   // Order: the doorbell publishes first, then looks at `active`; the pump clears `active` first,
   // then looks at the indexes again (both sequentially consistent): one of them sees the other.
   alignas(64) std::atomic<std::uint32_t> active;
-  std::atomic<std::uint32_t> gate_closed;     // the layer's own view, for inspection
-  std::atomic<std::uint32_t> restriction;     // Restriction, likewise
+  std::atomic<std::uint32_t> gate_closed;           // the layer's own view, for inspection
+  std::atomic<std::uint32_t> restriction;           // Restriction, likewise
   std::atomic<std::uint32_t> mechanisms_available;  // Mechanisms that work on this queue
   std::atomic<std::uint64_t> squeezes;
   std::atomic<std::uint64_t> suspends;
-  std::atomic<std::uint64_t> restricted_us;   // total time squeezed or suspended
+  std::atomic<std::uint64_t> restricted_us;  // total time squeezed or suspended
   // Device time the queue has used: host-measured time in which at least one of its packets was
   // exposed to the hardware and not yet taken, while the queue is armed, raises or reports. Written by
   // the pump at its looks, so it lags by at most one look (1 ms), and it counts
@@ -168,29 +166,29 @@ struct alignas(64) QueueSlot {
   std::atomic<std::uint32_t> masked_units;  // of the standing mask that is in force; 0: none is
 
   // Line 4: written by the controller.
-  alignas(64) std::atomic<std::uint32_t> mode;           // QueueMode bits
-  std::atomic<std::int32_t> priority;                    // effective; -1: requested_priority
-  std::atomic<std::uint32_t> hold;                       // HoldOrder, obeyed if armed
-  std::atomic<std::uint32_t> window_us;                  // armed: device time to expose; 0: no bound
-  std::atomic<std::uint32_t> linger_us;                  // raise: idle time before it counts as done
-  std::atomic<std::uint64_t> hold_lease_until_us;        // hold is void after this
-  std::atomic<std::uint32_t> mechanisms;                 // allowed Mechanisms
-  std::atomic<std::uint32_t> delay_budget_permille;      // of a request: what it may lose to us
-  std::atomic<std::uint32_t> squeeze_units;              // compute units left; 0: the plan's choice
-  std::atomic<std::int32_t> kfd_priority;                // hardware queue priority; -1: as it is
+  alignas(64) std::atomic<std::uint32_t> mode;       // QueueMode bits
+  std::atomic<std::int32_t> priority;                // effective; -1: requested_priority
+  std::atomic<std::uint32_t> hold;                   // HoldOrder, obeyed if armed
+  std::atomic<std::uint32_t> window_us;              // armed: device time to expose; 0: no bound
+  std::atomic<std::uint32_t> linger_us;              // raise: idle time before it counts as done
+  std::atomic<std::uint64_t> hold_lease_until_us;    // hold is void after this
+  std::atomic<std::uint32_t> mechanisms;             // allowed Mechanisms
+  std::atomic<std::uint32_t> delay_budget_permille;  // of a request: what it may lose to us
+  std::atomic<std::uint32_t> squeeze_units;          // compute units left; 0: the plan's choice
+  std::atomic<std::int32_t> kfd_priority;            // hardware queue priority; -1: as it is
   // Standing mask: of the compute units in the driver's mask order, `standing_units` from
   // `standing_first` on, both multiples of the node's shader arrays, so that each keeps as many. It
   // is obeyed if kMechanismSqueeze is allowed and available. 0 units: all.
   std::atomic<std::uint32_t> standing_first;
   std::atomic<std::uint32_t> standing_units;
-  std::atomic<std::uint64_t> standing_lease_until_us;    // the standing mask is void after this
+  std::atomic<std::uint64_t> standing_lease_until_us;  // the standing mask is void after this
 };
 
 enum class PlanMechanism : std::uint32_t { kHold = 0, kSqueeze = 1, kSuspend = 2, kShare = 3 };
 enum class PlanReason : std::uint32_t {
   kCheapestWithinBudget = 0,
-  kLeastDelay = 1,     // nothing is within the delay budget
-  kOnlyHold = 2,       // nothing else is allowed or works on this queue
+  kLeastDelay = 1,      // nothing is within the delay budget
+  kOnlyHold = 2,        // nothing else is allowed or works on this queue
   kNothingExposed = 3,  // the hardware has nothing of the queue, and squeezing does not pay
   kLearning = 4         // to learn how long a request takes by itself, or what of a cycle it feels
 };
@@ -201,19 +199,19 @@ enum class PlanReason : std::uint32_t {
 struct alignas(64) Decision {
   std::atomic<std::uint64_t> sequence;
   std::atomic<std::uint64_t> at_us;
-  std::atomic<std::uint32_t> serial;          // the queue whose rest was longest
-  std::atomic<std::uint32_t> mechanism;       // PlanMechanism
-  std::atomic<std::uint32_t> reason;          // PlanReason
-  std::atomic<std::uint32_t> queues;          // how many it was applied to
-  std::atomic<std::uint32_t> units_left;      // squeeze: compute units the queue kept
-  std::atomic<std::uint32_t> error;           // errno of the driver's refusal, else 0
-  std::atomic<std::uint64_t> rest_ns;         // predicted rest of what the hardware had
-  std::atomic<std::uint64_t> cycle_ns;        // one runlist cycle, as measured lately
-  std::atomic<std::uint64_t> request_ns;      // how long the urgent work takes, as learnt
+  std::atomic<std::uint32_t> serial;              // the queue whose rest was longest
+  std::atomic<std::uint32_t> mechanism;           // PlanMechanism
+  std::atomic<std::uint32_t> reason;              // PlanReason
+  std::atomic<std::uint32_t> queues;              // how many it was applied to
+  std::atomic<std::uint32_t> units_left;          // squeeze: compute units the queue kept
+  std::atomic<std::uint32_t> error;               // errno of the driver's refusal, else 0
+  std::atomic<std::uint64_t> rest_ns;             // predicted rest of what the hardware had
+  std::atomic<std::uint64_t> cycle_ns;            // one runlist cycle, as measured lately
+  std::atomic<std::uint64_t> request_ns;          // how long the urgent work takes, as learnt
   std::atomic<std::uint64_t> predicted_delay_ns;  // what the choice adds to it
   std::atomic<std::uint64_t> predicted_cost_ns;   // and takes from this queue
-  std::atomic<std::uint64_t> took_ns;         // the driver calls, measured
-  std::atomic<std::uint64_t> measured_ns;     // the urgent work, raise to lowering; 0: not over
+  std::atomic<std::uint64_t> took_ns;             // the driver calls, measured
+  std::atomic<std::uint64_t> measured_ns;         // the urgent work, raise to lowering; 0: not over
 };
 
 // How long things took, in buckets that grow by an eighth of an octave: a percentile read from it is
@@ -224,8 +222,7 @@ constexpr std::uint32_t LatencyBucket(std::uint64_t us) {
   if (us < 8) return static_cast<std::uint32_t>(us);
   std::uint32_t octave = 0;
   while (us >> octave >= 16) ++octave;
-  const std::uint32_t bucket =
-      8 * (octave + 1) + static_cast<std::uint32_t>((us >> octave) - 8);
+  const std::uint32_t bucket = 8 * (octave + 1) + static_cast<std::uint32_t>((us >> octave) - 8);
   return bucket < kLatencyBuckets ? bucket : kLatencyBuckets - 1;
 }
 constexpr std::uint64_t LatencyBucketFloorUs(std::uint32_t bucket) {
@@ -252,9 +249,9 @@ struct alignas(64) RequestPage {
   std::atomic<std::uint64_t> missed;        // ended after their deadline
   std::atomic<std::uint64_t> open;          // begun and not ended now
   LatencyHistogram marked;                  // begin to end
-  LatencyHistogram bursts;                  // of raising and reporting queues: from the doorbell that
-                                            // made one active until it had no more work (without the
-                                            // linger); for programs that mark nothing
+  LatencyHistogram bursts;  // of raising and reporting queues: from the doorbell that
+                            // made one active until it had no more work (without the
+                            // linger); for programs that mark nothing
 };
 
 struct ProcessPage {
@@ -263,19 +260,19 @@ struct ProcessPage {
   std::uint32_t session_id;
   // Written by the controller, then FUTEX_WAKE on `wake`: the pump looks at everything again.
   alignas(64) std::atomic<std::uint32_t> wake;
-  std::atomic<std::uint32_t> detached;         // 1: the controller has given this session up
-  std::atomic<std::uint32_t> refresh;          // bumped to ask for fresh mirrors in every slot
-  std::atomic<std::uint32_t> orders;           // bumped after a queue's mode or mechanisms changed
+  std::atomic<std::uint32_t> detached;  // 1: the controller has given this session up
+  std::atomic<std::uint32_t> refresh;   // bumped to ask for fresh mirrors in every slot
+  std::atomic<std::uint32_t> orders;    // bumped after a queue's mode or mechanisms changed
   // Written by the layer.
   alignas(64) std::atomic<std::uint32_t> refreshed;  // the last `refresh` that was served
   std::atomic<std::uint32_t> queues_passed_through;  // queues that are not managed, and never held
-  std::atomic<std::uint32_t> faults;                 // the layer's own faults (each went pass-through)
-  std::atomic<std::uint64_t> cycle_ns;               // a runlist cycle as measured here; 0: never
-  std::atomic<std::uint64_t> decisions_made;         // so many; the last kDecisionsMax are below
+  std::atomic<std::uint32_t> faults;          // the layer's own faults (each went pass-through)
+  std::atomic<std::uint64_t> cycle_ns;        // a runlist cycle as measured here; 0: never
+  std::atomic<std::uint64_t> decisions_made;  // so many; the last kDecisionsMax are below
   // Bumped (before the eventfd is written) after a slot's state or line 1 changed. The controller
   // scans the slots only then.
   std::atomic<std::uint32_t> changes;
-  Decision decisions[kDecisionsMax];                 // number n at n % kDecisionsMax
+  Decision decisions[kDecisionsMax];  // number n at n % kDecisionsMax
   RequestPage requests;
   QueueSlot queues[kQueuesMax];
   TraceRing trace;  // untouched, and so without memory, until somebody records

@@ -20,14 +20,14 @@ inline constexpr std::uint32_t kTraceEventsMax = 4096;
 
 // a and b by kind. Indexes count AQL packets.
 enum TraceKind : std::uint32_t {
-  kTracePublish = 1,       // a: from, b: to (exclusive)
-  kTraceTaken = 2,         // a: read index
-  kTraceClosed = 3,        // a: packets behind the gate
-  kTraceOpened = 4,        // a: packets behind the gate
-  kTraceSuspend = 5,       // b: the driver call, ns
-  kTraceSqueeze = 6,       // a: compute units left, b: the driver call, ns
-  kTraceLift = 7,          // b: the driver call, ns
-  kTraceRaise = 8,         // a: level (0: it only reports), b: the GPU's index in the user page
+  kTracePublish = 1,  // a: from, b: to (exclusive)
+  kTraceTaken = 2,    // a: read index
+  kTraceClosed = 3,   // a: packets behind the gate
+  kTraceOpened = 4,   // a: packets behind the gate
+  kTraceSuspend = 5,  // b: the driver call, ns
+  kTraceSqueeze = 6,  // a: compute units left, b: the driver call, ns
+  kTraceLift = 7,     // b: the driver call, ns
+  kTraceRaise = 8,    // a: level (0: it only reports), b: the GPU's index in the user page
   kTraceDrained = 9,
   kTraceRequestBegin = 10,  // a: the request's number, b: deadline, us from now; 0: none
   kTraceRequestEnd = 11,    // a: the request's number, b: 1 if it was late

@@ -25,7 +25,7 @@ struct WireHeader {
   std::uint32_t magic;
   std::uint32_t abi_version;  // kAbiVersion of shared_page.h
   WireType type;
-  std::uint32_t size_bytes;   // of the whole message
+  std::uint32_t size_bytes;  // of the whole message
 };
 
 enum class GateKind : std::uint32_t { kNone = 0, kWindow = 1, kIntercept = 2 };
@@ -41,18 +41,18 @@ struct HelloMessage {
   std::uint32_t reserved;
   char comm[32];
   char exe[256];
-  char run_token[40];                 // XSCHED_HSA_RUN_TOKEN: which `xsched-hsa-ctl run` it belongs to
+  char run_token[40];  // XSCHED_HSA_RUN_TOKEN: which `xsched-hsa-ctl run` it belongs to
 };
 
 // controller -> layer. kWelcome carries three descriptors by SCM_RIGHTS, in this order: the process
 // page, the user page, an eventfd that the layer writes whenever the controller should look.
 struct WelcomeMessage {
-  WireHeader header;                  // kWelcome or kRefused
+  WireHeader header;  // kWelcome or kRefused
   std::uint32_t session_id;
   std::uint32_t process_page_bytes;
   std::uint32_t user_page_bytes;
-  std::int32_t peer_pid;              // the program as the controller sees it (outer PID namespace)
-  char text[192];                     // kRefused: what, why, what to do
+  std::int32_t peer_pid;  // the program as the controller sees it (outer PID namespace)
+  char text[192];         // kRefused: what, why, what to do
 };
 
 // layer -> controller, any time: one line for the controller's log.

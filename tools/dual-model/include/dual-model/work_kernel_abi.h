@@ -16,9 +16,9 @@ namespace dual_model {
 // block); so an unknown kernel can never be mistaken for one of these, and real hardware pays one
 // branch per wave.
 struct KernelSignature {
-  char magic[16];          // kKernelMagic, no terminator
-  std::uint32_t version;   // kKernelAbiVersion
-  std::uint32_t kind;      // KernelKind
+  char magic[16];         // kKernelMagic, no terminator
+  std::uint32_t version;  // kKernelAbiVersion
+  std::uint32_t kind;     // KernelKind
 };
 static_assert(sizeof(KernelSignature) == 24);
 inline constexpr char kKernelMagic[17] = "XSCHED-HSA-KERN1";
@@ -59,7 +59,7 @@ inline constexpr std::uint32_t kVgprMax = 256;
 // there is one, after its workgroup has kept its slot for workgroup_ticks. With to == other a vector
 // add is no longer idempotent: a workgroup that ran twice, or not at all, shows in the data.
 struct DataKernarg {
-  std::uint64_t to;     // addresses, 4-byte aligned; a kernel ignores those it has no use for
+  std::uint64_t to;  // addresses, 4-byte aligned; a kernel ignores those it has no use for
   std::uint64_t from;
   std::uint64_t other;
   std::uint32_t elements;
