@@ -23,6 +23,8 @@ constexpr std::int64_t kControllerStartNs = 10'000'000'000;
 constexpr int kListTimeoutMs = 10'000;
 // The controller's own defaults. They are device time: a slowed virtual GPU stretches them.
 constexpr double kWindowUs = 200, kLingerUs = 250;
+constexpr char kClockForEnv[] = "VIRTUAL_GPU_CLOCK_FOR",
+               kClockFor[] = "libxsched-hsa.so:xsched-hsad";
 
 bool Connects(const std::string& path) {
   sockaddr_un address = {};
@@ -121,6 +123,9 @@ bool LayerSession::Start(const std::vector<std::string>& arguments, std::string*
   }
   options.command.insert(options.command.end(), arguments.begin(), arguments.end());
   options.unset = {"HSA_TOOLS_LIB"};
+  // While the simulated clock stands nothing that they measure goes on: see clock_page.h. Workers
+  // inherit it.
+  setenv(kClockForEnv, kClockFor, 0);
   if (!controller_.Start(options, error)) return false;
   const std::int64_t give_up_ns = MonotonicNs() + kControllerStartNs;
   while (!Connects(socket_)) {

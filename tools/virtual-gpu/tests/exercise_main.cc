@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
   virtual_gpu::test::AddDebugPrograms(&programs);
   virtual_gpu::test::AddFaultPrograms(&programs);
   virtual_gpu::test::AddBenchPrograms(&programs);
+  virtual_gpu::test::AddClockPrograms(&programs);
   const auto program = argc == 2 ? programs.find(argv[1]) : programs.end();
   if (program == programs.end()) {
     std::fprintf(stderr, "usage: virtual-gpu-exercise NAME; names:");

@@ -18,5 +18,6 @@ void AddRulePrograms(Programs* programs);   // driver_rule_programs.cc: errno va
 void AddDebugPrograms(Programs* programs);  // debug_programs.cc: DBG_TRAP
 void AddFaultPrograms(Programs* programs);  // fault_programs.cc: faults on request
 void AddBenchPrograms(Programs* programs);  // bench_programs.cc: load for tests/bench
+void AddClockPrograms(Programs* programs);  // clock_programs.cc: CLOCK_MONOTONIC
 
 }  // namespace virtual_gpu::test
