@@ -16,7 +16,13 @@ enum QueueWord : std::size_t {
   kCapDebtUs = 7,      // caps: device time used beyond the cap
 };
 
-enum ArenaWord : std::size_t { kProtection = 0 };  // latency-target: its step, plus 1
+// All of latency-target.
+enum ArenaWord : std::size_t {
+  kProtection = 0,  // its step, plus 1
+  kProbing = 1,     // 1 from a step back until it is judged
+  kPatience = 2,    // verdicts to let pass before the next step back
+  kLastPatience = 3,
+};
 
 inline std::int64_t Word(const QueueView& view, QueueWord word) { return view.memory.words[word]; }
 inline std::int64_t& Word(QueueAnswer& answer, QueueWord word) { return answer.memory.words[word]; }

@@ -1,6 +1,8 @@
 // latency_target_test.cc: the ladder climbs until the target is met and comes down when it can.
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "policies/registry.h"
 
 namespace xsched_hsa {
@@ -68,6 +70,33 @@ TEST_F(LatencyTargetTest, StaysWhereTheTargetIsJustMet) {
   Ask(5'000);
   const QueueIntent before = answer_.queues[0].intent;
   for (int i = 0; i < 5; ++i) EXPECT_EQ(Ask(2'700), before);
+}
+
+// Where one step changes much: 1 ms with it, 9 ms without.
+TEST_F(LatencyTargetTest, StepThatMissedIsTriedAgainLaterAndLater) {
+  int misses = 0, since = 0;
+  std::vector<int> between;
+  for (int verdict = 0; verdict < 400; ++verdict, ++since) {
+    const bool protected_now =
+        answer_.queues.empty() || answer_.queues[0].intent.preemption.squeeze;
+    Ask(protected_now ? 1'000 : 9'000);
+    if (protected_now) continue;
+    ++misses;
+    between.push_back(std::exchange(since, 0));
+  }
+  ASSERT_GE(misses, 4);
+  EXPECT_LE(misses, 12);
+  for (std::size_t i = 2; i < between.size(); ++i) EXPECT_GE(between[i], between[i - 1]);
+  EXPECT_GT(between.back(), 60);
+}
+
+TEST_F(LatencyTargetTest, ProbeEndsAtItsFirstMiss) {
+  while (answer_.queues.empty() || answer_.queues[0].intent.preemption.squeeze) Ask(1'000);
+  Ask(1'000, 5);
+  EXPECT_FALSE(answer_.queues[0].intent.preemption.squeeze) << "a request in time is no miss";
+  Ask(9'000, 6);
+  EXPECT_TRUE(answer_.queues[0].intent.preemption.squeeze);
+  EXPECT_TRUE(answer_.restart_latency);
 }
 
 TEST_F(LatencyTargetTest, DoesNotJudgeByTooFewRequests) {

@@ -18,10 +18,12 @@ namespace ablation {
 
 class Controller {
  public:
-  Controller(World* world, const xsched_hsa::PolicyParams& policy);
+  Controller(World* world, const Mechanisms& mechanisms);
 
+  // What xsched-hsad reads from the driver.
+  void Know(xsched_hsa::GpuKey gpu, const virtual_gpu::DeviceParams& device);
   // Makes the program's session and tells its layer.
-  void Join(SimLayer* layer, int priority);
+  void Join(SimLayer* layer, int priority, const xsched_hsa::ProgramClass& ordered);
 
  private:
   class VirtualClock final : public xsched_hsa::Clock {
@@ -49,6 +51,7 @@ class Controller {
   std::unique_ptr<xsched_hsa::UserPage> user_page_;
   xsched_hsa::Core core_;
   std::set<std::uint32_t> told_;  // sessions
+  std::int32_t programs_ = 0;
   Task task_;
 };
 

@@ -18,6 +18,8 @@ constexpr char kDefaultFile[] = "resnet_h100.json:";
 
 struct Arguments {
   std::string high, low, mechanisms = "plan", profile = "mi308x", json_path;
+  std::string policy = "strict-priority";
+  double target_ms = 0, high_share_percent = 0;
   double cycle_ms = 0.2, budget_percent = 8, jitter_percent = 0;
   bool decisions = false, requests = false, no_pipe_priority = false;
   std::uint32_t window_us = 0, linger_us = 0;
@@ -50,6 +52,10 @@ void AddOptions(CLI::App* app, Arguments* a) {
   app->add_option("--doorbell-us", a->setup.host.doorbell_us, "host: one publication [0.25]");
   app->add_option("--window-us", a->window_us, "the policy's window [200]");
   app->add_option("--linger-us", a->linger_us, "the policy's linger [250]");
+  app->add_option("--policy", a->policy, "the controller's policy [strict-priority]");
+  app->add_option("--target-ms", a->target_ms, "latency-target: the high program's P99; 0: none");
+  app->add_option("--high-share", a->high_share_percent,
+                  "cu-partition: percent of the device that is the high program's");
   app->add_option("--budget", a->budget_percent, "what a request may lose, percent [8]");
   app->add_option("--json", a->json_path, "where the record goes; - is standard output");
   app->add_flag("--decisions", a->decisions, "with each decision in the record");
@@ -71,6 +77,24 @@ bool LoadPlan(const std::string& text, bool is_high, std::optional<dual_model::R
   return true;
 }
 
+std::string CompletePolicy(Arguments* a) {
+  ablation::Mechanisms& m = a->setup.mechanisms;
+  m.policy_name = a->policy;
+  if (xsched_hsa::MakePolicy(m.policy_name, m.policy) == nullptr) {
+    return "unknown policy '" + m.policy_name + "'; 'xsched-hsa-ctl policy show' lists them";
+  }
+  if (!m.layer && m.policy_name != "strict-priority") {
+    return "'" + m.name + "' runs without layer and controller, so no policy has a say";
+  }
+  if (!(a->target_ms >= 0)) return "--target-ms must not be below 0";
+  if (!(a->high_share_percent >= 0) || a->high_share_percent >= 100) {
+    return "--high-share must be from 0 to below 100 percent";
+  }
+  m.latency_target_us = static_cast<std::uint64_t>(a->target_ms * 1000);
+  m.high_share_permille = static_cast<std::uint32_t>(a->high_share_percent * 10);
+  return "";
+}
+
 // What of the arguments needs a look; an empty text if all is well.
 std::string Complete(Arguments* a, std::string* high, std::string* low) {
   std::string error;
@@ -87,6 +111,7 @@ std::string Complete(Arguments* a, std::string* high, std::string* low) {
   if (a->linger_us != 0) setup.mechanisms.policy.linger_us = a->linger_us;
   setup.mechanisms.policy.preemption.delay_budget_permille =
       static_cast<std::uint32_t>(a->budget_percent * 10);
+  if (const std::string wrong = CompletePolicy(a); !wrong.empty()) return wrong;
   setup.jitter = a->jitter_percent / 100;
   if (!(setup.jitter >= 0) || setup.jitter > 1) return "--jitter must be from 0 to 100 percent";
   if (a->high.empty() && a->low.empty()) return "nothing to run; give --high or --low or both";

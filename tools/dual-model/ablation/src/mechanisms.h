@@ -26,6 +26,10 @@ struct Mechanisms {
   std::uint32_t low_priority = 7, high_priority = 7;  // KFD's, at creation
   std::uint32_t reserved_units = 0;
   xsched_hsa::PolicyParams policy;
+  std::string policy_name = "strict-priority";
+  // What the policies `latency-target` and `cu-partition` go by; 0: nothing.
+  std::uint64_t latency_target_us = 0;
+  std::uint32_t high_share_permille = 0;
 };
 
 bool ParseMechanisms(const std::string& text, Mechanisms* mechanisms, std::string* error);

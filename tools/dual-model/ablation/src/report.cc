@@ -132,7 +132,10 @@ json SetupJson(const RunSetup& setup) {
             {"launch_us", setup.host.launch_us},
             {"doorbell_us", setup.host.doorbell_us}}},
           {"policy",
-           {{"window_us", setup.mechanisms.policy.window_us},
+           {{"name", setup.mechanisms.policy_name},
+            {"target_us", setup.mechanisms.latency_target_us},
+            {"high_share_permille", setup.mechanisms.high_share_permille},
+            {"window_us", setup.mechanisms.policy.window_us},
             {"linger_us", setup.mechanisms.policy.linger_us},
             {"budget_permille", setup.mechanisms.policy.preemption.delay_budget_permille}}}};
 }

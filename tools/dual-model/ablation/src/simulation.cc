@@ -50,7 +50,10 @@ class Simulation {
 
   RunResult Run() {
     const Mechanisms& m = setup_.mechanisms;
-    if (m.layer) controller_ = std::make_unique<Controller>(&world_, m.policy);
+    if (m.layer) {
+      controller_ = std::make_unique<Controller>(&world_, m);
+      controller_->Know(kGpu, setup_.device);
+    }
     // One program after the other, as people start them.
     if (low_) {
       MakeQueue(low_.get(), 2, m.low_priority, m.reserved_units);
@@ -106,8 +109,7 @@ class Simulation {
     Ring* ring = program->ring();
     ring->Connect(driver_.Create(ring, process, priority));
     if (reserved_units == 0) return;
-    std::uint32_t units = 0;
-    for (const std::uint32_t cus : setup_.device.cus_per_se) units += setup_.device.xccs * cus;
+    const std::uint32_t units = Units(setup_.device);
     // A dispatch with a workgroup for an XCC without compute units never ends.
     if (reserved_units + setup_.device.xccs * setup_.device.ses_per_xcc > units) {
       throw std::runtime_error("a reserve of " + std::to_string(reserved_units) +
@@ -122,7 +124,15 @@ class Simulation {
   std::unique_ptr<SimLayer> MakeLayer(Program* program, int priority) {
     auto layer = std::make_unique<SimLayer>(&world_, &driver_, priority);
     layer->Manage(program->ring(), setup_.device, kGpu);
-    controller_->Join(layer.get(), priority);
+    xsched_hsa::ProgramClass ordered;
+    const Mechanisms& m = setup_.mechanisms;
+    if (priority == xsched_hsa::kPriorityHigh) {
+      if (m.latency_target_us != 0) ordered.latency_target_us = m.latency_target_us;
+      if (m.high_share_permille != 0) ordered.share_permille = m.high_share_permille;
+    } else if (m.high_share_permille != 0) {
+      ordered.share_permille = 1000 - m.high_share_permille;
+    }
+    controller_->Join(layer.get(), priority, ordered);
     program->Use(layer.get());
     return layer;
   }

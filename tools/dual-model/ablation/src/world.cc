@@ -65,4 +65,10 @@ bool World::Run(TimeNs until, const std::function<bool()>& done) {
   return true;
 }
 
+std::uint32_t Units(const virtual_gpu::DeviceParams& device) {
+  std::uint32_t units = 0;
+  for (const std::uint32_t cus : device.cus_per_se) units += device.xccs * cus;
+  return units;
+}
+
 }  // namespace ablation

@@ -73,4 +73,6 @@ class World {
   TimeNs now_;
 };
 
+std::uint32_t Units(const virtual_gpu::DeviceParams& device);
+
 }  // namespace ablation

@@ -147,6 +147,40 @@ TEST(RingTest, NoticesAPacketThatIsTakenTwiceOrNotAtAll) {
   }
 }
 
+// A target that is far allows what strict-priority does not; one that is near takes it back.
+TEST(PolicyUnderLoadTest, LatencyTargetProtectsAsMuchAsItsTargetNeeds) {
+  RunSetup setup = LongKernels("plan");
+  setup.seconds = 12;
+  setup.warm_up_s = 4;
+  setup.mechanisms.policy_name = "latency-target";
+  setup.mechanisms.policy.latency_samples_min = 20;
+  setup.mechanisms.latency_target_us = static_cast<std::uint64_t>(40 * AloneMs() * 1000);
+  const RunResult far = Simulate(setup);
+  setup.mechanisms.latency_target_us = static_cast<std::uint64_t>(1.1 * AloneMs() * 1000);
+  const RunResult near = Simulate(setup);
+  EXPECT_TRUE(far.faults.empty() && near.faults.empty());
+  EXPECT_EQ(far.layer.suspends + far.layer.squeezes, 0u) << "holding is enough";
+  EXPECT_GT(near.layer.suspends + near.layer.squeezes, 100u);
+  EXPECT_LT(MeanMs(near), MeanMs(far));
+  EXPECT_LT(WorstMs(far), 40 * AloneMs());
+}
+
+TEST(PolicyUnderLoadTest, PartitionsRunSideBySideEachOnItsUnits) {
+  RunSetup setup = LongKernels("plan");
+  setup.mechanisms.policy_name = "cu-partition";
+  setup.mechanisms.high_share_permille = 400;
+  const RunResult parted = Simulate(setup);
+  RunSetup alone = LongKernels("native");
+  alone.high.reset();
+  const double rate_alone = Simulate(alone).low_per_s;
+  EXPECT_TRUE(parted.faults.empty());
+  EXPECT_EQ(parted.layer.holds, 0u);
+  EXPECT_NEAR(parted.low_per_s, 0.6 * rate_alone, 0.06 * rate_alone);
+  // Its own part is always free: no request waits for a kernel of 8 ms.
+  EXPECT_LT(WorstMs(parted), 1.2 / 0.4 * AloneMs());
+  EXPECT_LT(WorstMs(parted), WorstMs(Simulate(LongKernels("native"))));
+}
+
 TEST(RingTest, NoticesALostWorkgroup) {
   virtual_gpu::DeviceParams device;
   World world(device, {}, 1);
@@ -194,6 +228,10 @@ TEST(DualModelSimTest, BadInputIsExitCode2) {
   EXPECT_EQ(ExitCodeOf("--low nothing.b1"), 2);
   EXPECT_EQ(ExitCodeOf("--low resnet50.b8 --mechanisms magic"), 2);
   EXPECT_EQ(ExitCodeOf("--low resnet50.b8 --cycle-ms 0"), 2);
+  EXPECT_EQ(ExitCodeOf("--low resnet50.b8 --policy magic"), 2);
+  EXPECT_EQ(
+      ExitCodeOf("--low resnet50.b8 --mechanisms hold --policy cu-partition --high-share 100"), 2);
+  EXPECT_EQ(ExitCodeOf("--low resnet50.b8 --mechanisms native --policy cu-partition"), 2);
   EXPECT_EQ(ExitCodeOf("--low resnet50.b8 --mechanisms native --seconds 0.1 --warm-up 0"), 0);
 }
 
