@@ -25,6 +25,7 @@
 
 #include "kernel_times.h"
 #include "kfd_access.h"
+#include "linger.h"
 #include "queue-ctl/shared_page.h"
 
 namespace xsched_hsa {
@@ -111,6 +112,7 @@ struct alignas(64) ManagedQueue {
   std::atomic<std::uint64_t> active_since_us{0};
   std::uint64_t idle_since_us = 0;   // the pump's own: drained since, 0 while busy
   std::uint64_t idle_published = 0;  // the pump's own: the published index at that time
+  Linger linger;                     // the pump's own
 };
 
 }  // namespace xsched_hsa

@@ -154,11 +154,12 @@ std::uint64_t Pump::WatchDrain(ManagedQueue* queue, QueueSlot* slot) {
     TellController();
     return kForeverNs;
   }
-  const std::uint64_t linger_ns =
-      static_cast<std::uint64_t>(slot->linger_us.load(std::memory_order_relaxed)) * 1000;
+  const std::uint64_t policys_us = slot->linger_us.load(std::memory_order_relaxed);
+  queue->linger.Active(queue->active_since_us.load(std::memory_order_relaxed), policys_us);
+  const std::uint64_t linger_ns = queue->linger.Us(policys_us) * 1000;
   // How long a request took is measured by these looks, too.
   const std::uint64_t poll_ns =
-      (mode & kModeRaise) != 0 ? std::max(linger_ns / 8, kDrainPollMinNs) : kReportPollNs;
+      (mode & kModeRaise) != 0 ? std::max(policys_us * 125, kDrainPollMinNs) : kReportPollNs;
   const std::uint64_t published = gate_->Published(*queue);
   if (gate_->HasUnfinished(*queue)) {
     queue->idle_since_us = 0;
@@ -181,6 +182,7 @@ std::uint64_t Pump::WatchDrain(ManagedQueue* queue, QueueSlot* slot) {
 }
 
 void Pump::Deactivate(ManagedQueue* queue, QueueSlot* slot) {
+  queue->linger.Drained(queue->idle_since_us);
   slot->active.store(0, std::memory_order_seq_cst);
   TraceQueue(*queue, slot, kTraceDrained);
   std::atomic_thread_fence(std::memory_order_seq_cst);
