@@ -106,7 +106,6 @@ class KfdAccess final : public KfdCalls {
   int Open();
 
  private:
-
   int fd_ = -1;
   KfdDebugSession debug_;
 };
