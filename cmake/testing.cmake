@@ -1,3 +1,9 @@
+# What a test says, not how fast it says it; what it tests is optimised as it ships.
+function(xsched_hsa_test_flags name)
+  xsched_hsa_warnings(${name})
+  target_compile_options(${name} PRIVATE -O0)
+endfunction()
+
 # xsched_hsa_test(name LABEL unit|vgpu|gpu SOURCES ... LIBS ... [TIMEOUT s] [SERIAL])
 # One gtest binary; each TEST becomes a ctest of its own. `unit` needs nothing but the build tree,
 # `vgpu` starts processes under the virtual GPU, `gpu` needs an MI-series device.
@@ -10,9 +16,8 @@ function(xsched_hsa_test name)
     set(T_TIMEOUT 60)
   endif()
   add_executable(${name} ${T_SOURCES})
-  xsched_hsa_warnings(${name})
-  # What a test says, not how fast it says it; what it tests is optimised as it ships.
-  target_compile_options(${name} PRIVATE -O0)
+  xsched_hsa_test_flags(${name})
+  target_precompile_headers(${name} REUSE_FROM xsched_hsa_precompiled_tests)
   target_link_libraries(${name} PRIVATE ${T_LIBS} GTest::gtest GTest::gtest_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   target_compile_definitions(${name} PRIVATE XSCHED_HSA_BIN_DIR="${CMAKE_BINARY_DIR}/bin"

@@ -6,7 +6,7 @@ namespace xsched_hsa {
 namespace {
 constexpr std::uint64_t kSoon = 8;      // of the policy's linger: not another request
 constexpr std::uint64_t kMost = 3;      // of it: more than that is not waited for in addition
-constexpr std::uint64_t kForgets = 64;  // requests, about
+constexpr std::uint64_t kForgets = 512;  // requests: one in a hundred decides a P99
 }  // namespace
 
 void Linger::Active(std::uint64_t at_us, std::uint64_t base_us) {

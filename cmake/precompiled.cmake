@@ -1,0 +1,17 @@
+# Compile time only: no source relies on a header that it does not include itself.
+#
+# xsched_hsa_precompile(target HEADER...): a library of many files with the same heavy headers.
+function(xsched_hsa_precompile target)
+  target_precompile_headers(${target} PRIVATE ${ARGN})
+endfunction()
+
+# One for all test programs, which differ in no flag that these headers see.
+function(xsched_hsa_precompile_tests)
+  file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/precompiled_tests.cc CONTENT "int main() {}\n" @ONLY)
+  add_executable(xsched_hsa_precompiled_tests ${CMAKE_BINARY_DIR}/precompiled_tests.cc)
+  xsched_hsa_test_flags(xsched_hsa_precompiled_tests)
+  target_link_libraries(xsched_hsa_precompiled_tests PRIVATE GTest::gtest nlohmann_json::nlohmann_json)
+  target_precompile_headers(xsched_hsa_precompiled_tests PRIVATE
+    <gtest/gtest.h> <nlohmann/json.hpp> <atomic> <chrono> <filesystem> <fstream> <functional> <map>
+    <memory> <string> <thread> <vector>)
+endfunction()
