@@ -1,6 +1,7 @@
 # Compile time only: no source relies on a header that it does not include itself.
 #
-# xsched_hsa_precompile(target HEADER...): a library of many files with the same heavy headers.
+# xsched_hsa_precompile(target HEADER...): a library of many files with the same heavy headers. GCC 12 forgets
+# that precompiled system headers are system headers: where it then warns of them, the target goes without.
 function(xsched_hsa_precompile target)
   target_precompile_headers(${target} PRIVATE ${ARGN})
 endfunction()
