@@ -4,8 +4,8 @@
 
 namespace xsched_hsa {
 namespace {
-constexpr std::uint64_t kSoon = 8;      // of the policy's linger: not another request
-constexpr std::uint64_t kMost = 3;      // of it: more than that is not waited for in addition
+constexpr std::uint64_t kSoon = 8;       // of the policy's linger: not another request
+constexpr std::uint64_t kMost = 3;       // of it: more than that is not waited for in addition
 constexpr std::uint64_t kForgets = 512;  // requests: one in a hundred decides a P99
 }  // namespace
 

