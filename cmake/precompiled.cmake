@@ -1,12 +1,6 @@
-# Compile time only: no source relies on a header that it does not include itself.
-#
-# xsched_hsa_precompile(target HEADER...): a library of many files with the same heavy headers. GCC 12 forgets
-# that precompiled system headers are system headers: where it then warns of them, the target goes without.
-function(xsched_hsa_precompile target)
-  target_precompile_headers(${target} PRIVATE ${ARGN})
-endfunction()
-
-# One for all test programs, which differ in no flag that these headers see.
+# One precompiled header for all test programs, which differ in no flag that these headers see. Compile time
+# only, as where libraries have one: no source relies on a header that it does not include itself. GCC 12 forgets
+# that precompiled system headers are system headers; a library in which it then warns of them goes without.
 function(xsched_hsa_precompile_tests)
   file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/precompiled_tests.cc CONTENT "int main() {}\n" @ONLY)
   add_executable(xsched_hsa_precompiled_tests ${CMAKE_BINARY_DIR}/precompiled_tests.cc)

@@ -88,22 +88,28 @@ class MisuseTest : public testing::Test {
 class MisuseAtEachGateTest : public MisuseTest, public testing::WithParamInterface<const char*> {
  protected:
   MisuseAtEachGateTest() { stack_.UseGate(GetParam()); }
+  // Held in the middle of its work, the program lets another one begin (itself, or a child), which is a
+  // program like any other, and held.
+  std::unique_ptr<Process> HoldAndExec(const char* verb) {
+    stack_.StartController(kPatient);
+    auto low = StartLow({verb, "10", Bin("hsa-exercise"), "paused", "20"});
+    StartHigh();
+    SubmitHeld(low.get());
+    low->Write("\n");
+    EXPECT_TRUE(stack_.WaitForQueue(kLow, "submitted", 0));  // the newest of that priority
+    low->Write("\n");
+    EXPECT_TRUE(stack_.WaitForQueue(kLow, "submitted", 20));
+    EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "held"));
+    EXPECT_EQ(stack_.QueueAt(kLow)["read"], 0);
+    return low;
+  }
 };
 
 // --------------------------------------------------------------------------- fork and exec
 
+// What was held went with the old program.
 TEST_P(MisuseAtEachGateTest, ExecInTheMiddleOfAHoldBeginsAnewAndHoldsNobodyUp) {
-  stack_.StartController(kPatient);
-  auto low = StartLow({"exec", "10", Bin("hsa-exercise"), "paused", "20"});
-  StartHigh();
-  SubmitHeld(low.get());
-  low->Write("\n");
-  // What was held went with the old program; the new one is a program like any other, and held.
-  EXPECT_TRUE(stack_.WaitForQueue(kLow, "submitted", 0));
-  low->Write("\n");
-  EXPECT_TRUE(stack_.WaitForQueue(kLow, "submitted", 20));
-  EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "held"));
-  EXPECT_EQ(stack_.QueueAt(kLow)["read"], 0);
+  auto low = HoldAndExec("exec");
   FinishHigh();
   EXPECT_TRUE(low->WaitForOutput("completed 20"));
   const Result result = low->Wait();
@@ -112,17 +118,7 @@ TEST_P(MisuseAtEachGateTest, ExecInTheMiddleOfAHoldBeginsAnewAndHoldsNobodyUp) {
 }
 
 TEST_P(MisuseAtEachGateTest, ChildThatExecsIsAProgramOfItsOwnAndTheParentStaysHeld) {
-  stack_.StartController(kPatient);
-  auto low = StartLow({"fork-exec", "10", Bin("hsa-exercise"), "paused", "20"});
-  StartHigh();
-  SubmitHeld(low.get());
-  low->Write("\n");
-  // The newest program of that priority is the child.
-  EXPECT_TRUE(stack_.WaitForQueue(kLow, "submitted", 0));
-  low->Write("\n");
-  EXPECT_TRUE(stack_.WaitForQueue(kLow, "submitted", 20));
-  EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "held"));
-  EXPECT_EQ(stack_.QueueAt(kLow)["read"], 0);
+  auto low = HoldAndExec("fork-exec");
   int held = 0;
   const nlohmann::json list = stack_.List();
   for (const auto& process : list["processes"]) {

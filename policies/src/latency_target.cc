@@ -49,7 +49,7 @@ class LatencyTarget final : public Policy {
     std::int64_t step = word == 0 ? kFirstStep : std::clamp<std::int64_t>(word - 1, 0, kLastStep);
     const Verdict verdict = Judge(snapshot, answer);
     answer->restart_latency = verdict != Verdict::kTooFew;
-    step = NextStep(step, verdict, answer->memory.words);
+    step = NextStep(step, verdict, &answer->memory);
     word = step + 1;
     for (QueueAnswer& own : answer->queues) {
       if (own.intent.armed) Protect(kSteps[step], &own.intent);
@@ -61,9 +61,9 @@ class LatencyTarget final : public Policy {
  private:
   enum class Verdict { kTooFew, kTooSlow, kMet, kFaster };
 
-  template <typename Words>
-  static std::int64_t NextStep(std::int64_t step, Verdict verdict, Words& words) {
+  static std::int64_t NextStep(std::int64_t step, Verdict verdict, PolicyMemory* memory) {
     if (verdict == Verdict::kTooFew) return step;
+    auto& words = memory->words;
     const bool probed = std::exchange(words[kProbing], 0) != 0;
     if (verdict == Verdict::kTooSlow) {
       if (probed) {

@@ -21,46 +21,18 @@
 #include <thread>
 #include <vector>
 
+#include "programs/hsa_program.h"
+
 namespace {
+
+using namespace hsa_program;
 
 constexpr std::uint64_t kBurst = 480;  // divides by the numbers of threads
 constexpr std::uint32_t kRing = 1024, kHeldRing = 16384;
 
-void Check(hsa_status_t status, const char* what) {
-  if (status == HSA_STATUS_SUCCESS) return;
-  std::fprintf(stderr, "packet-path-bench: %s failed with status 0x%x\n", what, status);
-  std::exit(1);
-}
-
-std::uint64_t NowNs() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u +
-         static_cast<std::uint64_t>(now.tv_nsec);
-}
-
-hsa_status_t TakeGpu(hsa_agent_t agent, void* data) {
-  hsa_device_type_t type;
-  hsa_agent_get_info(agent, HSA_AGENT_INFO_DEVICE, &type);
-  if (type != HSA_DEVICE_TYPE_GPU) return HSA_STATUS_SUCCESS;
-  *static_cast<hsa_agent_t*>(data) = agent;
-  return HSA_STATUS_INFO_BREAK;
-}
-
-void SubmitOne(hsa_queue_t* queue, hsa_signal_t done) {
-  const std::uint64_t index = hsa_queue_add_write_index_screlease(queue, 1);
-  auto* packet =
-      static_cast<hsa_barrier_and_packet_t*>(queue->base_address) + (index & (queue->size - 1));
-  std::memset(reinterpret_cast<char*>(packet) + 2, 0, sizeof(*packet) - 2);
-  packet->completion_signal = done;
-  const std::uint16_t header = HSA_PACKET_TYPE_BARRIER_AND | 1 << HSA_PACKET_HEADER_BARRIER;
-  __atomic_store_n(&packet->header, header, __ATOMIC_RELEASE);
-  hsa_signal_store_screlease(queue->doorbell_signal, static_cast<hsa_signal_value_t>(index));
-}
-
 double SubmitSome(hsa_queue_t* queue, std::uint64_t packets) {
   const std::uint64_t began = NowNs();
-  for (std::uint64_t i = 0; i < packets; ++i) SubmitOne(queue, {0});
+  for (std::uint64_t i = 0; i < packets; ++i) SubmitBarrier(queue, {0});
   return static_cast<double>(NowNs() - began) / static_cast<double>(packets);
 }
 
@@ -119,13 +91,8 @@ class Producers {
 // Until all before it has run; an intercept queue's read index would not tell.
 void Drain(hsa_queue_t* queue, hsa_signal_t done) {
   hsa_signal_store_relaxed(done, 1);
-  SubmitOne(queue, done);
+  SubmitBarrier(queue, done);
   while (hsa_signal_load_scacquire(done) > 0) sched_yield();
-}
-
-void WaitForLine() {
-  char line[8];
-  if (std::fgets(line, sizeof(line), stdin) == nullptr) std::exit(1);
 }
 
 void Print(std::vector<double> ns) {
@@ -151,19 +118,12 @@ int main(int argc, char** argv) {
                  static_cast<unsigned long>(kHeldRing / kBurst));
     return 2;
   }
-  hsa_agent_t gpu{0};
   Check(hsa_init(), "hsa_init");
-  hsa_iterate_agents(TakeGpu, &gpu);
-  hsa_queue_t* queue = nullptr;
-  Check(hsa_queue_create(gpu, held ? kHeldRing : kRing, HSA_QUEUE_TYPE_MULTI, nullptr, nullptr,
-                         UINT32_MAX, UINT32_MAX, &queue),
-        "hsa_queue_create");
-  hsa_signal_t done;
-  Check(hsa_signal_create(0, 0, nullptr, &done), "hsa_signal_create");
+  hsa_queue_t* queue = MakeQueue(FindGpu(), held ? kHeldRing : kRing);
+  const hsa_signal_t done = MakeSignal(0);
   if (held) {
-    std::printf("ready %d\n", getpid());
-    std::fflush(stdout);
-    WaitForLine();
+    Say("ready " + std::to_string(getpid()));
+    if (!Pause()) return 1;
   }
   {
     Producers producers(queue, threads);
@@ -174,7 +134,7 @@ int main(int argc, char** argv) {
     }
     Print(ns);
   }
-  if (held) WaitForLine();
+  if (held && !Pause()) return 1;
   Drain(queue, done);
   hsa_queue_destroy(queue);
   hsa_signal_destroy(done);

@@ -12,35 +12,19 @@
 #include <ctime>
 #include <vector>
 
+#include "programs/hsa_program.h"
+
 namespace {
+
+using namespace hsa_program;
 
 constexpr int kQueues = 16;
 
-void Check(hsa_status_t status, const char* what) {
-  if (status == HSA_STATUS_SUCCESS) return;
-  std::fprintf(stderr, "start-up-bench: %s failed with status 0x%x\n", what, status);
-  std::exit(1);
-}
-
-double NowUs() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<double>(now.tv_sec) * 1e6 + static_cast<double>(now.tv_nsec) / 1e3;
-}
-
 template <typename Function>
 double TookUs(Function function) {
-  const double began = NowUs();
+  const std::uint64_t began = NowNs();
   function();
-  return NowUs() - began;
-}
-
-hsa_status_t TakeGpu(hsa_agent_t agent, void* data) {
-  hsa_device_type_t type;
-  hsa_agent_get_info(agent, HSA_AGENT_INFO_DEVICE, &type);
-  if (type != HSA_DEVICE_TYPE_GPU) return HSA_STATUS_SUCCESS;
-  *static_cast<hsa_agent_t*>(data) = agent;
-  return HSA_STATUS_INFO_BREAK;
+  return static_cast<double>(NowNs() - began) / 1e3;
 }
 
 double Median(std::vector<double> values) {
@@ -52,16 +36,11 @@ double Median(std::vector<double> values) {
 
 int main() {
   const double init_us = TookUs([] { Check(hsa_init(), "hsa_init"); });
-  hsa_agent_t gpu{0};
-  hsa_iterate_agents(TakeGpu, &gpu);
+  const hsa_agent_t gpu = FindGpu();
   std::vector<double> create_us, destroy_us;
   std::vector<hsa_queue_t*> queues(kQueues, nullptr);
   for (hsa_queue_t*& queue : queues) {
-    create_us.push_back(TookUs([&] {
-      Check(hsa_queue_create(gpu, 1024, HSA_QUEUE_TYPE_MULTI, nullptr, nullptr, UINT32_MAX,
-                             UINT32_MAX, &queue),
-            "hsa_queue_create");
-    }));
+    create_us.push_back(TookUs([&] { queue = MakeQueue(gpu, 1024); }));
   }
   for (hsa_queue_t* queue : queues) destroy_us.push_back(TookUs([&] { hsa_queue_destroy(queue); }));
   const double shut_down_us = TookUs([] { hsa_shut_down(); });

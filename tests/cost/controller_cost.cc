@@ -5,97 +5,54 @@
 #include <string>
 #include <vector>
 
-#include "core.h"
-#include "fake_layer.h"
-#include "manual_clock.h"
 #include "measured.h"
-#include "page_waker.h"
-#include "policies/registry.h"
+#include "test_machine.h"
 
 namespace xsched_hsa::cost {
 namespace {
 
 constexpr std::uint64_t kRounds = 20;
 
-// `sessions` programs of one user with `queues` queues each on one GPU; the first one is urgent.
-class Machine {
+class Machine : public testing::TestMachine {
  public:
-  Machine(std::uint32_t sessions, std::uint32_t queues)
-      : core_({}, &clock_, MakePolicy("strict-priority", {}), &waker_) {
-    Core::InitUserPage(user_.get(), 0);
-    for (std::uint32_t i = 0; i < sessions; ++i) Join(i, queues);
-  }
-
+  using TestMachine::TestMachine;
   // A request of the urgent program: its first doorbell, or its end.
   void Raise(bool counted) {
-    layers_[0]->BecomeActive(0);
+    urgent().BecomeActive(0);
     Event(counted);
   }
   void End(bool counted) {
-    layers_[0]->BecomeIdle(0);
+    urgent().BecomeIdle(0);
     Event(counted);
   }
   // A queue more, and gone again: each asks the policy.
   void QueueComesAndGoes() {
-    layers_[0]->MakeQueue(255, ++serial_, kPriorityHigh);
-    Event();
-    layers_[0]->DestroyQueue(255);
-    Event();
+    urgent().MakeQueue(255, NextSerial(), kPriorityHigh);
+    Event(true);
+    urgent().DestroyQueue(255);
+    Event(true);
   }
-  void Renew() {
-    layers_[0]->BecomeActive(0);
-    core_.OnLayerEvent(ids_[0]);
+  void RenewOften() {
+    Raise(false);
     for (std::uint64_t i = 0; i < kRounds; ++i) {
-      clock_.Advance(kLeaseRenewUs);
+      PassALease();
       const Collecting collecting;
-      core_.OnTimer();
+      Renew();
     }
-    layers_[0]->BecomeIdle(0);
-    core_.OnLayerEvent(ids_[0]);
+    End(false);
   }
 
  private:
-  void Event(bool counted = true) {
+  void Event(bool counted) {
     if (counted) CALLGRIND_TOGGLE_COLLECT;
-    core_.OnLayerEvent(ids_[0]);
+    Tell();
     if (counted) CALLGRIND_TOGGLE_COLLECT;
   }
-  void Join(std::uint32_t number, std::uint32_t queues) {
-    pages_.push_back(std::make_unique<ProcessPage>());
-    LayerInfo info;
-    info.pid = static_cast<std::int32_t>(100 + number);
-    info.gate = GateKind::kWindow;
-    ids_.push_back(core_.AddSession(info, pages_.back().get(), user_.get()));
-    layers_.push_back(std::make_unique<testing::FakeLayer>(pages_.back().get(), user_.get(),
-                                                           [this] { return clock_.NowUs(); }));
-    const int priority = number == 0 ? kPriorityHigh : kPriorityLow;
-    for (std::uint32_t i = 0; i < queues; ++i) layers_.back()->MakeQueue(i, ++serial_, priority);
-    core_.OnLayerEvent(ids_.back());
-  }
-
-  testing::ManualClock clock_{10'000'000};
-  testing::PageWaker waker_;
-  std::unique_ptr<UserPage> user_ = std::make_unique<UserPage>();
-  std::vector<std::unique_ptr<ProcessPage>> pages_;
-  std::vector<std::unique_ptr<testing::FakeLayer>> layers_;
-  std::vector<std::uint32_t> ids_;
-  std::uint32_t serial_ = 0;
-  Core core_;
 };
 
 void MeasurePolicy(const char* policy_name, std::size_t queues) {
-  std::vector<QueueView> views(queues);
-  for (std::size_t i = 0; i < queues; ++i) {
-    views[i].queue = i;
-    views[i].session = static_cast<std::uint32_t>(i / 32);
-    views[i].priority = i < queues / 2 ? kPriorityHigh : kPriorityLow;
-    views[i].active = views[i].exposed = true;
-    views[i].pending_packets = 1;
-  }
-  Snapshot snapshot;
-  snapshot.now_us = 1'000'000;
-  snapshot.elapsed_us = 1000;
-  snapshot.queues = views;
+  const std::vector<QueueView> views = testing::BusyQueues(queues);
+  const Snapshot snapshot = testing::SnapshotOf(views);
   const std::unique_ptr<Policy> policy = MakePolicy(policy_name, {});
   Answer answer;
   policy->Decide(snapshot, &answer);
@@ -123,7 +80,7 @@ void MeasureMachine(std::uint32_t sessions, std::uint32_t queues) {
   CALLGRIND_ZERO_STATS;
   for (std::uint64_t i = 0; i < kRounds; ++i) machine.QueueComesAndGoes();
   Report(("controller/queue-change/" + size).c_str(), 2 * kRounds);
-  machine.Renew();
+  machine.RenewOften();
   Report(("controller/renewal/" + size).c_str(), kRounds);
 }
 

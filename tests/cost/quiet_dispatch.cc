@@ -21,7 +21,11 @@
 #include <iterator>
 #include <thread>
 
+#include "programs/hsa_program.h"
+
 namespace {
+
+using namespace hsa_program;
 
 constexpr std::uint32_t kRing = 1024;
 constexpr std::uint64_t kBurst = 500, kBursts = 20;
@@ -32,10 +36,6 @@ void Fail(const char* what) {
   std::fprintf(stderr, "quiet-dispatch: %s failed\n", what);
   std::_Exit(1);
 }
-void Check(hsa_status_t status, const char* what) {
-  if (status != HSA_STATUS_SUCCESS) Fail(what);
-}
-
 void OnCall(int, siginfo_t* info, void*) {
   g_calls.fetch_add(1);
   g_last.store(info->si_syscall);
@@ -54,30 +54,12 @@ void CatchCalls() {
   if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) Fail("PR_SET_SECCOMP");
 }
 
-hsa_status_t TakeGpu(hsa_agent_t agent, void* data) {
-  hsa_device_type_t type;
-  hsa_agent_get_info(agent, HSA_AGENT_INFO_DEVICE, &type);
-  if (type != HSA_DEVICE_TYPE_GPU) return HSA_STATUS_SUCCESS;
-  *static_cast<hsa_agent_t*>(data) = agent;
-  return HSA_STATUS_INFO_BREAK;
-}
-
-void Dispatch(hsa_queue_t* queue, hsa_signal_t done) {
-  const std::uint64_t index = hsa_queue_add_write_index_screlease(queue, 1);
-  auto* packet =
-      static_cast<hsa_barrier_and_packet_t*>(queue->base_address) + (index & (kRing - 1));
-  std::memset(reinterpret_cast<char*>(packet) + 2, 0, sizeof(*packet) - 2);
-  packet->completion_signal = done;
-  const std::uint16_t header = HSA_PACKET_TYPE_BARRIER_AND | 1 << HSA_PACKET_HEADER_BARRIER;
-  __atomic_store_n(&packet->header, header, __ATOMIC_RELEASE);
-  hsa_signal_store_screlease(queue->doorbell_signal, static_cast<hsa_signal_value_t>(index));
-}
-
 void DispatchAll(hsa_queue_t* queue, hsa_signal_t done, bool one_call) {
   CatchCalls();
   for (std::uint64_t burst = 0; burst < kBursts; ++burst) {
     hsa_signal_store_relaxed(done, 1);
-    for (std::uint64_t i = 0; i < kBurst; ++i) Dispatch(queue, {i + 1 == kBurst ? done.handle : 0});
+    for (std::uint64_t i = 0; i < kBurst; ++i)
+      SubmitBarrier(queue, {i + 1 == kBurst ? done.handle : 0});
     while (hsa_signal_load_scacquire(done) > 0) {
     }
   }
@@ -87,31 +69,19 @@ void DispatchAll(hsa_queue_t* queue, hsa_signal_t done, bool one_call) {
   }  // can't end without a call
 }
 
-void WaitForLine() {
-  char line[8];
-  if (read(0, line, sizeof(line)) < 0) Fail("read");
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
   const bool one_call = argc > 1 && std::strcmp(argv[1], "--one-call") == 0;
-  hsa_agent_t gpu{0};
   Check(hsa_init(), "hsa_init");
-  hsa_iterate_agents(TakeGpu, &gpu);
-  hsa_queue_t* queue = nullptr;
-  Check(hsa_queue_create(gpu, kRing, HSA_QUEUE_TYPE_MULTI, nullptr, nullptr, UINT32_MAX, UINT32_MAX,
-                         &queue),
-        "hsa_queue_create");
-  hsa_signal_t done;
-  Check(hsa_signal_create(0, 0, nullptr, &done), "hsa_signal_create");
+  hsa_queue_t* queue = MakeQueue(FindGpu(), kRing);
+  const hsa_signal_t done = MakeSignal(0);
   struct sigaction action = {};
   action.sa_sigaction = OnCall;
   action.sa_flags = SA_SIGINFO;
   if (sigaction(SIGSYS, &action, nullptr) != 0) Fail("sigaction");
-  std::printf("ready\n");
-  std::fflush(stdout);
-  WaitForLine();
+  Say("ready");
+  if (!Pause()) return 1;
   std::thread(DispatchAll, queue, done, one_call).detach();
   while (g_over.load() == 0) usleep(1000);
   std::printf("dispatches %lu calls %d last %d\n", static_cast<unsigned long>(kBurst * kBursts),

@@ -22,75 +22,11 @@
 #include <thread>
 #include <vector>
 
+#include "hsa_program.h"
+
 namespace {
 
-void Check(hsa_status_t status, const char* what) {
-  if (status == HSA_STATUS_SUCCESS) return;
-  std::fprintf(stderr, "hsa-exercise: %s failed with status 0x%x\n", what, status);
-  std::exit(1);
-}
-
-void Say(const std::string& line) {
-  std::printf("%s\n", line.c_str());
-  std::fflush(stdout);
-}
-
-void Pause() {
-  char line[64];
-  if (std::fgets(line, sizeof(line), stdin) == nullptr) return;
-}
-
-hsa_agent_t FindGpu() {
-  hsa_agent_t gpu{0};
-  hsa_iterate_agents(
-      [](hsa_agent_t agent, void* data) {
-        hsa_device_type_t type;
-        hsa_agent_get_info(agent, HSA_AGENT_INFO_DEVICE, &type);
-        if (type != HSA_DEVICE_TYPE_GPU) return HSA_STATUS_SUCCESS;
-        *static_cast<hsa_agent_t*>(data) = agent;
-        return HSA_STATUS_INFO_BREAK;
-      },
-      &gpu);
-  if (gpu.handle == 0) {
-    std::fprintf(stderr, "hsa-exercise: no GPU agent\n");
-    std::exit(77);
-  }
-  return gpu;
-}
-
-hsa_queue_t* MakeQueue(hsa_agent_t gpu, std::uint32_t size = 256) {
-  hsa_queue_t* queue = nullptr;
-  Check(hsa_queue_create(gpu, size, HSA_QUEUE_TYPE_MULTI, nullptr, nullptr, UINT32_MAX, UINT32_MAX,
-                         &queue),
-        "hsa_queue_create");
-  return queue;
-}
-
-hsa_signal_t MakeSignal(hsa_signal_value_t value) {
-  hsa_signal_t signal;
-  Check(hsa_signal_create(value, 0, nullptr, &signal), "hsa_signal_create");
-  return signal;
-}
-
-void WriteBarrier(hsa_queue_t* queue, std::uint64_t index, hsa_signal_t done,
-                  hsa_signal_t dependency) {
-  auto* packet =
-      static_cast<hsa_barrier_and_packet_t*>(queue->base_address) + (index & (queue->size - 1));
-  std::memset(reinterpret_cast<char*>(packet) + 2, 0, sizeof(*packet) - 2);
-  packet->dep_signal[0] = dependency;
-  packet->completion_signal = done;
-  const std::uint16_t header = HSA_PACKET_TYPE_BARRIER_AND << HSA_PACKET_HEADER_TYPE |
-                               1 << HSA_PACKET_HEADER_BARRIER |
-                               HSA_FENCE_SCOPE_SYSTEM << HSA_PACKET_HEADER_SCACQUIRE_FENCE_SCOPE |
-                               HSA_FENCE_SCOPE_SYSTEM << HSA_PACKET_HEADER_SCRELEASE_FENCE_SCOPE;
-  __atomic_store_n(&packet->header, header, __ATOMIC_RELEASE);
-}
-
-std::uint64_t Reserve(hsa_queue_t* queue, std::uint64_t count) {
-  const std::uint64_t first = hsa_queue_add_write_index_scacq_screl(queue, count);
-  while (first + count - hsa_queue_load_read_index_scacquire(queue) > queue->size) sched_yield();
-  return first;
-}
+using namespace hsa_program;
 
 // Submits `count` packets that decrement `done`.
 void Submit(hsa_queue_t* queue, std::uint64_t count, hsa_signal_t done,
@@ -98,7 +34,7 @@ void Submit(hsa_queue_t* queue, std::uint64_t count, hsa_signal_t done,
   for (std::uint64_t i = 0; i < count; ++i) {
     const std::uint64_t index = Reserve(queue, 1);
     WriteBarrier(queue, index, done, dependency);
-    hsa_signal_store_screlease(queue->doorbell_signal, static_cast<hsa_signal_value_t>(index));
+    RingDoorbell(queue, index);
   }
 }
 
@@ -118,7 +54,7 @@ void WaitAndReport(hsa_signal_t done, std::uint64_t count) {
 
 // N packets on one queue, all complete, each once.
 void RunBarriers(hsa_agent_t gpu, std::uint64_t count) {
-  hsa_queue_t* queue = MakeQueue(gpu);
+  hsa_queue_t* queue = MakeQueue(gpu, 256);
   const hsa_signal_t done = MakeSignal(static_cast<hsa_signal_value_t>(count));
   Say("ready");
   Submit(queue, count, done);
@@ -140,7 +76,7 @@ void RunPaused(hsa_agent_t gpu, std::uint64_t count) {
 
 // The queue stays busy until a line comes: its first packet waits for a signal of this program.
 void RunBlocked(hsa_agent_t gpu, std::uint64_t count) {
-  hsa_queue_t* queue = MakeQueue(gpu);
+  hsa_queue_t* queue = MakeQueue(gpu, 256);
   const hsa_signal_t done = MakeSignal(static_cast<hsa_signal_value_t>(count));
   const hsa_signal_t latch = MakeSignal(1);
   Say("ready");
@@ -157,7 +93,7 @@ void RunBlocked(hsa_agent_t gpu, std::uint64_t count) {
 // The queue never runs dry until a line comes: it gets a packet every 10 ms, which the controller's
 // linger has to outlast.
 void RunBusy(hsa_agent_t gpu) {
-  hsa_queue_t* queue = MakeQueue(gpu);
+  hsa_queue_t* queue = MakeQueue(gpu, 256);
   const hsa_signal_t done = MakeSignal(1 << 30);
   Say("ready");
   Pause();
@@ -233,7 +169,7 @@ void RunThreads(hsa_agent_t gpu, std::uint64_t threads, std::uint64_t each) {
 
 // Writes amd_queue_t itself, as programs that bypass the API do; the doorbell goes through the API.
 void RunForeign(hsa_agent_t gpu, std::uint64_t count) {
-  hsa_queue_t* queue = MakeQueue(gpu);
+  hsa_queue_t* queue = MakeQueue(gpu, 256);
   auto* raw = reinterpret_cast<amd_queue_t*>(queue);
   const hsa_signal_t done = MakeSignal(static_cast<hsa_signal_value_t>(count));
   Say("ready");
@@ -253,7 +189,7 @@ void RunForeign(hsa_agent_t gpu, std::uint64_t count) {
 
 // A child that was forked while queues exist does nothing with them and ends; the parent goes on.
 void RunFork(hsa_agent_t gpu, std::uint64_t count) {
-  hsa_queue_t* queue = MakeQueue(gpu);
+  hsa_queue_t* queue = MakeQueue(gpu, 256);
   const hsa_signal_t done = MakeSignal(static_cast<hsa_signal_value_t>(2 * count));
   Submit(queue, count, done);
   const pid_t child = fork();

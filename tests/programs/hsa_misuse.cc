@@ -23,41 +23,11 @@
 #include <thread>
 #include <vector>
 
+#include "hsa_program.h"
+
 namespace {
 
-void Check(hsa_status_t status, const char* what) {
-  if (status == HSA_STATUS_SUCCESS) return;
-  std::fprintf(stderr, "hsa-misuse: %s failed with status 0x%x\n", what, status);
-  std::exit(1);
-}
-
-void Say(const std::string& line) {
-  std::printf("%s\n", line.c_str());
-  std::fflush(stdout);
-}
-
-void Pause() {
-  char line[64];
-  if (std::fgets(line, sizeof(line), stdin) == nullptr) return;
-}
-
-hsa_agent_t FindGpu() {
-  hsa_agent_t gpu{0};
-  hsa_iterate_agents(
-      [](hsa_agent_t agent, void* data) {
-        hsa_device_type_t type;
-        hsa_agent_get_info(agent, HSA_AGENT_INFO_DEVICE, &type);
-        if (type != HSA_DEVICE_TYPE_GPU) return HSA_STATUS_SUCCESS;
-        *static_cast<hsa_agent_t*>(data) = agent;
-        return HSA_STATUS_INFO_BREAK;
-      },
-      &gpu);
-  if (gpu.handle == 0) {
-    std::fprintf(stderr, "hsa-misuse: no GPU agent\n");
-    std::exit(77);
-  }
-  return gpu;
-}
+using namespace hsa_program;
 
 // A queue and a signal that every packet on it decrements.
 struct Work {
@@ -68,29 +38,14 @@ struct Work {
 constexpr hsa_signal_value_t kMany = 1 << 30;
 
 Work MakeWork(std::uint32_t packets = 1024) {
-  Work work;
-  Check(hsa_queue_create(FindGpu(), packets, HSA_QUEUE_TYPE_MULTI, nullptr, nullptr, UINT32_MAX,
-                         UINT32_MAX, &work.queue),
-        "hsa_queue_create");
-  Check(hsa_signal_create(kMany, 0, nullptr, &work.done), "hsa_signal_create");
-  return work;
+  return {MakeQueue(FindGpu(), packets), MakeSignal(kMany)};
 }
 
 // Nothing here takes a lock or allocates: a signal handler calls it.
 void SubmitOne(const Work& work) {
-  hsa_queue_t* queue = work.queue;
-  const std::uint64_t index = hsa_queue_add_write_index_scacq_screl(queue, 1);
-  while (index - hsa_queue_load_read_index_scacquire(queue) >= queue->size) sched_yield();
-  auto* packet =
-      static_cast<hsa_barrier_and_packet_t*>(queue->base_address) + (index & (queue->size - 1));
-  std::memset(reinterpret_cast<char*>(packet) + 2, 0, sizeof(*packet) - 2);
-  packet->completion_signal = work.done;
-  const std::uint16_t header = HSA_PACKET_TYPE_BARRIER_AND << HSA_PACKET_HEADER_TYPE |
-                               1 << HSA_PACKET_HEADER_BARRIER |
-                               HSA_FENCE_SCOPE_SYSTEM << HSA_PACKET_HEADER_SCACQUIRE_FENCE_SCOPE |
-                               HSA_FENCE_SCOPE_SYSTEM << HSA_PACKET_HEADER_SCRELEASE_FENCE_SCOPE;
-  __atomic_store_n(&packet->header, header, __ATOMIC_RELEASE);
-  hsa_signal_store_screlease(queue->doorbell_signal, static_cast<hsa_signal_value_t>(index));
+  const std::uint64_t index = Reserve(work.queue, 1);
+  WriteBarrier(work.queue, index, work.done);
+  RingDoorbell(work.queue, index);
 }
 
 void Submit(const Work& work, std::uint64_t count) {
@@ -111,14 +66,19 @@ void Finish(const Work& work, std::uint64_t count) {
 }
 
 // ------------------------------------------------------------------------------ fork and exec
-// Submits, and at a line becomes another program, whatever is held.
-void Exec(std::uint64_t count, char** next) {
+Work SubmitBetweenLines(std::uint64_t count) {
   const Work work = MakeWork();
   Say("ready");
   Pause();
   Submit(work, count);
   Say("submitted");
   Pause();
+  return work;
+}
+
+// Submits, and at a line becomes another program, whatever is held.
+void Exec(std::uint64_t count, char** next) {
+  SubmitBetweenLines(count);
   execvp(next[0], next);
   std::fprintf(stderr, "hsa-misuse: cannot run %s: %s\n", next[0], std::strerror(errno));
   std::exit(1);
@@ -126,12 +86,7 @@ void Exec(std::uint64_t count, char** next) {
 
 // Submits; at a line a child is forked and becomes another program, and the parent goes on.
 void ForkExec(std::uint64_t count, char** next) {
-  const Work work = MakeWork();
-  Say("ready");
-  Pause();
-  Submit(work, count);
-  Say("submitted");
-  Pause();
+  const Work work = SubmitBetweenLines(count);
   const pid_t child = fork();
   if (child == 0) {
     execvp(next[0], next);

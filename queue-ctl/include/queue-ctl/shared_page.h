@@ -91,9 +91,9 @@ enum QueueSlotState : std::uint32_t {
 enum QueueMode : std::uint32_t {
   kModeArmed = 1,  // something more urgent may come: expose only a window, obey urgency and hold
   kModeRaise = 2,  // less urgent work exists: raise urgency when this queue becomes active
-  kModeReport =
-      4,  // keep `active` and `device_us` up to date, and tell the controller when `active`
-          // changes or a held queue's last exposed packet has been taken
+  // Keep `active` and `device_us` up to date, and tell the controller when `active` changes or a held
+  // queue's last exposed packet has been taken.
+  kModeReport = 4,
   kModeTrace = 8,  // somebody records: write into ProcessPage::trace
 };
 

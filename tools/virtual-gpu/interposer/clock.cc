@@ -13,6 +13,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <link.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,52 +27,37 @@ namespace {
 
 constexpr char kObjectsEnv[] = "VIRTUAL_GPU_CLOCK_FOR", kSocketEnv[] = "VIRTUAL_GPU_SOCKET";
 constexpr std::int64_t kEpochNs = 1'000'000'000'000, kSecondNs = 1'000'000'000;
-const ClockPage kNone;
-const ClockPage* g_page = nullptr;  // kNone: the host's clock for everybody
+// Both set once: names in the environment may change, and asking for them is not free.
+const ClockPage* g_page = nullptr;  // null: the host's clock for everybody
+char g_objects[256];
+pthread_once_t g_once = PTHREAD_ONCE_INIT;
 
 void* g_next_gettime = nullptr;
 int HostClock(clockid_t clock, timespec* now) {
   return Next<int (*)(clockid_t, timespec*)>(&g_next_gettime, "clock_gettime")(clock, now);
 }
 
-const ClockPage* Map() {
+void Begin() {
+  const int error = errno;
   const char* objects = getenv(kObjectsEnv);
   const char* socket = getenv(kSocketEnv);
-  if (objects == nullptr || *objects == '\0' || socket == nullptr) return &kNone;
-  const char* slash = strrchr(socket, '/');
-  char path[4096];
-  const int folder = slash == nullptr ? 0 : static_cast<int>(slash - socket + 1);
-  const int length = snprintf(path, sizeof(path), "%.*s%s", folder, socket, kClockFileName);
-  if (length < 0 || length >= static_cast<int>(sizeof(path))) return &kNone;
-  const int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return &kNone;
-  struct stat info = {};
-  void* at = MAP_FAILED;
-  if (fstat(fd, &info) == 0 && info.st_size >= static_cast<off_t>(sizeof(ClockPage))) {
-    at = mmap(nullptr, sizeof(ClockPage), PROT_READ, MAP_SHARED, fd, 0);
+  if (objects == nullptr || *objects == '\0' || socket == nullptr) return;
+  if (strlen(objects) >= sizeof(g_objects)) {
+    dprintf(STDERR_FILENO,
+            "virtual-gpu: %s has more than %zu characters; everybody keeps the host's clock\n",
+            kObjectsEnv, sizeof(g_objects) - 1);
+  } else {
+    strcpy(g_objects, objects);
+    g_page = MapClockPage(socket);
   }
-  close(fd);
-  if (at == MAP_FAILED) return &kNone;
-  const auto* page = static_cast<const ClockPage*>(at);
-  return page->magic == kClockPageMagic && page->bytes == sizeof(ClockPage) ? page : &kNone;
-}
-
-// Two first callers may both map it: both mappings show the same.
-const ClockPage* Page() {
-  const ClockPage* page = __atomic_load_n(&g_page, __ATOMIC_ACQUIRE);
-  if (page != nullptr) return page;
-  const int error = errno;
-  page = Map();
   errno = error;
-  __atomic_store_n(&g_page, page, __ATOMIC_RELEASE);
-  return page;
 }
 
 bool IsNamed(const char* file) {
   const char* slash = strrchr(file, '/');
   const char* name = slash == nullptr ? file : slash + 1;
   const std::size_t length = strlen(name);
-  for (const char* at = getenv(kObjectsEnv); at != nullptr && *at != '\0';) {
+  for (const char* at = g_objects; *at != '\0';) {
     const char* end = strchrnul(at, ':');
     if (static_cast<std::size_t>(end - at) == length && memcmp(at, name, length) == 0) return true;
     at = *end == '\0' ? end : end + 1;
@@ -81,16 +67,16 @@ bool IsNamed(const char* file) {
 
 // The clock's page, if the code at `caller` is to read it.
 const ClockPage* PageFor(void* caller) {
-  const ClockPage* page = Page();
-  if (page == &kNone) return nullptr;
+  pthread_once(&g_once, &Begin);
+  if (g_page == nullptr) return nullptr;
   static const link_map* known = nullptr;  // the last object that was named
   dl_find_object found;
   if (_dl_find_object(caller, &found) != 0) return nullptr;
-  if (found.dlfo_link_map == __atomic_load_n(&known, __ATOMIC_RELAXED)) return page;
+  if (found.dlfo_link_map == __atomic_load_n(&known, __ATOMIC_RELAXED)) return g_page;
   const char* file = found.dlfo_link_map->l_name;
   if (!IsNamed(*file == '\0' ? program_invocation_name : file)) return nullptr;
   __atomic_store_n(&known, found.dlfo_link_map, __ATOMIC_RELAXED);
-  return page;
+  return g_page;
 }
 
 std::int64_t Ns(const timespec& time) { return time.tv_sec * kSecondNs + time.tv_nsec; }

@@ -63,6 +63,17 @@ TEST_F(DeviceClockTest, IsTheHostsWhereThereIsNoPageOrAnotherBuilds) {
   EXPECT_TRUE(IsTheHosts(Run("clock", "virtual-gpu-exercise")));
 }
 
+TEST_F(DeviceClockTest, TooManyNamesAreOneLineAndTheHostsClock) {
+  ClockPage page;
+  page.limit_ns = 5'000'000'000;
+  Write(page);
+  const Outcome outcome = Run("clock", "virtual-gpu-exercise:" + std::string(300, 'x'));
+  EXPECT_EQ(outcome.output.rfind("virtual-gpu: VIRTUAL_GPU_CLOCK_FOR has more than 255", 0), 0u)
+      << outcome.output;
+  EXPECT_NE(outcome.output.find("\nnow "), std::string::npos) << outcome.output;
+  EXPECT_EQ(outcome.output.find("now 1005"), std::string::npos) << outcome.output;
+}
+
 TEST_F(DeviceClockTest, AbsoluteTimersAreOfTheSameClock) {
   ClockPage page;
   page.start_raw_ns = RawClockNs();

@@ -63,7 +63,7 @@ TEST(SimClockTest, NoReaderOfTheFileSeesTimeGoBack) {
   const std::string path = std::string(folder) + "/" + kClockFileName;
   SimClock clock(1);
   ASSERT_TRUE(clock.Publish(path));
-  const ClockPage* page = MapClockPage(std::string(folder) + "/socket");
+  const ClockPage* page = MapClockPage((std::string(folder) + "/socket").c_str());
   ASSERT_NE(page, nullptr);
   std::atomic<bool> stop = false;
   std::atomic<int> backwards = 0;
@@ -112,7 +112,7 @@ TEST(SimClockTest, NoFileNoPage) {
   ASSERT_NE(file, nullptr);
   for (int i = 0; i < 512; ++i) fputc('x', file);
   fclose(file);
-  EXPECT_EQ(MapClockPage(std::string(folder) + "/socket"), nullptr);
+  EXPECT_EQ(MapClockPage((std::string(folder) + "/socket").c_str()), nullptr);
   std::filesystem::remove_all(folder);
 }
 

@@ -13,6 +13,9 @@
 #pragma once
 
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -21,7 +24,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <string>
 
 namespace virtual_gpu {
 
@@ -51,11 +53,15 @@ inline std::int64_t ClockPageNow(const ClockPage& page) {
   return std::min(limit_ns, RawClockNs() - start_ns);
 }
 
-// Of the device whose socket this is; null when there is none. Mapped for the process's life.
-inline const ClockPage* MapClockPage(const std::string& socket_path) {
-  const std::size_t slash = socket_path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : socket_path.substr(0, slash);
-  const int fd = open((folder + "/" + kClockFileName).c_str(), O_RDONLY | O_CLOEXEC);
+// Of the device whose socket this is; null when there is none. Mapped for the process's life. Needs libc
+// only: the interposer maps it, too.
+inline const ClockPage* MapClockPage(const char* socket_path) {
+  const char* slash = strrchr(socket_path, '/');
+  const int folder = slash == nullptr ? 0 : static_cast<int>(slash - socket_path + 1);
+  char path[PATH_MAX];
+  const int length = snprintf(path, sizeof(path), "%.*s%s", folder, socket_path, kClockFileName);
+  if (length < 0 || length >= PATH_MAX) return nullptr;
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return nullptr;
   struct stat info = {};
   void* at = MAP_FAILED;
