@@ -147,6 +147,16 @@ TEST(RingTest, NoticesAPacketThatIsTakenTwiceOrNotAtAll) {
   }
 }
 
+// A gap that is longer than the linger ends a request in its middle, until the queue has learnt to linger.
+TEST(AblationTest, RequestsWithLongGapsAreOneHoldEachAfterTheFirst) {
+  RunSetup setup = LongKernels("hold");
+  setup.high->host_gap_ns = 450'000;
+  const RunResult run = Simulate(setup);
+  EXPECT_TRUE(run.faults.empty());
+  EXPECT_GT(run.requests.size(), 50u);
+  EXPECT_LE(run.layer.holds, run.requests.size()) << "a request was taken for two";
+}
+
 // A target that is far allows what strict-priority does not; one that is near takes it back.
 TEST(PolicyUnderLoadTest, LatencyTargetProtectsAsMuchAsItsTargetNeeds) {
   RunSetup setup = LongKernels("plan");
