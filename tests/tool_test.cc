@@ -271,7 +271,7 @@ TEST_F(ToolTest, WithoutTheLayerTheApiDoesNothing) {
 
 TEST_F(ToolTest, PythonMarksRequestsToo) {
   const std::string root = XSCHED_HSA_SOURCE_DIR;
-  setenv("PYTHONPATH", (root + "/packaging/python").c_str(), 1);
+  setenv("PYTHONPATH", (root + "/tools/packaging/python").c_str(), 1);
   setenv("PYTHONDONTWRITEBYTECODE", "1", 1);
   const std::string script = root + "/tests/programs/api_program.py";
   auto program = stack_.Start("normal", {"python3", script});

@@ -4,7 +4,7 @@
 // Threads    the controller's thread.
 // Units      seconds, packets; counters end with _total. Host time, also with the virtual GPU.
 // Limits     everybody's programs are in it: the endpoint is for the operator (metrics_endpoint.h).
-// See        packaging/grafana/xsched-hsa.json, docs/metrics.md
+// See        tools/packaging/grafana/xsched-hsa.json, docs/metrics.md
 #pragma once
 
 #include <string>

@@ -104,7 +104,8 @@ TEST_F(MetricsTest, TheDashboardAsksOnlyForWhatIsServed) {
   ASSERT_TRUE(low->SleepUntil([&] { return low->layer().Slot(0).mode.load() != 0; }));
   const std::string reply = Get();
   std::ostringstream dashboard;
-  dashboard << std::ifstream(XSCHED_HSA_SOURCE_DIR "/packaging/grafana/xsched-hsa.json").rdbuf();
+  dashboard
+      << std::ifstream(XSCHED_HSA_SOURCE_DIR "/tools/packaging/grafana/xsched-hsa.json").rdbuf();
   const std::string text = dashboard.str();
   EXPECT_TRUE(nlohmann::json::accept(text));
   const std::regex name("xsched_hsa_[a-z_]+");
