@@ -52,8 +52,9 @@ class FakeTables {
 };
 
 TEST(ExtTableTest, PatchesTheRightSlotsOfEachKnownLayout) {
-  const std::set<std::uint32_t> old_layout = {96, 312}, new_layout = {96, 328};
-  const std::set<std::uint32_t> counted = {96, 328, 624}, all = {96, 328, 624, 704};
+  const std::set<std::uint32_t> old_layout = {96, 296, 304, 312}, new_layout = {96, 312, 320, 328};
+  const std::set<std::uint32_t> counted = {96, 312, 320, 328, 624},
+                                all = {96, 312, 320, 328, 624, 704};
   // ROCr 5.2, 5.5, 5.6, 6.0, 6.1, 6.2, 6.4, 7.0, then what was in between and is now.
   const struct {
     std::uint32_t major, bytes;

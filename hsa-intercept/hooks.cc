@@ -32,6 +32,18 @@ hsa_status_t InactivateQueue(hsa_queue_t* queue) { return TheLayer().InactivateQ
 hsa_status_t CreateQueues(hsa_agent_t agent, QueueDescriptor* descriptors, std::uint32_t count) {
   return TheLayer().CreateQueues(agent, descriptors, count);
 }
+// Whoever was loaded after us makes the program's queues, as profilers do.
+hsa_status_t CreateIntercepted(hsa_agent_t agent, std::uint32_t size, hsa_queue_type32_t type,
+                               void (*callback)(hsa_status_t, hsa_queue_t*, void*), void* data,
+                               std::uint32_t private_segment_size, std::uint32_t group_segment_size,
+                               hsa_queue_t** queue) {
+  return TheLayer().CreateIntercepted(
+      {agent, size, type, callback, data, private_segment_size, group_segment_size, queue});
+}
+hsa_status_t RegisterInterceptor(hsa_queue_t* queue, hsa_amd_queue_intercept_handler handler,
+                                 void* data) {
+  return TheLayer().RegisterInterceptor(queue, handler, data);
+}
 hsa_status_t AcquireCounted(hsa_agent_t agent, hsa_queue_type_t type,
                             hsa_amd_queue_priority_t priority,
                             void (*callback)(hsa_status_t, hsa_queue_t*, void*), void* data,
@@ -182,9 +194,8 @@ void InstallExtHooks(AmdExtTable* t, RealApi* r) {
         t->version.major_id, t->version.minor_id, kExtMajorMax);
     return;
   }
-  r->queue_intercept_create = *SlotAt<decltype(r->queue_intercept_create)>(t, at.intercept_create);
-  r->queue_intercept_register =
-      *SlotAt<decltype(r->queue_intercept_register)>(t, at.intercept_register);
+  PatchAt(t, at.intercept_create, &r->queue_intercept_create, &CreateIntercepted);
+  PatchAt(t, at.intercept_register, &r->queue_intercept_register, &RegisterInterceptor);
   PatchAt(t, at.cu_set_mask, &r->queue_cu_set_mask, &SetCuMask);
   PatchAt(t, at.set_priority, &r->queue_set_priority, &SetQueuePriority);
   PatchAt(t, at.queue_create, &r->amd_queue_create, &CreateQueues);

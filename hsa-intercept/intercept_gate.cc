@@ -29,7 +29,8 @@ hsa_barrier_and_packet_t MarkPacket(hsa_signal_t completes) {
 
 }  // namespace
 
-InterceptGate* InterceptGate::Make(const RealApi& api, hsa_agent_t agent, hsa_queue_t* queue) {
+InterceptGate* InterceptGate::Make(const RealApi& api, hsa_agent_t agent, hsa_queue_t* queue,
+                                   std::uint64_t slots_each) {
   hsa_signal_t progress{0};
   // A consumer that is no CPU makes it a signal without an interrupt: it is only ever looked at.
   if (api.signal_create(0, 1, &agent, &progress) != HSA_STATUS_SUCCESS) return nullptr;
@@ -37,7 +38,8 @@ InterceptGate* InterceptGate::Make(const RealApi& api, hsa_agent_t agent, hsa_qu
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   InterceptGate* gate = nullptr;
   if (memory != MAP_FAILED) {
-    gate = new (memory) InterceptGate(api, queue, progress, static_cast<unsigned char*>(memory));
+    gate = new (memory)
+        InterceptGate(api, queue, progress, slots_each, static_cast<unsigned char*>(memory));
     if (api.queue_intercept_register(queue, &InterceptGate::OnPackets, gate) ==
         HSA_STATUS_SUCCESS) {
       return gate;
@@ -49,8 +51,12 @@ InterceptGate* InterceptGate::Make(const RealApi& api, hsa_agent_t agent, hsa_qu
 }
 
 InterceptGate::InterceptGate(const RealApi& api, hsa_queue_t* queue, hsa_signal_t progress,
-                             unsigned char* memory)
-    : api_(api), queue_(queue), packets_(queue->size), progress_(progress) {
+                             std::uint64_t slots_each, unsigned char* memory)
+    : api_(api),
+      queue_(queue),
+      packets_(queue->size),
+      slots_each_(slots_each),
+      progress_(progress) {
   copies_ = memory + kObjectBytes;
   out_ = copies_ + packets_ * kPacketBytes;
   store_ = out_ + (4 * packets_ + 1) * kPacketBytes;
@@ -84,12 +90,14 @@ std::uint64_t InterceptGate::Room() const {
 }
 
 std::uint64_t InterceptGate::RoomForPackets() const {
-  const std::uint64_t room = Room() / 2;
+  const std::uint64_t room = Room() / slots_each_;
   return room - std::min(room, stored_.load(std::memory_order_acquire));
 }
 
 // Counts on a mark behind each packet, so that the room never depends on how ROCr batches.
-std::uint64_t InterceptGate::PublishLimit() const { return Taken() + (packets_ - kSpareSlots) / 2; }
+std::uint64_t InterceptGate::PublishLimit() const {
+  return Taken() + (packets_ - kSpareSlots) / slots_each_;
+}
 
 void InterceptGate::Kick() {
   const auto ring = [this](std::uint64_t index) {
@@ -126,6 +134,7 @@ void InterceptGate::OnPackets(const void* packets, std::uint64_t count, std::uin
 // real ring waits here, in order, for the next call.
 void InterceptGate::Write(const unsigned char* packets, std::uint64_t count, std::uint64_t index,
                           hsa_amd_queue_intercept_packet_writer writer) {
+  if (abandoned_.load(std::memory_order_relaxed)) return writer(packets, count);
   out_count_ = unmarked_ = 0;
   const bool each = mark_each_.load(std::memory_order_relaxed);
   std::uint64_t room = Room();
@@ -134,20 +143,20 @@ void InterceptGate::Write(const unsigned char* packets, std::uint64_t count, std
   const auto pass_on = [&](const unsigned char* packet, std::uint64_t at) {
     Append(packet, at, each);
     last_end = at + 1;
-    room -= std::min<std::uint64_t>(room, 2);
+    room -= std::min(room, slots_each_);
   };
   const auto pass_on_stored = [&] {
     const std::uint64_t at = store_first_++ % (2 * packets_);
     pass_on(store_ + at * kPacketBytes, store_index_[at]);
     stored_.store(--stored, std::memory_order_release);
   };
-  while (stored != 0 && room >= 2) pass_on_stored();
+  while (stored != 0 && room >= slots_each_) pass_on_stored();
   bool kicked = false;
   for (std::uint64_t i = 0; i < count; ++i) {
     const unsigned char* packet = packets + i * kPacketBytes;
     if (IsKick(packet)) {
       if (stored == 0) last_end = index + i + 1, kicked = true;
-    } else if (stored == 0 && room >= 2) {
+    } else if (stored == 0 && room >= slots_each_) {
       pass_on(packet, index + i);
     } else {
       // Full beyond what anything here can cause: ROCr's own overflow has to do.
@@ -171,7 +180,7 @@ void InterceptGate::Store(const unsigned char* packet, std::uint64_t index) {
 void InterceptGate::Append(const unsigned char* packet, std::uint64_t index, bool mark) {
   std::memcpy(out_ + out_count_++ * kPacketBytes, packet, kPacketBytes);
   std::memcpy(copies_ + (index & (packets_ - 1)) * kPacketBytes, packet, kPacketBytes);
-  slots_.fetch_add(1, std::memory_order_relaxed);
+  slots_.fetch_add(slots_each_ - 1, std::memory_order_relaxed);
   ++unmarked_;
   if (mark) AppendMark(index + 1);
 }

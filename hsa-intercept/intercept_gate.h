@@ -20,7 +20,7 @@
 //            ManagedQueue::lock, but Taken and PacketAt: any.
 // Ownership  made before the queue is published, freed after ROCr has destroyed it.
 // Errors     Make gives null; the queue is then none of ours.
-// Limits     at most half the ring is with the hardware. A program that moves the proxy's write index
+// Limits     at most half the ring is with the hardware, an eighth where another tool intercepts, too. A program that moves the proxy's write index
 //            itself can make ROCr pass on more than fits: that is stored here, up to two rings.
 // See        docs/life-of-a-packet.md, intercept_gate_test.cc
 #pragma once
@@ -40,8 +40,18 @@ class InterceptGate {
   // Never let go with one ring of the doorbell: newer ROCr stages what it intercepts.
   static constexpr std::uint64_t kBatchMax = 128;
 
-  // Takes over an intercept queue that nobody uses yet.
-  static InterceptGate* Make(const RealApi& api, hsa_agent_t agent, hsa_queue_t* queue);
+  // Slots of the real ring that a packet is taken to need: itself and its mark; and where another
+  // tool intercepts behind us, what it may put around each, more than any that is known does.
+  static constexpr std::uint64_t kSlotsEach = 2, kSlotsEachWithATool = 8;
+  // Below this a ring is too small, whoever else intercepts.
+  static constexpr std::uint64_t kPacketsMin = 64;
+
+  // Takes over an intercept queue that nobody uses yet. Null also where it is none.
+  static InterceptGate* Make(const RealApi& api, hsa_agent_t agent, hsa_queue_t* queue,
+                             std::uint64_t slots_each = kSlotsEach);
+  // Passes on everything as it comes, for good: for a queue that could not be managed and is not ours to
+  // destroy. Before anybody uses it.
+  void Abandon() { abandoned_.store(true, std::memory_order_relaxed); }
   // After the queue was destroyed.
   void Free();
 
@@ -56,7 +66,7 @@ class InterceptGate {
   // Mark each packet, not only the last of a batch: what the window learns from.
   void MarkEach(bool each) { mark_each_.store(each, std::memory_order_relaxed); }
 
-  // How many packets, each with its mark, ROCr's ring has room for beside what is stored.
+  // How many packets, each with its mark and what another tool adds, ROCr's ring has room for beside what is stored.
   std::uint64_t RoomForPackets() const;
   // Packets that were passed to us and did not fit the real ring: a program that moves the index
   // itself may be faster than we look.
@@ -71,7 +81,7 @@ class InterceptGate {
   static constexpr std::uint64_t kSpareSlots = 18;
 
   InterceptGate(const RealApi& api, hsa_queue_t* queue, hsa_signal_t progress,
-                unsigned char* memory);
+                std::uint64_t slots_each, unsigned char* memory);
   static void OnPackets(const void* packets, std::uint64_t count, std::uint64_t index, void* data,
                         hsa_amd_queue_intercept_packet_writer writer);
   void Write(const unsigned char* packets, std::uint64_t count, std::uint64_t index,
@@ -85,7 +95,7 @@ class InterceptGate {
 
   const RealApi& api_;
   hsa_queue_t* queue_;
-  const std::uint64_t packets_;
+  const std::uint64_t packets_, slots_each_;
   hsa_signal_t progress_;  // 0, less one for each mark that was passed
   unsigned char* copies_;  // packets_ of them, by index
   unsigned char* out_;     // what goes to the writer: four times packets_
@@ -100,7 +110,7 @@ class InterceptGate {
   std::uint64_t marks_ = 0;
   std::atomic<std::uint64_t> slots_{0};  // written into the real ring so far
   std::atomic<std::uint64_t> stored_{0};
-  std::atomic<bool> mark_each_{false};
+  std::atomic<bool> mark_each_{false}, abandoned_{false};
 };
 
 }  // namespace xsched_hsa

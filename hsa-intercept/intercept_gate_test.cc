@@ -19,7 +19,7 @@ constexpr std::uint64_t kPackets = 64;
 // The proxy is a TestRing; behind it stands the real ring, which a test drains by hand.
 class FakeIntercept {
  public:
-  FakeIntercept() : proxy(kPackets) {
+  explicit FakeIntercept(std::uint64_t slots_each = InterceptGate::kSlotsEach) : proxy(kPackets) {
     self = this;
     api = TestRing::Api();
     api.signal_create = [](hsa_signal_value_t, std::uint32_t consumers, const hsa_agent_t*,
@@ -43,7 +43,7 @@ class FakeIntercept {
     };
     // ROCr's doorbell: passes on every packet up to the proxy's write index, then its read index.
     api.signal_store_screlease = [](hsa_signal_t, hsa_signal_value_t) { self->Ring(); };
-    gate.reset(InterceptGate::Make(api, {7}, proxy.queue()->queue));
+    gate.reset(InterceptGate::Make(api, {7}, proxy.queue()->queue, slots_each));
     proxy.queue()->intercept = gate.get();
   }
 
@@ -217,6 +217,42 @@ TEST_P(InterceptGateTest, StoresWhatRocrPassesUnaskedAndKicksItOut) {
   testing::internal::GetCapturedStderr();
   ExpectInOrder(kPackets);
   EXPECT_FALSE(fake_.gate->HasStored());
+}
+
+// Whoever is called after us puts packets of its own into the same real ring.
+TEST(InterceptGateBesideAToolTest, LeavesRoomForWhatTheToolAdds) {
+  KernelTimes times;
+  FakeIntercept fake(InterceptGate::kSlotsEachWithATool);
+  WindowGate gate(fake.api, &times);
+  for (std::uint64_t i = 0; i < kPackets; ++i) {
+    const std::uint64_t at = fake.proxy.Reserve(1);
+    fake.proxy.Write(at, 0x100, at);
+    gate.Doorbell(fake.proxy.queue(), at + 1);
+  }
+  std::size_t most = 0;
+  for (int i = 0; i < 500 && fake.tags.size() < kPackets; ++i) {
+    GateLook look;
+    gate.Look(fake.proxy.queue(), &look);
+    most = std::max(most, fake.real.size() - fake.drained);
+    fake.Drain(1);
+  }
+  EXPECT_EQ(fake.tags.size(), kPackets);
+  EXPECT_GE(most, 2u);
+  // Half of what is with the hardware are packets; each may take so many slots.
+  EXPECT_LE(most / 2 * InterceptGate::kSlotsEachWithATool, kPackets);
+}
+
+TEST(InterceptGateBesideAToolTest, OneThatNobodyLooksAfterPassesOnWhatComesAsItComes) {
+  FakeIntercept fake;
+  fake.gate->Abandon();
+  for (std::uint64_t i = 0; i < kPackets - 1; ++i) {
+    fake.proxy.PublishPastTheApi(i + 1);
+    fake.proxy.Write(i, 0x100, i);
+  }
+  fake.Ring();
+  fake.Drain(kPackets);
+  EXPECT_EQ(fake.tags.size(), kPackets - 1);
+  EXPECT_EQ(fake.marks, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Rocr, InterceptGateTest, testing::Bool(), [](const auto& batched) {

@@ -48,7 +48,7 @@ bool FindKfdNode(const char* root, GpuKey key, KfdNode* node);
 class QueueIdProbe {
  public:
   // `pid`: as the driver counts, in the outermost PID namespace.
-  QueueIdProbe(const char* root, std::int32_t pid) : root_(root), pid_(pid) {}
+  constexpr QueueIdProbe(const char* root, std::int32_t pid) : root_(root), pid_(pid) {}
   // False: the driver shows no such list here.
   bool TakeBefore();
   // The one compute queue of this ring size on this GPU that was not there before.

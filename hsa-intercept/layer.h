@@ -61,6 +61,11 @@ class Layer {
                            void (*callback)(hsa_status_t, hsa_queue_t*, void*), void* data,
                            std::uint32_t private_segment_size, std::uint32_t group_segment_size,
                            hsa_queue_t** queue);
+  // Tools beside us (layer_chain.cc). LookBelow: once the hooks are in.
+  void LookBelow();
+  hsa_status_t CreateIntercepted(const QueueRequest& request);
+  hsa_status_t RegisterInterceptor(hsa_queue_t* queue, hsa_amd_queue_intercept_handler handler,
+                                   void* data);
   // hsa_amd_queue_create and hsa_amd_counted_queue_acquire of newer runtimes.
   hsa_status_t CreateQueues(hsa_agent_t agent, QueueDescriptor* descriptors, std::uint32_t count);
   hsa_status_t AcquireCounted(hsa_agent_t agent, hsa_queue_type_t type,
@@ -103,6 +108,11 @@ class Layer {
   // layer_queues.cc
   hsa_status_t MakeQueue(const QueueRequest& request, GateKind gate, InterceptGate** intercept);
   hsa_status_t MakeHeldQueue(const QueueRequest& request);
+  hsa_status_t MakeQueueAboveATool(const QueueRequest& request, GateKind gate,
+                                   InterceptGate** intercept);
+  void AdoptIntercepted(hsa_queue_t* queue);
+  void ForgetIntercepted(const hsa_queue_t* queue);
+  bool IsMakingHere() const;
   bool IsGpu(hsa_agent_t agent) const;
   void PassThrough(const hsa_queue_t& queue, const char* why);
   void AdoptDescribed(hsa_agent_t agent, const QueueDescriptor& descriptor,
@@ -130,6 +140,15 @@ class Layer {
   QueueDriver driver_;
   Preemptor preemptor_;
   Mutex creation_mutex_{};  // one queue is made at a time: its KFD id is the new one
+  // The thread that has creation_mutex_, so that a tool below may come back to us.
+  std::atomic<std::uint64_t> making_{0};
+  // A tool above us has made this intercept queue and not registered with it yet; what is known of
+  // it is under creation_mutex_.
+  std::atomic<hsa_queue_t*> intercepted_{nullptr};
+  hsa_agent_t intercepted_agent_{};
+  bool intercepted_probing_ = false;
+  QueueIdProbe intercepted_probe_{"", 0};
+  char tool_below_[128] = "";  // the file that makes the program's queues, unless it is the runtime
   Mutex registration_mutex_{};
   SessionLink link_{};                // under registration_mutex_
   std::uint32_t passed_through_ = 0;  // under registration_mutex_

@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <hsa/amd_hsa_queue.h>
 #include <hsa/hsa_ext_amd.h>
+#include <pthread.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -72,6 +73,7 @@ void Layer::PassThrough(const hsa_queue_t& queue, const char* why) {
 // it, the program gets the queue that it asked for, and `intercept` stays null.
 hsa_status_t Layer::MakeQueue(const QueueRequest& r, GateKind gate, InterceptGate** intercept) {
   *intercept = nullptr;
+  if (tool_below_[0] != '\0') return MakeQueueAboveATool(r, gate, intercept);
   if (gate == GateKind::kIntercept &&
       real_.queue_intercept_create(r.agent, r.packets, r.type, r.callback, r.data,
                                    r.private_segment_size, r.group_segment_size,
@@ -95,7 +97,10 @@ hsa_status_t Layer::CreateQueue(hsa_agent_t agent, std::uint32_t size, hsa_queue
     return MakeQueue(request, GateKind::kNone, &none);
   }
   MutexScope scope(&creation_mutex_);
-  return MakeHeldQueue(request);
+  making_.store(pthread_self(), std::memory_order_relaxed);
+  const hsa_status_t status = MakeHeldQueue(request);
+  making_.store(0, std::memory_order_relaxed);
+  return status;
 }
 
 // With creation_mutex_ held.
@@ -116,8 +121,11 @@ hsa_status_t Layer::MakeHeldQueue(const QueueRequest& request) {
     return status;
   }
   if (config_.gate == GateRequest::kIntercept && intercept == nullptr) {
-    Log(LogLevel::kWarn, "queue %lu has the window gate, not the intercept gate: %s", queue->id,
-        gate.why[0] != '\0' ? gate.why : "ROCr made no intercept queue");
+    Log(LogLevel::kWarn, "queue %lu has the window gate, not the intercept gate: %s%s", queue->id,
+        tool_below_[0] != '\0' ? "it was made by another tool, "
+        : gate.why[0] != '\0'  ? gate.why
+                               : "ROCr made no intercept queue",
+        tool_below_);
   }
   if (Manage(request.agent, queue, probing ? &probe : nullptr, intercept) || intercept == nullptr) {
     return status;
@@ -320,6 +328,7 @@ hsa_status_t Layer::DestroyQueue(hsa_queue_t* queue) {
   ManagedQueue* managed = registry_.Find(queue);
   InterceptGate* intercept = managed != nullptr ? managed->intercept : nullptr;
   if (managed != nullptr) Unmanage(managed);
+  ForgetIntercepted(queue);
   const hsa_status_t status = real_.queue_destroy(queue);
   // ROCr may call it as long as the queue is there.
   if (intercept != nullptr && status == HSA_STATUS_SUCCESS) intercept->Free();

@@ -43,6 +43,7 @@ extern "C" __attribute__((visibility("default"))) bool OnLoad(HsaApiTable* table
   if (!TheLayer().Load(version)) return true;
   RegisterOnce();
   InstallHooks(table, TheLayer().real());
+  TheLayer().LookBelow();
   return true;
 }
 

@@ -18,8 +18,11 @@ std::string NewDeviceName() {
 
 }  // namespace
 
-Stack::Stack() : device_(NewDeviceName()), socket_(directory_.path() + "/control.sock") {
-  const Result started = Run({Bin("virtual-gpu"), "start", "--device", device_});
+Stack::Stack(const std::vector<std::string>& options)
+    : device_(NewDeviceName()), socket_(directory_.path() + "/control.sock") {
+  std::vector<std::string> words = {Bin("virtual-gpu"), "start", "--device", device_};
+  words.insert(words.end(), options.begin(), options.end());
+  const Result started = Run(words);
   EXPECT_EQ(started.exit_code, 0) << started.err;
 }
 

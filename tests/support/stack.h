@@ -17,7 +17,8 @@ namespace xsched_hsa_tests {
 
 class Stack {
  public:
-  Stack();  // starts a device of its own
+  // Starts a device of its own; `options` as `virtual-gpu start` has them.
+  explicit Stack(const std::vector<std::string>& options = {});
   ~Stack();
 
   const std::string& socket() const { return socket_; }
