@@ -11,6 +11,7 @@
 #include "locate.h"
 #include "queue-ctl/client.h"
 #include "queue-ctl/shared_page.h"
+#include "registering.h"
 
 namespace xsched_hsa {
 namespace {
@@ -36,6 +37,31 @@ std::string RocmVersion(const std::string& file) {
 const char* Environment(const char* name) {
   const char* value = std::getenv(name);
   return value != nullptr && value[0] != '\0' ? value : nullptr;
+}
+
+Check CheckSdkTool(const Registering& registering) {
+  Check check{"tools", Health::kOk, registering.tool + ": a rocprofiler-sdk tool", ""};
+  switch (registering.skipping()) {
+    case Skipping::kAlways:
+      check.health = Health::kFail;
+      check.text += ", and this runtime then loads no layer";
+      check.advice = kSkipAdvice;
+      break;
+    case Skipping::kUnlessRun:
+      check.health = Health::kWarn;
+      check.text += ", and this runtime then loads the layer only if told";
+      check.advice =
+          "set HSA_TOOLS_ROCPROFILER_V1_TOOLS=1, as 'xsched-hsa-ctl run' does; both tools may "
+          "disturb each other";
+      break;
+    case Skipping::kNo:
+      check.text += registering.disabled ? ", and registering is disabled: only the layer is loaded"
+                    : registering.registers
+                        ? ", and HSA_TOOLS_ROCPROFILER_V1_TOOLS: both are loaded"
+                        : ", but this runtime does not register: only the layer "
+                          "is loaded";
+  }
+  return check;
 }
 
 }  // namespace
@@ -83,16 +109,8 @@ Check CheckTools() {
   if (const char* disabled = Environment("HSA_TOOLS_DISABLE_REGISTER")) {
     check.text = std::string("HSA_TOOLS_DISABLE_REGISTER=") + disabled;
   }
-  for (const char* name : {"ROCP_TOOL_LIBRARIES", "ROCPROFILER_REGISTER_FORCE_LOAD"}) {
-    if (const char* value = Environment(name)) {
-      check.health = Health::kWarn;
-      check.text = std::string(name) + "=" + value + ": a rocprofiler-sdk tool is asked for";
-      check.advice =
-          "the runtime then skips HSA_TOOLS_LIB unless HSA_TOOLS_ROCPROFILER_V1_TOOLS=1 "
-          "('xsched-hsa-ctl run' sets it); both tools may disturb each other";
-      return check;
-    }
-  }
+  if (const Registering registering = LookAtRegistering(); !registering.tool.empty())
+    return CheckSdkTool(registering);
   const char* tools = Environment("HSA_TOOLS_LIB");
   if (tools == nullptr) return check;
   if (std::strchr(tools, ':') != nullptr) {

@@ -19,6 +19,7 @@
 #include "locate.h"
 #include "private_controller.h"
 #include "queue-ctl/client.h"
+#include "registering.h"
 
 namespace xsched_hsa {
 namespace {
@@ -49,6 +50,7 @@ struct Sighting {
   bool came_up = false;
   bool gate_none = false;  // came up, but manages no queue of this runtime
   bool alive = false;
+  bool skipped = false;  // the runtime came up without it
 };
 
 Sighting LookFor(const std::string& token, Client* client) {
@@ -108,6 +110,7 @@ pid_t Spawn(const std::vector<std::string>& command, const sigset_t& mask) {
 int WaitFor(pid_t child, const sigset_t& signals, const std::string& token, Client* client,
             Sighting* seen) {
   long pause_ms = 100;
+  SkipWatch watch(child);
   for (;;) {
     int status = 0;
     if (waitpid(child, &status, WNOHANG) == child) {
@@ -119,6 +122,11 @@ int WaitFor(pid_t child, const sigset_t& signals, const std::string& token, Clie
     if (signal < 0) {
       if (errno != EAGAIN) continue;
       if (!seen->came_up) *seen = LookFor(token, client);
+      if (!seen->came_up && watch.Look()) {
+        std::cerr << "xsched-hsa-ctl: process " << child
+                  << " has the runtime and not the layer: " << kSkipAdvice << std::endl;
+      }
+      seen->skipped = watch.skipped();
       pause_ms = seen->came_up ? 60'000 : std::min(pause_ms * 2, 5000L);
     } else if (signal != SIGCHLD && info.si_code <= 0) {
       // From a process (si_code SI_USER and below); the terminal's go to the child anyway.
@@ -134,6 +142,11 @@ int Verdict(const RunOptions& options, const Sighting& sighting, int code) {
   if (!sighting.came_up && !sighting.answered) {
     return Fail("the controller has gone before the layer was seen in '" + name + "'" + ended +
                     "; run it again, or use --allow-no-layer",
+                kExitNoLayer);
+  }
+  if (!sighting.came_up && sighting.skipped) {
+    return Fail("the layer did not come up in '" + name + "'" + ended + ": " + kSkipAdvice +
+                    ", or use --allow-no-layer",
                 kExitNoLayer);
   }
   if (!sighting.came_up) {
@@ -162,6 +175,12 @@ int RunWith(const RunOptions& options, const std::string& layer, const std::stri
     sigaddset(&signals, signal);
   }
   sigprocmask(SIG_BLOCK, &signals, &old_mask);
+  // Beforehand, as far as it can be known; the program may bring a runtime of its own.
+  if (const Registering registering = LookAtRegistering();
+      registering.skipping() == Skipping::kAlways) {
+    std::cerr << "xsched-hsa-ctl: " << registering.tool
+              << ": the layer will not come up: " << kSkipAdvice << std::endl;
+  }
   const pid_t child = Spawn(options.command, old_mask);
   if (child < 0) {
     return Fail("cannot run '" + options.command[0] + "': " + std::strerror(errno));
@@ -173,6 +192,7 @@ int RunWith(const RunOptions& options, const std::string& layer, const std::stri
     std::string error;
     if (auto again = Client::Connect(socket, &error)) last = LookFor(token, &*again);
   }
+  last.skipped = seen->skipped;
   if (last.came_up || !seen->came_up) *seen = last;
   seen->alive = last.alive;
   return Verdict(options, *seen, code);
