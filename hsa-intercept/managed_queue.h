@@ -1,21 +1,18 @@
 // managed_queue.h: one AQL queue as the layer sees it.
 //
 // Why        The real queue goes to the program; its write index, though, is ours: the program
-// reserves
-//            slots on `reserved_index` (for the queue's whole life: switching the counter at run
-//            time would lose packets, docs/decisions.md), and only what may run is published by
+//            reserves slots on `reserved_index` (for the queue's whole life: switching the counter at
+//            run time would lose packets, docs/decisions.md), and only what may run is published by
 //            raising the real write index.
 // Indexes    read <= real write index (published) <= announced <= reserved; all count packets.
 //              reserved   slots the program has taken (hsa_queue_*_write_index_*)
 //              announced  1 + the highest doorbell value the program has rung while managed
 //              published  the real write index: what the packet processor may take
-// Threads    the first line is constant while the queue is in the registry, but for slot and
-// urgency,
+// Threads    the first line is constant while the queue is in the registry, but for slot and urgency,
 //            which the session replaces when it attaches or detaches. `lock` guards WindowState and
 //            the counters behind it; it is only ever tried, never waited for on the packet path.
 // Ownership  lives in a static pool for the whole process: no thread can meet a freed one. All
-// initial
-//            values are zero, so that the pool costs no file space.
+//            initial values are zero, so that the pool costs no file space.
 #pragma once
 
 #include <hsa/hsa.h>
@@ -100,6 +97,8 @@ struct alignas(64) ManagedQueue {
   std::atomic<std::uint32_t> inherited_level{0};  // of a queue that waits for this one; 0: none
   // While whatever is exposed can be reached anyway: how much more than the policy's window may be.
   std::atomic<std::uint64_t> wide_window_ns{0};
+  // On a line that the raise reads anyway: it is written just before the urgency word.
+  std::atomic<std::uint64_t> active_since_us{0};
   std::atomic<std::uint32_t> goes_on{0};  // it may go on although something is more urgent
 
   alignas(64) WindowState window;
@@ -109,10 +108,9 @@ struct alignas(64) ManagedQueue {
       0;               // the pump's own: since when it has been seen so; 0: it does not
   bool waits = false;  // the pump's own: it was given up as urgent for that
   std::uint64_t exposed_since_us = 0;  // the pump's own: work on the hardware, counted up to here
-  std::atomic<std::uint64_t> active_since_us{0};
-  std::uint64_t idle_since_us = 0;   // the pump's own: drained since, 0 while busy
-  std::uint64_t idle_published = 0;  // the pump's own: the published index at that time
-  Linger linger;                     // the pump's own
+  std::uint64_t idle_since_us = 0;     // the pump's own: drained since, 0 while busy
+  std::uint64_t idle_published = 0;    // the pump's own: the published index at that time
+  Linger linger;                       // the pump's own
 };
 
 }  // namespace xsched_hsa

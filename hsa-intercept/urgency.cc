@@ -8,12 +8,33 @@ namespace {
 
 // Only if the controller has acted on everything before this raise: a controller that hangs can
 // then hold nobody for longer than one lease.
-void ExtendLease(GpuUrgency* urgency, std::uint64_t word) {
+void ExtendLease(GpuUrgency* urgency, std::uint64_t word, std::uint64_t now_us) {
   if (urgency->acked_epoch.load(std::memory_order_acquire) != EpochOf(word)) return;
-  const std::uint64_t until_us = NowUs() + kLeaseUs;
+  const std::uint64_t until_us = now_us + kLeaseUs;
   std::uint64_t old = urgency->lease_until_us.load(std::memory_order_relaxed);
   while (old < until_us && !urgency->lease_until_us.compare_exchange_weak(old, until_us)) {
   }
+}
+
+// Asks for the line before it is needed: a request begins after a pause, and each line that others write
+// meanwhile takes its own way here, one after the other if nobody asks.
+inline void WillWrite(const void* line) {
+#if defined(__x86_64__)
+  __asm__ volatile("prefetchw %0" : : "m"(*static_cast<const char*>(line)));
+#else
+  __builtin_prefetch(line, 1);
+#endif
+}
+
+bool BecomesActive(QueueSlot* slot) {
+  return slot->active.exchange(1, std::memory_order_seq_cst) == 0;
+}
+
+void TraceActive(const ManagedQueue& queue, QueueSlot* slot, std::uint32_t level) {
+  const UserPage* page = queue.user_page.load(std::memory_order_relaxed);
+  const GpuUrgency* urgency = queue.urgency.load(std::memory_order_relaxed);
+  TraceQueue(queue, slot, kTraceRaise, level,
+             page != nullptr && urgency != nullptr ? urgency - page->gpus : 0);
 }
 
 }  // namespace
@@ -29,31 +50,35 @@ std::uint32_t LevelOfQueue(const ManagedQueue& queue, const QueueSlot& slot) {
 }
 
 bool MarkActive(ManagedQueue* queue, QueueSlot* slot) {
-  if (slot->active.load(std::memory_order_seq_cst) != 0) return false;
-  if (slot->active.exchange(1, std::memory_order_seq_cst) != 0) return false;
+  if (slot->active.load(std::memory_order_seq_cst) != 0 || !BecomesActive(slot)) return false;
   queue->active_since_us.store(NowUs(), std::memory_order_relaxed);
-  const UserPage* page = queue->user_page.load(std::memory_order_relaxed);
-  const GpuUrgency* urgency = queue->urgency.load(std::memory_order_relaxed);
-  const bool raises = (slot->mode.load(std::memory_order_relaxed) & kModeRaise) != 0;
-  TraceQueue(*queue, slot, kTraceRaise, raises ? LevelOfQueue(*queue, *slot) : 0,
-             page != nullptr && urgency != nullptr ? urgency - page->gpus : 0);
+  TraceActive(*queue, slot, 0);
   return true;
 }
 
 bool RaiseIfInactive(ManagedQueue* queue, QueueSlot* slot, bool* bell_due) {
-  if (!MarkActive(queue, slot)) return false;
+  if (slot->active.load(std::memory_order_seq_cst) != 0) return false;
   GpuUrgency* urgency = queue->urgency.load(std::memory_order_acquire);
-  if (urgency == nullptr) return false;
+  if (urgency == nullptr) {
+    MarkActive(queue, slot);
+    return false;
+  }
+  WillWrite(urgency);
+  if (!BecomesActive(slot)) return false;
+  const std::uint64_t now_ns =
+      NowNs();  // once: what stands before the swap delays the closing of gates
+  queue->active_since_us.store(now_ns / 1000, std::memory_order_relaxed);
   const std::uint32_t own = LevelOfQueue(*queue, *slot);
   std::uint64_t word = urgency->word.load(std::memory_order_seq_cst);
   std::uint64_t next;
   do {
-    ExtendLease(urgency, word);
+    ExtendLease(urgency, word, now_ns / 1000);
     const std::uint32_t level = LevelOf(word);
     next = UrgencyWord(EpochOf(word) + 1, level > own ? level : own);
   } while (!urgency->word.compare_exchange_weak(word, next, std::memory_order_seq_cst));
-  if (LevelOf(word) < own) urgency->raised_ns.store(NowNs(), std::memory_order_relaxed);
+  if (LevelOf(word) < own) urgency->raised_ns.store(now_ns, std::memory_order_relaxed);
   slot->raises.fetch_add(1, std::memory_order_relaxed);
+  TraceActive(*queue, slot, own);
   if (bell_due != nullptr) {
     *bell_due = true;
   } else {
