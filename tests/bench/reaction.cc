@@ -41,7 +41,8 @@ void RunLow(const std::string& socket, Stamps* stamps) {
   while (true) {
     low.TakeAll();
     std::int64_t closed = 0;
-    if (low.Dispatch(&closed)) continue;
+    low.Write();
+    if (low.Ring(&closed)) continue;
     if (closed == 0) closed = StampNs();  // the pump was awake
     while (low.HasBacklog()) {
     }
@@ -86,8 +87,9 @@ struct Reactions {
 void Request(Program* high, Stamps* stamps, std::int64_t linger_ns, Reactions* found) {
   usleep(kPauseUs);
   stamps->closed_ns.store(0);
+  high->Write();
   const std::int64_t rung = StampNs();
-  high->Dispatch();
+  high->Ring();
   usleep(kRequestUs);
   high->TakeAll();
   const std::int64_t done = StampNs();

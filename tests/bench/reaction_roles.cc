@@ -34,13 +34,16 @@ Program::Program(const std::string& socket, int priority) {
   pump_.TellController();
 }
 
-bool Program::Dispatch(std::int64_t* decided_ns) {
+void Program::Write() {
   const std::uint64_t index = queue_->reserved_index.fetch_add(1);
   ring_.Write(index, 0x4000);
   submitted_ = index + 1;
+}
+
+bool Program::Ring(std::int64_t* decided_ns) {
   const bool wake = gate_.Doorbell(queue_, submitted_);
   if (wake && decided_ns != nullptr) *decided_ns = StampNs();
-  if (wake) pump_.Wake(true);
+  if (wake) pump_.WakeFor(*queue_);
   return !HasBacklog();
 }
 

@@ -22,9 +22,11 @@ class Program {
   // Joins the controller as a program of that priority, with one queue. Exits with a line where it can't.
   Program(const std::string& socket, int priority);
 
-  // Writes a packet and rings for it. False: the gate kept it; *decided_ns is set to when that was known,
+  // Writes a packet; it is to be rung for next.
+  void Write();
+  // Rings for what is written. False: the gate kept it; *decided_ns is set to when that was known,
   // where the doorbell's call then goes on to wake the pump.
-  bool Dispatch(std::int64_t* decided_ns = nullptr);
+  bool Ring(std::int64_t* decided_ns = nullptr);
   // What is published, taken by the device.
   void TakeAll();
   bool HasBacklog() const { return ring_.published() < submitted_; }
