@@ -121,7 +121,7 @@ void StoreSignal(hsa_signal_t signal, hsa_signal_value_t value) {
   ManagedQueue* managed = TheLayer().registry()->Find(signal);
   if (managed == nullptr) return (Real().*real)(signal, value);
   if (TheLayer().gate()->Doorbell(managed, static_cast<std::uint64_t>(value) + 1)) {
-    TheLayer().pump()->Wake(true);
+    TheLayer().pump()->WakeFor(*managed);
   }
 }
 

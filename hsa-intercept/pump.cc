@@ -45,6 +45,11 @@ void Pump::Wake(bool tell_controller) {
   if (sleeping_.exchange(0, std::memory_order_seq_cst) != 0) FutexWake(word);
 }
 
+void Pump::WakeFor(const ManagedQueue& queue) {
+  const QueueSlot* slot = queue.slot.load(std::memory_order_acquire);
+  Wake((slot->mode.load(std::memory_order_acquire) & (kModeRaise | kModeReport)) != 0);
+}
+
 void Pump::SetSession(ProcessPage* page, int event) {
   {
     MutexScope scope(&event_mutex_);

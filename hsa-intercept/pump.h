@@ -1,11 +1,9 @@
 // pump.h: the layer's one working thread.
 //
 // Why        Somebody has to publish more when packets complete or a gate opens, and to notice that
-// an
-//            urgent queue has drained; the program's own threads may be asleep by then.
+//            an urgent queue has drained; the program's own threads may be asleep by then.
 // Threads    Start once, from any thread. Wake from any thread, also a doorbell: a system call only
-// if
-//            the pump sleeps. Everything else happens on the pump's thread.
+//            if the pump sleeps. Everything else happens on the pump's thread.
 // Limits     sleeps without a timer while nothing is held, windowed or active.
 // See        docs/life-of-a-preemption.md
 #pragma once
@@ -30,6 +28,9 @@ class Pump {
 
   // `tell_controller`: have the pump write the session's eventfd.
   void Wake(bool tell_controller);
+  // After a doorbell of the queue that asked for it. The controller hears of queues that raise or report; a held
+  // one has nothing to tell it.
+  void WakeFor(const ManagedQueue& queue);
 
   // The session's page and eventfd, or null and -1. Replaces what was there; wakes the pump.
   void SetSession(ProcessPage* page, int event);

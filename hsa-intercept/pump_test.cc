@@ -1,0 +1,51 @@
+#include "pump.h"
+
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <memory>
+
+#include "test_ring.h"
+
+namespace xsched_hsa {
+namespace {
+
+// Rounds are made by hand: no thread, no time.
+class PumpTest : public testing::Test {
+ protected:
+  PumpTest() { pump_.SetSession(page_.get(), event_); }
+  ~PumpTest() override { close(event_); }
+
+  // What the controller hears of a doorbell of a queue in that mode that asked for the pump.
+  bool Hears(std::uint32_t mode) {
+    ring_.slot().mode = mode;
+    pump_.WakeFor(*ring_.queue());
+    pump_.Round();
+    std::uint64_t count = 0;
+    return read(event_, &count, sizeof(count)) == sizeof(count);
+  }
+
+  TestRing ring_{16};
+  KernelTimes times_{};
+  QueueRegistry registry_;
+  WindowGate gate_{TestRing::Api(), &times_};
+  std::unique_ptr<ProcessPage> page_ = std::make_unique<ProcessPage>();
+  const int event_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  Pump pump_{&registry_, &gate_};
+};
+
+TEST_F(PumpTest, TheControllerHearsOfQueuesThatRaiseOrReport) {
+  EXPECT_TRUE(Hears(kModeRaise));
+  EXPECT_TRUE(Hears(kModeReport));
+  EXPECT_TRUE(Hears(kModeArmed | kModeRaise));
+}
+
+TEST_F(PumpTest, AHeldDoorbellDoesNotWakeTheController) {
+  const std::uint32_t wakes = page_->wake;
+  EXPECT_FALSE(Hears(kModeArmed));
+  EXPECT_EQ(page_->wake, wakes + 1) << "the pump is woken all the same";
+}
+
+}  // namespace
+}  // namespace xsched_hsa
