@@ -1,12 +1,10 @@
 // core_table.h: the part of ROCr's API tables that the layer reads, and what it takes to trust it.
 //
 // Why        A table's layout is told by its version's minor_id (its size in bytes), never by the
-// header
-//            we were built with. The core table has had one layout in all releases from ROCr 5.2
-//            on.
+//            header we were built with. The core table has had one layout in all releases from ROCr
+//            5.2 on.
 // Source     hsa_api_trace.h of rocm-5.2.3 … 7.0: CoreApiTable is 1016 bytes throughout;
-// AmdExtTable
-//            400 (5.2.3), 424 (5.5), 456 (5.6), and longer since, only by appending.
+//            AmdExtTable 400 (5.2.3), 424 (5.5), 456 (5.6), and longer since, only by appending.
 // Errors     CheckTables says in `why` which version it does not know; the layer then stays out.
 #pragma once
 

@@ -1,18 +1,14 @@
 // kfd_access.h: what the layer asks of the kernel driver itself: queue ids, suspend, masks.
 //
 // Why        KFD lets a process change only its own queues, and no HSA call suspends one. ROCr does
-// not
-//            tell a queue's KFD id either, so it is learnt from the driver's list of the process's
-//            queues, read before and after a creation.
+//            not tell a queue's KFD id either, so it is learnt from the driver's list of the
+//            process's queues, read before and after a creation.
 // Threads    QueueIdProbe: the caller serialises creations. Everything else: any thread, not at
-// once
-//            on one queue.
+//            once on one queue.
 // Ownership  one descriptor of /dev/kfd, opened at first need and kept; a fork child must not use
-// it
-//            (KFD refuses it there).
+//            it (KFD refuses it there).
 // Errors     errno values as the driver gives them; kUnknownKfdQueueId when an id is not certain.
-// An
-//            update names ring, size and priority anew: all have to be the true ones.
+//            An update names ring, size and priority anew: all have to be the true ones.
 // Source     amdkfd: kfd_ioctl.h (UPDATE_QUEUE, SET_CU_MASK), kfd_process.c (kfd_procfs_add_queue),
 //            kfd_topology.c (node_show).
 // See        kfd_access_test.cc, docs/decisions.md

@@ -1,8 +1,7 @@
 // mutex.h: a pthread mutex with a scope, because the layer has no C++ runtime library.
 //
 // Threads    lock order: Layer's registration mutex is the only one; nothing is called back under
-// it
-//            but the HSA functions below us.
+//            it but the HSA functions below us.
 #pragma once
 
 #include <pthread.h>

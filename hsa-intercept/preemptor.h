@@ -1,12 +1,11 @@
 // preemptor.h: reaches what the hardware has already taken: squeezes, suspends, and lifts again.
 //
 // Why        A gate holds what is not published yet; a kernel of many milliseconds that already
-// runs
-//            is beyond it. Only the owning process may tell the driver to take its queue off the
-//            hardware or to narrow it, so this thread lives in the less urgent program and is woken
-//            by the urgent one's doorbell. It decides once a request (preemption_plan.h), looks
-//            again when its prediction has run out, and remembers what it decided and what came of
-//            it.
+//            runs is beyond it. Only the owning process may tell the driver to take its queue off
+//            the hardware or to narrow it, so this thread lives in the less urgent program and is
+//            woken by the urgent one's doorbell. It decides once a request (preemption_plan.h),
+//            looks again when its prediction has run out, and remembers what it decided and what
+//            came of it.
 // Threads    one of its own, asleep on the user page's bell while something here may be preempted,
 //            else on a word of its own. Round is public for the simulation. The program's threads
 //            come through the Before/After calls. Lock order: Layer's registration mutex, then
@@ -14,8 +13,7 @@
 // Lease      whatever is restricted here is lifted when the urgency's lease runs out: a controller
 //            that is dead or hangs can restrict a queue for no longer (shared_page.h).
 // Errors     a refusal of the driver is logged once and that mechanism not tried again on that
-// queue;
-//            a lift that fails is tried again at each round.
+//            queue; a lift that fails is tried again at each round.
 // See        docs/life-of-a-preemption.md, preemptor_test.cc
 #pragma once
 

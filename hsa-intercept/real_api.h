@@ -1,8 +1,8 @@
 // real_api.h: the HSA functions below us, as they stood when we were loaded.
 //
 // Why        Our logic takes them as arguments, so it can be tested without a runtime, and a tool
-// that
-//            was loaded before us stays in the chain (facts: ROCr patches tools in load order).
+//            that was loaded before us stays in the chain (facts: ROCr patches tools in load
+//            order).
 // Threads    filled once in OnLoad, read-only after.
 #pragma once
 

@@ -2,9 +2,8 @@
 // it.
 //
 // Why        The publish algorithm is about indexes, headers and order; this lets its unit tests
-// place a
-//            packet processor and producers at any point of it. The layer as a whole is only ever
-//            tested on the real runtime (tests/).
+//            place a packet processor and producers at any point of it. The layer as a whole is
+//            only ever tested on the real runtime (tests/).
 // Threads    indexes and doorbell are atomics; Take() is the packet processor's, one thread.
 #pragma once
 

@@ -1,21 +1,18 @@
 // window_gate.h: the gate: holds, releases and windows the AQL packets of one queue by its write index.
 //
 // Why        Packets stay in the program's own ring; publishing is a raise of the real write index
-// and
-//            one ring of the real doorbell. No proxy ring, no extra packets
-//            (docs/life-of-a-packet.md).
-//            Of an intercept queue the index is ROCr's proxy's, and what differs is in
-//            intercept_gate.h: which gate a queue has is ManagedQueue::intercept.
+//            and one ring of the real doorbell. No proxy ring, no extra packets
+//            (docs/life-of-a-packet.md). Of an intercept queue the index is ROCr's proxy's, and
+//            what differs is in intercept_gate.h: which gate a queue has is
+//            ManagedQueue::intercept.
 // Threads    Doorbell: any producer thread. Look: the pump, or a producer that looks for room.
-// Retire:
-//            the thread that destroys the queue. Publication while armed is serialised by
+//            Retire: the thread that destroys the queue. Publication while armed is serialised by
 //            ManagedQueue::lock, which a producer only tries: if it is taken, the holder looks
 //            again in its place. Publication while not armed is a compare-and-swap on the real
 //            index.
 // Errors     none: whatever does not fit goes the way it would go without us.
 // Limits     at most kTrackedPackets are exposed at once while armed; at least one always is,
-// unless
-//            closed. kWatchdogNs without movement widens the window by one packet.
+//            unless closed. kWatchdogNs without movement widens the window by one packet.
 // See        window_gate.cc (publication), window_size.cc (how much to expose), window_gate_test.cc
 #pragma once
 

@@ -7,8 +7,7 @@
 //            process page) or until the last session with that user page has ended.
 // Units      _us: the injected clock's microseconds.
 // Errors     operations for tools return a Status; events from layers can't fail: implausible
-// values
-//            are replaced, counted, and the first one is logged.
+//            values are replaced, counted, and the first one is logged.
 // Limits     kSessionsMax sessions, of which no user but root has more than half of what the others
 //            leave; kQueuesPerUserMax queues a user (further ones run freely and are counted);
 //            kEndedMax ended sessions remembered.

@@ -1,9 +1,8 @@
 // shared_memory.h: the memfds behind ProcessPage and UserPage.
 //
 // Why        Sealed against shrinking and growing before anybody else gets them, so that neither
-// side
-//            can make the other one fault; and against further seals, so that no program can spoil
-//            a user page for those to come.
+//            side can make the other one fault; and against further seals, so that no program can
+//            spoil a user page for those to come.
 // Ownership  unmaps and closes when it goes; the other side's mapping lives on.
 // Errors     Make returns an empty object with errno set.
 #pragma once

@@ -1,8 +1,7 @@
 // socket_path.h: where the control socket is, and making a place for it that nobody else can take.
 //
 // Errors     one line for the user. PrepareSocketDirectory accepts a directory only if nobody but
-// its
-//            owner (us or root) can put files there, or /tmp-like with the sticky bit for an
+//            its owner (us or root) can put files there, or /tmp-like with the sticky bit for an
 //            explicit path.
 #pragma once
 

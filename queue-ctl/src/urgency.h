@@ -1,13 +1,11 @@
 // urgency.h: the controller's side of a GPU's urgency word (GpuUrgency in shared_page.h).
 //
 // Why        Layers raise the word at their doorbells without asking; only the controller lowers
-// it,
-//            and a lowering must never swallow a raise that happens at the same time.
+//            it, and a lowering must never swallow a raise that happens at the same time.
 // Threads    the controller's thread; layers CAS the same words from other processes.
 // Order      a layer stores `active` first and raises the word second, both sequentially
-// consistent.
-//            The controller reads the word first and `active` second. So either it sees the queue
-//            active, or the raise comes after its read of the word and its CAS fails.
+//            consistent. The controller reads the word first and `active` second. So either it sees
+//            the queue active, or the raise comes after its read of the word and its CAS fails.
 // Ownership  works on pages owned by the caller.
 // Limits     kSettleRoundsMax rounds a call: a program that raises in a loop can't keep the
 //            controller; its next event or the renewal timer continues.

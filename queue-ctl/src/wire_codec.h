@@ -1,8 +1,7 @@
 // wire_codec.h: bytes from and to the socket, as values.
 //
 // Why        Everything that arrives is hostile until it has passed here; no socket is needed to
-// test
-//            or to fuzz it.
+//            test or to fuzz it.
 // Threads    pure functions.
 // Errors     a Parse function returns nothing and says why in one line that the sender will log.
 // See        wire.h for the layouts; queue-ctl/tests/wire_codec_test.cc

@@ -1,8 +1,7 @@
 // fake_layer.h: the layer's side of shared_page.h, for tests.
 //
 // Why        Written from the header's rules alone, so that controller and layer meet there and not
-// in
-//            each other's code.
+//            in each other's code.
 // Threads    one FakeLayer, one thread; the pages are shared with the controller's.
 // Ownership  the pages belong to the test.
 #pragma once

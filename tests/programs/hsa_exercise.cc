@@ -1,12 +1,10 @@
 // hsa-exercise: an ordinary HSA program that a test drives, one behaviour a verb.
 //
 // Why        Cross-process tests need programs that submit, wait, fork, destroy and exit at a
-// chosen
-//            point. It knows nothing of xsched-hsa. Packets are barrier-AND packets with completion
-//            signals, so it needs no kernel; `serial` proves their order.
+//            chosen point. It knows nothing of xsched-hsa. Packets are barrier-AND packets with
+//            completion signals, so it needs no kernel; `serial` proves their order.
 // Output     "ready", "submitted", "completed N" … on standard output, one a line, flushed. A verb
-// that
-//            pauses waits for a line on standard input.
+//            that pauses waits for a line on standard input.
 // Errors     one line on stderr, exit 1; no GPU agent: exit 77.
 #include <hsa/amd_hsa_queue.h>
 #include <hsa/hsa.h>

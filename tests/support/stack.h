@@ -1,8 +1,7 @@
 // stack.h: a virtual GPU, a controller and programs under the layer, for one test.
 //
 // Why        The tests of the layer run it where it lives: in a process with the unmodified
-// runtime, on
-//            a device, beside a real controller.
+//            runtime, on a device, beside a real controller.
 // Ownership  the device and the controller end with the Stack.
 #pragma once
 

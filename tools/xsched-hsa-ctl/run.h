@@ -1,8 +1,7 @@
 // run.h: `xsched-hsa-ctl run`: a program with the layer in it, and the proof that it was.
 //
 // Errors     the program's own exit code (128 + signal when killed); kExitNoLayer when the layer
-// did
-//            not come up in it; kExitBadInput when it could not be started as asked.
+//            did not come up in it; kExitBadInput when it could not be started as asked.
 #pragma once
 
 #include <string>

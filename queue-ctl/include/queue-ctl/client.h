@@ -3,8 +3,7 @@
 // Why        One small client for xsched-hsa-ctl, the experiments and the tests.
 // Threads    one Client, one thread.
 // Ownership  a Client owns its connection; a private controller with --exit-when-idle stays while
-// one
-//            is open.
+//            one is open.
 // Errors     nothing is thrown. Connect and Call say in one line what went wrong and what to do. A
 //            controller that refuses answers {"ok":false,"code":"bad-request|not-found|permission",
 //            "error":"..."}; Call returns that as a reply.

@@ -5,8 +5,7 @@
 // Threads    one thread.
 // Ownership  HsaDevice holds hsa_init; everything else made through it must be gone before it.
 // Errors     kNoDevice for a GPU that is not there (the program then exits 2), kFailed otherwise;
-// one
-//            line in *error.
+//            one line in *error.
 #pragma once
 
 #include <hsa/hsa.h>

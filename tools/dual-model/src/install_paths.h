@@ -2,8 +2,8 @@
 // installed.
 //
 // Why        bin/dual-model starts bin/xsched-hsad, bin/xsched-hsa-ctl and bin/virtual-gpu, and
-// reads
-//            share/xsched-hsa/dual-model/; all relative to the executable, so that a tree can move.
+//            reads share/xsched-hsa/dual-model/; all relative to the executable, so that a tree can
+//            move.
 // Threads    pure after the first call.
 #pragma once
 

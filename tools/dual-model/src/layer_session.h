@@ -2,9 +2,8 @@
 // them.
 //
 // Why        A result "with xsched-hsa" counts only if the layer was really in between. The proof
-// is
-//            asked from the controller while every worker still holds its queue, and compared with
-//            what the workers themselves counted.
+//            is asked from the controller while every worker still holds its queue, and compared
+//            with what the workers themselves counted.
 // Ownership  the controller lives and dies with this object; its socket is in a folder of its own.
 // Errors     false and one line.
 // See        tools/xsched-hsa-ctl (list --json), Proof's rules in layer_session_test.cc

@@ -14,13 +14,11 @@
 //                         lds_bytes_per_cu / 228 KiB (the H100's) and cut at lds_bytes_per_cu
 //              workgroups 32
 // Rounds     ceil(workgroups / (compute units * occupancy)): how often every slot is used.
-// Slot time  T = D' / span, where span is how many slot times the kernel takes from its first to
-// its
-//            last workgroup: the rounds if all workgroups take equally long. On the virtual GPU
-//            they vary by +-25 % (as hardware's do, for reasons of their own), the last ones end
-//            late, and the traced duration includes such an end; without that the models alone
-//            would take 4 % (batch 1024) to 14 % (batch 8) longer than their targets. KernelSpan
-//            has the formula.
+// Slot time  T = D' / span, where span is how many slot times the kernel takes from its first to its
+//            last workgroup: the rounds if all workgroups take equally long. On the virtual GPU they
+//            vary by +-25 % (as hardware's do, for reasons of their own), the last ones end late, and
+//            the traced duration includes such an end; without that the models alone would take 4 %
+//            (batch 1024) to 14 % (batch 8) longer than their targets. KernelSpan has the formula.
 // Factor     A launch costs about 1 us on the target (kLaunchNs, a guess in 0.5..5 us).
 //   GPU-bound   (target - launches * 1 us) / sum of trace durations; the host launches at once.
 //   host-bound  the GPU's share is the model's known factor (below); the host fills the rest of the

@@ -1,8 +1,8 @@
 // worker.h: one process of the experiment: replays one model, paced (high) or back to back (low).
 //
 // Why        The published experiment is two ordinary programs on one GPU. A worker is such a
-// program:
-//            it knows nothing of xsched-hsa, and what runs it decides what is loaded into it.
+//            program: it knows nothing of xsched-hsa, and what runs it decides what is loaded into
+//            it.
 // Requests   closed loop, as published: the next request is due 1/rate after the last one started;
 //            its latency runs from its start to its synchronised end. --open-loop: arrivals are
 //            fixed at origin + i/rate, and latency runs from the arrival. Low: back to back,

@@ -1,8 +1,8 @@
 // workload.h: reads a workload file: the kernels of a model's inference, traced on some GPU.
 //
 // Why        The format is that of workloads/resnet_h100.json (workloads/README.md). Any file of
-// that
-//            format serves; how a trace becomes launches on the GPU at hand is in replay_plan.h.
+//            that format serves; how a trace becomes launches on the GPU at hand is in
+//            replay_plan.h.
 // Threads    plain data and pure functions.
 // Units      _ns, _ms, _bytes as named; grids count workgroups, blocks work-items.
 // Errors     false and one line in *error that names the file and what is wrong with it.

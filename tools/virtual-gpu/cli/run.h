@@ -2,8 +2,7 @@
 //
 // Why        Device process, environment, command, exit code, and nothing left behind.
 // Errors     2: bad input or the device process did not start; 126, 127 as a shell; 128 + signal
-// when
-//            a signal ended the command.
+//            when a signal ended the command.
 #pragma once
 
 #include <optional>

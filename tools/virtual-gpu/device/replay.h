@@ -1,8 +1,8 @@
 // replay.h: kernel sequences on the device model with a virtual clock: no ROCr, no waiting.
 //
 // Why        Calibration and parameter studies: the device and its contention, without host costs.
-// Input      JSON: {"profile": "mi308x", "params": {name: number of DeviceParams ...}, "seconds":
-// N,
+// Input      JSON: {"profile": "mi308x", "params": {name: number of DeviceParams ...},
+//            "seconds": N,
 //            "queues": [{"name", "process", "priority": 0..15, "cu_mask": ["0xffffffff", ...],
 //              "kernels": [{"workgroups", "waves", "vgprs", "lds_bytes", "workgroup_ns"}, ...],
 //              "repeat": 0 (no end) or N, "arrival": "closed" or {"period_ns": N},

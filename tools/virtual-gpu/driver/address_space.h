@@ -1,14 +1,13 @@
 // address_space.h: what one process's GPU virtual addresses lead to.
 //
 // Why        Every pointer in a packet goes through here: into an arena (VRAM, GTT) by a
-// bounds-checked
-//            host pointer, or into the process's own pages (USERPTR) by process_vm_readv/writev.
+//            bounds-checked host pointer, or into the process's own pages (USERPTR) by
+//            process_vm_readv/writev.
 // Threads    any; one lock, leaf in the lock order.
 // Ownership  owns the process's allocations in the arenas until Free or destruction.
 // Units      addresses and sizes in bytes.
 // Errors     false or null: not mapped to a GPU, out of bounds, or the process's pages have gone.
-// The
-//            caller raises the memory fault.
+//            The caller raises the memory fault.
 #pragma once
 
 #include <sys/types.h>

@@ -1,15 +1,13 @@
 // aql_queue.h: the ring of one AQL queue, as the device's command processor sees it.
 //
 // Why        Implements PacketSource: decodes packets, applies what they do, completes signals.
-// Time
-//            and compute units are the device's business (../device).
+//            Time and compute units are the device's business (../device).
 // Threads    every method under the lock of the queue's GPU, but for the stats, which are atomic.
 // Ownership  borrows the process's memory and events, which outlive it (Process destroys its queues
 //            first).
 // Units      indexes count packets; addresses are GPU virtual ones.
 // Errors     a bad packet stops the queue for good, as on hardware: its queue_inactive_signal gets
-// the
-//            command processor's error code, or the process a memory-fault event.
+//            the command processor's error code, or the process a memory-fault event.
 #pragma once
 
 #include <hsa/hsa.h>

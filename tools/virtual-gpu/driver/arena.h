@@ -4,8 +4,7 @@
 // Threads    Allocate and Free take a lock; pointers stay valid for the arena's life, also after
 //            Free (the pages then read as zero), so a late packet can never crash the device.
 // Ownership  owns the descriptor and the mapping. The file is sealed in size: a client that holds
-// the
-//            descriptor cannot shrink it under us.
+//            the descriptor cannot shrink it under us.
 // Units      bytes; allocations are whole pages.
 // Errors     Create returns null with errno; Allocate returns false when nothing fits.
 #pragma once

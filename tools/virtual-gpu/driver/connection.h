@@ -1,8 +1,7 @@
 // connection.h: one accepted socket: replies, and who is at the other end.
 //
 // Why        A reply may come later and from another thread than the request (WAIT_EVENTS is
-// answered
-//            by the device thread that raises the event).
+//            answered by the device thread that raises the event).
 // Threads    Reply from any; SOCK_SEQPACKET sends are atomic and a connection has one request at a
 //            time. Fields are set by the server's thread before any request is handled.
 // Ownership  owns the descriptor; shared by the server and by pending replies.

@@ -1,8 +1,7 @@
 // data_effects.h: what the data kernels (work_kernel_abi.h) do to memory, workgroup by workgroup.
 //
 // Why        A result that only exists when each workgroup has run, and run once, shows what
-// suspends
-//            and mask changes lose or repeat.
+//            suspends and mask changes lose or repeat.
 // Threads    under the device lock, as the rest of a dispatch.
 // Errors     false: an address is not mapped to the GPU; *fault is that address or near it.
 #pragma once

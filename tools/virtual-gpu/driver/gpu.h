@@ -1,11 +1,9 @@
 // gpu.h: one GPU of the device process: its device model, its memory and the thread that runs it.
 //
 // Why        Joins simulated time (../device) with the host: polls doorbells, advances the device
-// to
-//            now, sleeps until something may happen.
+//            to now, sleeps until something may happen.
 // Threads    every public method takes the GPU's lock; Next... callbacks of the queues run under
-// it.
-//            Lock order: GPU, then a process's events or memory.
+//            it. Lock order: GPU, then a process's events or memory.
 // Ownership  queues are borrowed from CreateQueue until DestroyQueue or DropProcess returns.
 // Units      TimeNs is simulated nanoseconds; lag is in host nanoseconds.
 // Errors     errno values.

@@ -3,8 +3,7 @@
 // Why        An unmodelled kernel must be reported by a name. The loader puts the ELF header, the
 //            dynamic segment and .dynsym into memory with the code, one allocation per code object.
 // Limits     the loaded image is untrusted memory of a process: everything is bounds-checked, and
-// at
-//            most kSymbolsMax symbols are looked at.
+//            at most kSymbolsMax symbols are looked at.
 
 #include <elf.h>
 

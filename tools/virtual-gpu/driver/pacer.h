@@ -1,9 +1,8 @@
 // pacer.h: how long a polling thread may sleep.
 //
 // Why        A doorbell is a plain store into shared memory: only polling sees it. While queues
-// have
-//            work or were used a moment ago the sleeps are short; idle ones grow, so that an idle
-//            device costs next to nothing on a two-core machine.
+//            have work or were used a moment ago the sleeps are short; idle ones grow, so that an
+//            idle device costs next to nothing on a two-core machine.
 // Threads    one thread.
 // Units      host nanoseconds.
 #pragma once

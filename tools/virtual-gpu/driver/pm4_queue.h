@@ -1,17 +1,16 @@
 // pm4_queue.h: a PM4 compute queue, as the device's PacketSource.
 //
 // Why        ROCr and HIP use AQL queues only; KFD's own test suite, and whoever talks to the
-// driver
-//            without a runtime, use PM4. It covers what they send: NOP, WRITE_DATA, RELEASE_MEM,
-//            ACQUIRE_MEM, EVENT_WRITE, WAIT_REG_MEM on memory, INDIRECT_BUFFER, SET_SH_REG and
-//            DISPATCH_DIRECT, whose shader runs as an opaque cost.
+//            driver without a runtime, use PM4. It covers what they send: NOP, WRITE_DATA,
+//            RELEASE_MEM, ACQUIRE_MEM, EVENT_WRITE, WAIT_REG_MEM on memory, INDIRECT_BUFFER,
+//            SET_SH_REG and DISPATCH_DIRECT, whose shader runs as an opaque cost.
 // Threads    as ComputeQueue.
 // Units      positions, sizes and pointers in dwords, the ring's size in bytes. The write pointer
-// is
-//            64 bits and never wraps; the read pointer is 32 bits and wraps with the ring (gfx9).
+//            is 64 bits and never wraps; the read pointer is 32 bits and wraps with the ring
+//            (gfx9).
 // Errors     an unmapped address raises the memory event, an unknown packet is named; the queue
-// stops. Limits     an indirect buffer may not lie in another one. See        facts: amdgpu's
-// soc15d.h, gfx_v9_0.c; tests/driver_test.cc
+//            stops. Limits     an indirect buffer may not lie in another one. See        facts:
+//            amdgpu's soc15d.h, gfx_v9_0.c; tests/driver_test.cc
 #pragma once
 
 #include <array>

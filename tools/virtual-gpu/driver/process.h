@@ -4,8 +4,7 @@
 // Threads    `queues`, `doorbell_slots` and `finished` belong to the server's thread; memory and
 //            events have locks of their own.
 // Ownership  shared by the process's connections and by pending device operations. The queues must
-// be
-//            off their GPUs before it is destroyed (Server::EndProcess).
+//            be off their GPUs before it is destroyed (Server::EndProcess).
 // Limits     1024 queues and 1024 doorbells per GPU, as KFD on gfx9.
 #pragma once
 

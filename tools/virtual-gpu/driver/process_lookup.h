@@ -1,8 +1,7 @@
 // process_lookup.h: pids and threads across PID namespaces, as /proc tells them.
 //
 // Why        An ioctl names a process by its pid in the caller's namespace; the device process
-// knows
-//            everybody by the pid in its own.
+//            knows everybody by the pid in its own.
 // Threads    any; no state.
 // Errors     0 or false when /proc does not say.
 #pragma once

@@ -1,8 +1,8 @@
 // sdma_queue.h: the ring of one SDMA queue; copies, fills, fences and traps are carried out.
 //
 // Why        ROCr copies with SDMA engines. Their packets are few and easy, so data really moves;
-// the
-//            time a copy takes is that of the host's memcpy or of the assumed link, the longer one.
+//            the time a copy takes is that of the host's memcpy or of the assumed link, the longer
+//            one.
 // Threads    all methods under the lock of the queue's SdmaEngine, but Counters.
 // Ownership  borrows the process's memory and events.
 // Units      ring positions and sizes in bytes: SDMA write pointers and doorbells count bytes.

@@ -1,8 +1,7 @@
 // server.h: the device process's socket, its clients and their life and death.
 //
 // Why        One thread answers every ioctl of every process; it never waits for a device. Packets
-// are
-//            the GPUs' threads' business.
+//            are the GPUs' threads' business.
 // Threads    Run() is the server's thread; RequestStop() may be called from a signal handler.
 // Ownership  owns the GPUs, the processes and the generated files.
 // Limits     processes of the user who started it (and root's) may connect.

@@ -1,8 +1,8 @@
 // hooks.cc: the libc functions that libvirtual-gpu.so replaces: opening and ioctl.
 //
 // Why        Every exported symbol is here and in hooks_stat.cc, one line of logic each;
-// exports.map
-//            lists them. Anything that is not the virtual GPU's goes to the next definition.
+//            exports.map lists them. Anything that is not the virtual GPU's goes to the next
+//            definition.
 // Threads    any; before constructors; in a fork child.
 // Errors     libc's contract: -1 or null, and errno.
 

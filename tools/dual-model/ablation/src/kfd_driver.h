@@ -1,9 +1,8 @@
 // kfd_driver.h: the kernel driver as the layer's preemptors see it, on the device model.
 //
 // Why        UPDATE_QUEUE and SET_CU_MASK keep their caller until the device has unmapped
-// everybody,
-//            and one caller at a time (tools/virtual-gpu/driver/runlist_gate.h). The calling thread
-//            stands still meanwhile; everybody else goes on.
+//            everybody, and one caller at a time (tools/virtual-gpu/driver/runlist_gate.h). The
+//            calling thread stands still meanwhile; everybody else goes on.
 // Errors     errno values as the driver model's; ECANCELED when the simulation ends during a call.
 #pragma once
 

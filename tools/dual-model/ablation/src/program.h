@@ -2,8 +2,7 @@
 // back.
 //
 // Why        As dual-model's worker does it, without a runtime: it reserves a slot, writes a
-// packet,
-//            rings, and waits for the last packet's completion signal.
+//            packet, rings, and waits for the last packet's completion signal.
 // Requests   closed loop: the next is due 1/rate after the last one started; a host-bound model
 //            launches at fixed times after the start. Back to back: the next iteration begins when
 //            the host has seen the end of the last one.

@@ -1,8 +1,7 @@
 // report.h: a run's result as JSON and as lines for people.
 //
 // Units      _ms: simulated milliseconds; `over` and `kept` are fractions of the model alone, which
-// is
-//            simulated with the same host parameters and no layer.
+//            is simulated with the same host parameters and no layer.
 // Threads    pure functions.
 #pragma once
 

@@ -1,9 +1,8 @@
 // sim_layer.h: the layer's real code as it is in one process, without sockets and real threads.
 //
 // Why        Gate, kernel times, pump, preemptor and plan are hsa-intercept's own objects, put
-// together
-//            as its Layer does; here their threads are Tasks, the page comes from the controller's
-//            Core by a call, and the driver is the device model's.
+//            together as its Layer does; here their threads are Tasks, the page comes from the
+//            controller's Core by a call, and the driver is the device model's.
 // Wakes      nothing here sleeps on a futex: Look compares the words that a thread would sleep on
 //            with what they were, after each event.
 // Threads    as World.
