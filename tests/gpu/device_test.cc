@@ -74,6 +74,16 @@ TEST_F(DeviceTest, SaysWhetherPriorityHasAnEffect) {
   EXPECT_TRUE(Measure("priority")["params"]["pipe_priority_effective"].is_boolean());
 }
 
+TEST_F(DeviceTest, ClosesTheGateAndLeavesTheDevice) {
+  const json measured = Measure("reaction")["measured"];
+  for (const char* name : {"gate_closed_us", "device_left_us", "device_left_long_kernels_us"}) {
+    EXPECT_EQ(measured[name]["n"], 20) << name;
+  }
+  // What was published when the gate closed still runs.
+  EXPECT_GT(measured["device_left_us"]["max"], 0.0);
+  EXPECT_GT(measured["device_left_us"]["max"], measured["gate_closed_us"]["p50"]);
+}
+
 TEST_F(DeviceTest, EnduresPreemption) {
   const json record = Measure("endurance");
   EXPECT_EQ(record["measured"]["endurance"]["preemptions"], 10);
@@ -146,6 +156,11 @@ TEST_F(DeviceTest, RefusesBadInput) {
     EXPECT_EQ(result.exit_code, 2) << wrong.front();
     EXPECT_EQ(result.err.find("measure-device: "), 0u) << result.err;
   }
+  const Result ungated = OnDevice(
+      {"env", "XSCHED_HSA_GATE=none", Bin("device-measurements"), "--quick", "--only", "reaction"});
+  EXPECT_EQ(ungated.exit_code, 1);
+  EXPECT_NE(ungated.err.find("the layer does not manage this program's queues"), std::string::npos)
+      << ungated.err;
   const Result absent = OnDevice({Bin("device-measurements"), "--gpu", "7"});
   EXPECT_EQ(absent.exit_code, 2) << absent.err;
   const Result nowhere = OnDevice({Bin("device-measurements"), "--quick", "--only", "packets",

@@ -7,6 +7,7 @@
 
 #include "machine_facts.h"
 #include "measurements.h"
+#include "reaction.h"
 
 namespace {
 
@@ -18,6 +19,7 @@ struct Arguments {
   std::uint32_t gpu = 0;
   bool quick = false, busy_ok = false;
   double endurance_s = -1;
+  int reaction_inside = 0;
   std::string out, only;
 };
 
@@ -33,6 +35,7 @@ constexpr Step kSteps[] = {{"packets", "launching packets", MeasurePackets},
                            {"suspend", "suspending and resuming", MeasureSuspend},
                            {"mask", "compute unit masks", MeasureMask},
                            {"priority", "queue priority", MeasurePriority},
+                           {"reaction", "how soon a gate closes", MeasureReaction},
                            {"endurance", "ten preemptions a second", Endure}};
 
 int Fail(const std::string& text, int code) {
@@ -42,8 +45,9 @@ int Fail(const std::string& text, int code) {
 
 Effort EffortOf(const Arguments& arguments) {
   Effort effort;
-  if (arguments.quick) effort = {50, 10, 5, 0.1, 2};
+  if (arguments.quick) effort = {50, 10, 5, 0.1, 2, 20};
   if (arguments.endurance_s >= 0) effort.endurance_s = arguments.endurance_s;
+  if (arguments.reaction_inside > 0) effort.reactions = arguments.reaction_inside;
   return effort;
 }
 
@@ -58,6 +62,16 @@ std::string Busy(std::uint32_t gpu_id) {
          "): they would be disturbed, and the figures be theirs too; end them, or say --busy-ok";
 }
 
+// The part of a measurement that runs as a program of its own (reaction.h).
+int ReactUnderTheLayer(const Bench& bench) {
+  Record record;
+  std::string error;
+  if (!ReactInside(bench, &record, &error)) return Fail(error, 1);
+  std::puts(
+      nlohmann::json{{"measured", record.measured}, {"checks", record.checks}}.dump().c_str());
+  return 0;
+}
+
 int Measure(const Arguments& arguments) {
   std::string error;
   dual_model::ReplayClock clock(1);
@@ -67,7 +81,8 @@ int Measure(const Arguments& arguments) {
   if (opened != dual_model::HsaStatus::kOk)
     return Fail(error, opened == dual_model::HsaStatus::kNoDevice ? 2 : 1);
   if (device->LoadKernels(&error) != dual_model::HsaStatus::kOk) return Fail(error, 1);
-  Bench bench{device.get(), clock, {}, EffortOf(arguments)};
+  Bench bench{arguments.gpu, device.get(), clock, {}, EffortOf(arguments)};
+  if (arguments.reaction_inside > 0) return ReactUnderTheLayer(bench);
   if (!FindNode(*device, &bench.node, &error)) return Fail(error, 1);
   if (const std::string busy = Busy(bench.node.gpu_id); !busy.empty() && !arguments.busy_ok)
     return Fail(busy, 2);
@@ -117,6 +132,9 @@ int main(int argc, char** argv) {
   std::vector<std::string> names;
   for (const Step& step : kSteps) names.emplace_back(step.name);
   app.add_option("--only", arguments.only, "One step")->check(CLI::IsMember(names));
+  app.add_option("--reaction-inside", arguments.reaction_inside)
+      ->check(CLI::Range(1, 1'000'000))
+      ->group("");
   app.add_flag("--quick", arguments.quick, "A rehearsal: fewer of everything");
   app.add_flag("--busy-ok", arguments.busy_ok, "Measure although others use this GPU");
   try {

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "distribution.h"
+#include "plans.h"
 #include "priority_probe.h"
 
 namespace device_measurements {
@@ -16,36 +17,12 @@ using dual_model::ReplayKernel;
 using dual_model::ReplayPlan;
 
 constexpr double kUs = 1000;  // in a millisecond
-constexpr std::uint32_t kWorkItems = 256, kWaves = kWorkItems / 64, kVgprs = 64;
 constexpr std::uint32_t kBytesPerVgpr = 64 * 4;
 
 std::string Text(const char* format, double a, double b = 0, double c = 0) {
   char text[256];
   std::snprintf(text, sizeof(text), format, a, b, c);
   return text;
-}
-
-// Kernels that hold every wave slot they can, `rounds` workgroups a slot.
-ReplayPlan Filling(const Bench& bench, std::uint32_t workgroup_ns, std::uint32_t rounds,
-                   std::size_t kernels) {
-  ReplayKernel kernel;
-  kernel.work_items = kWorkItems;
-  kernel.vgprs = kVgprs;
-  kernel.workgroup_ns = workgroup_ns;
-  kernel.workgroups = std::uint64_t{rounds} * bench.device->shape().compute_units *
-                      WorkgroupsPerCu(kernel, bench.device->shape());
-  ReplayPlan plan;
-  plan.kernels.assign(kernels, kernel);
-  return plan;
-}
-
-// One workgroup a kernel: everything but the launch is small.
-ReplayPlan Tiny(std::uint32_t workgroup_ns, std::size_t kernels) {
-  ReplayKernel kernel;
-  kernel.workgroup_ns = workgroup_ns;
-  ReplayPlan plan;
-  plan.kernels.assign(kernels, kernel);
-  return plan;
 }
 
 void Pause(const Bench& bench, double ms) {
@@ -163,7 +140,7 @@ bool MeasureCycle(const Bench& bench, Record* record, std::string* error) {
 }
 
 bool MeasureSuspend(const Bench& bench, Record* record, std::string* error) {
-  const ReplayPlan plan = Filling(bench, 500'000, 8, 4);
+  const ReplayPlan plan = Filling(*bench.device, 500'000, 8, 4);
   const auto queue = DrivenQueue::Create(bench.device, plan, bench.clock, bench.node, error);
   if (queue == nullptr) return false;
   Busy busy(&queue->replay());
@@ -202,7 +179,7 @@ bool MeasureSuspend(const Bench& bench, Record* record, std::string* error) {
 }
 
 bool MeasureMask(const Bench& bench, Record* record, std::string* error) {
-  const ReplayPlan plan = Filling(bench, 100'000, 8, 8);
+  const ReplayPlan plan = Filling(*bench.device, 100'000, 8, 8);
   const auto queue = DrivenQueue::Create(bench.device, plan, bench.clock, bench.node, error);
   if (queue == nullptr) return false;
   const std::uint32_t units = bench.node.compute_units;
@@ -242,7 +219,7 @@ bool MeasurePriority(const Bench& bench, Record* record, std::string* error) {
 
 bool Endure(const Bench& bench, Record* record, std::string* error) {
   constexpr double kPeriodMs = 100, kRestrictedMs = 20;
-  const ReplayPlan plan = Filling(bench, 300'000, 4, 16);
+  const ReplayPlan plan = Filling(*bench.device, 300'000, 4, 16);
   const auto queue = DrivenQueue::Create(bench.device, plan, bench.clock, bench.node, error);
   if (queue == nullptr) return false;
   const std::uint32_t units = bench.node.compute_units, arrays = bench.node.shader_arrays;

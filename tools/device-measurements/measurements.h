@@ -22,6 +22,7 @@ struct Effort {
   int iterations = 20;       // of kernels, where rates are compared
   double priority_s = 0.3;   // each half of the contest
   double endurance_s = 600;  // at ten preemptions a second
+  int reactions = 200;       // of each kind
 };
 
 // What everything below adds to.
@@ -34,6 +35,7 @@ struct Record {
 };
 
 struct Bench {
+  std::uint32_t gpu;  // which agent
   dual_model::HsaDevice* device;
   dual_model::ReplayClock clock;
   xsched_hsa::KfdNode node;
