@@ -21,10 +21,9 @@ const std::string& Program() {
 TEST(HipVisibleDevicesTest, EachDeviceWorksAndTheOneTooManyIsInvalidAsWithoutTheLayer) {
   Stack stack({"--gpus", "2"});
   stack.StartController();
-  for (const Words& shown :
-       {Words{}, Words{"HIP_VISIBLE_DEVICES=1,0"}, Words{"ROCR_VISIBLE_DEVICES=1"},
-        Words{"ROCR_VISIBLE_DEVICES=1,0", "HIP_VISIBLE_DEVICES=1"},
-        Words{"HIP_VISIBLE_DEVICES=7"}}) {
+  for (const Words& shown : {Words{"HIP_VISIBLE_DEVICES=1,0"},
+                             Words{"ROCR_VISIBLE_DEVICES=1,0", "HIP_VISIBLE_DEVICES=1"},
+                             Words{"HIP_VISIBLE_DEVICES=7"}}) {
     Words command = {"env"};
     command.insert(command.end(), shown.begin(), shown.end());
     command.push_back(Program());
