@@ -205,6 +205,9 @@ TEST_F(IsaTest, PackedFloatsPickTheirHalves) {
   Run("v_pk_mov_b32 v[4:5], v[0:1], v[2:3] op_sel:[1,0]");
   EXPECT_EQ(FloatLane(4), 2.0f);
   EXPECT_EQ(FloatLane(5), 10.0f);
+  Run("v_mov_b64 v[6:7], v[2:3]");
+  EXPECT_EQ(FloatLane(6), 10.0f);
+  EXPECT_EQ(FloatLane(7), 20.0f);
 }
 
 TEST_F(IsaTest, SubWordSelectsTakeAndPlaceParts) {

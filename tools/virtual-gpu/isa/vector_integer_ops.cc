@@ -85,6 +85,7 @@ u32 TrailingZeros(u32 v) { return v == 0 ? ~0u : static_cast<u32>(std::countr_ze
 
 constexpr Opcode kOpcodes[] = {
     {"v_mov_b32", kLane<([](u32 a) -> u32 { return a; })>, nullptr, true},
+    {"v_mov_b64", kLane<([](u64 a) -> u64 { return a; })>},
     {"v_not_b32", kLane<([](u32 a) -> u32 { return ~a; })>, nullptr, true},
     {"v_bfrev_b32", kLane<([](u32 a) -> u32 { return ReverseBits(a); })>},
     {"v_ffbh_u32", kLane<([](u32 a) -> u32 { return LeadingZeros(a); })>},
