@@ -80,6 +80,12 @@ void FindSocketPath(char* path, std::uint32_t path_bytes) {
 }
 
 void ReadConfig(Config* config) {
+  // What a program with rights that its caller lacks has in its environment is that caller's, who has no
+  // say over it.
+  if (getauxval(AT_SECURE) != 0) {
+    config->privileged = config->disabled = true;
+    return;
+  }
   if (const char* text = std::getenv("XSCHED_HSA_LOG"); text != nullptr) {
     if (!ParseLogLevel(text, &config->log_level)) {
       Log(LogLevel::kError,
@@ -88,10 +94,8 @@ void ReadConfig(Config* config) {
     }
   }
   SetLogLevel(config->log_level);
-  // A setuid program's environment belongs to its caller, who has no say over it.
-  if (getauxval(AT_SECURE) != 0) config->disabled = true;
   if (const char* text = std::getenv("XSCHED_HSA_DISABLE"); text != nullptr) {
-    config->disabled = config->disabled || std::strcmp(text, "1") == 0;
+    config->disabled = std::strcmp(text, "1") == 0;
   }
   if (const char* text = std::getenv("XSCHED_HSA_DEBUG_TRAP"); text != nullptr) {
     config->debug_trap = std::strcmp(text, "1") == 0;

@@ -17,7 +17,8 @@ enum class LogLevel : int { kOff = 0, kError = 1, kWarn = 2, kInfo = 3, kDebug =
 enum class GateRequest { kDefault, kWindow, kIntercept, kNone };
 
 struct Config {
-  bool disabled = false;                     // XSCHED_HSA_DISABLE=1, or a setuid program
+  bool disabled = false;                     // XSCHED_HSA_DISABLE=1, or privileged
+  bool privileged = false;                   // AT_SECURE: setuid, setgid, capabilities of its file
   LogLevel log_level = LogLevel::kWarn;      // XSCHED_HSA_LOG
   std::int32_t priority = 7;                 // XSCHED_HSA_PRIORITY, KFD 0..15
   char socket_path[256] = {};                // XSCHED_HSA_SOCKET, or the first default that exists
@@ -27,7 +28,8 @@ struct Config {
   char run_token[40] = {};                   // XSCHED_HSA_RUN_TOKEN
 };
 
-// Reads XSCHED_HSA_*. `config` is complete whatever the environment holds.
+// Reads XSCHED_HSA_*, nothing of it in a privileged program. `config` is complete whatever the
+// environment holds.
 void ReadConfig(Config* config);
 
 // "low", "normal", "high" or a number 0..15. False when `text` is none of these.

@@ -32,8 +32,14 @@ constinit Layer g_layer(&g_registry, &g_times, g_detached_slots);
 
 bool Layer::Load(const RuntimeVersion& version) {
   ReadConfig(&config_);
+  if (config_.privileged) {
+    Log(LogLevel::kWarn,
+        "this program has rights of its own (setuid, setgid or capabilities of its file), and its "
+        "environment is its caller's: passing through");
+    return false;
+  }
   if (config_.disabled) {
-    Log(LogLevel::kInfo, "disabled (XSCHED_HSA_DISABLE or a setuid program): passing through");
+    Log(LogLevel::kInfo, "disabled by XSCHED_HSA_DISABLE: passing through");
     return false;
   }
   version_ = version;

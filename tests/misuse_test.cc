@@ -1,8 +1,10 @@
 // What programs and machines should not do, done to the layer in real processes on the real runtime:
 // the program is as well off as without it, and whoever can change something is told in one line.
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -291,6 +293,23 @@ TEST_F(MisuseTest, AControllerOfAnotherVersionIsNamedOnceAndTheProgramRuns) {
   }
 }
 
+// At the start there was none: then it is the session thread that meets it, again and again.
+TEST_F(MisuseTest, AControllerOfAnotherVersionThatComesLaterIsNamedOnce) {
+  auto program = stack_.Start("low", {Bin("hsa-exercise"), "paused", "10"});
+  EXPECT_TRUE(program->WaitForOutput("ready"));
+  OtherController controller(stack_.socket(), xsched_hsa::kAbiVersion + 1);
+  for (int i = 0; i < 1000 && controller.greetings() < 3; ++i) usleep(10'000);
+  EXPECT_GE(controller.greetings(), 3);
+  program->Write("\n");
+  const Result result = program->Wait();
+  EXPECT_NE(result.out.find("completed 10"), std::string::npos) << result.out;
+  const auto complaints = Complaints(result.err);
+  EXPECT_EQ(complaints.size(), 1u) << result.err;
+  EXPECT_NE(Joined(complaints).find("install layer and controller of one release"),
+            std::string::npos)
+      << result.err;
+}
+
 // --------------------------------------------------------------------------- clocks
 
 TEST_F(MisuseTest, HoldsAreRightWhileTheWallClockJumpsByYears) {
@@ -383,6 +402,58 @@ TEST_F(RootMisuseTest, AProgramThatGaveUpItsRightsBeforeItsQueueIsHeldOnlyAndSay
   EXPECT_NE(Joined(complaints).find("/dev/kfd can't be opened: Permission denied"),
             std::string::npos)
       << result.err;
+}
+
+// A program that its file gives rights which its caller has not: the loader drops LD_PRELOAD there, so this
+// one is linked with the virtual GPU; but HSA_TOOLS_LIB is read by the runtime, which loads the layer.
+class SetuidTest : public RootMisuseTest {
+ protected:
+  void SetUp() override {
+    RootMisuseTest::SetUp();
+    if (IsSkipped()) return;
+    program_ = folder_.path() + "/privileged";
+    fs::copy_file(Bin("hsa-privileged"), program_);
+    chmod(folder_.path().c_str(), 0755);
+    struct statvfs mount {};
+    ASSERT_EQ(statvfs(folder_.path().c_str(), &mount), 0);
+    if ((mount.f_flag & ST_NOSUID) != 0) GTEST_SKIP() << "the temporary folder is mounted nosuid";
+    if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 0)
+      GTEST_SKIP() << "no program gets more rights here (no_new_privs)";
+    stack_.StartController(kPatient);
+  }
+  std::unique_ptr<Process> StartAs(std::vector<std::string> command) {
+    for (const char* word : {program_.c_str(), "paused", "10"}) command.push_back(word);
+    return stack_.Start("low", command);
+  }
+  Result Finish(Process* program) {
+    program->Write("\n");
+    const Result result = program->Wait();
+    EXPECT_NE(result.out.find("completed 10"), std::string::npos) << result.out << result.err;
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result;
+  }
+
+  TemporaryDirectory folder_;
+  std::string program_;
+};
+
+TEST_F(SetuidTest, TheLayerIsInertInASetuidProgramAndSaysSoOnce) {
+  chmod(program_.c_str(), 04755);
+  auto program = StartAs({"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"});
+  EXPECT_TRUE(program->WaitForOutput("ready"));
+  EXPECT_TRUE(stack_.List()["processes"].empty()) << stack_.List();
+  const Result result = Finish(program.get());
+  const auto complaints = Complaints(result.err);
+  EXPECT_EQ(complaints.size(), 1u) << result.err;
+  EXPECT_NE(Joined(complaints).find("rights of its own"), std::string::npos) << result.err;
+}
+
+TEST_F(SetuidTest, WhereItsOwnUserStartsItItIsManaged) {
+  chmod(program_.c_str(), 04755);
+  auto program = StartAs({});
+  EXPECT_TRUE(program->WaitForOutput("ready"));
+  EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "idle"));
+  EXPECT_TRUE(Complaints(Finish(program.get()).err).empty());
 }
 
 // The layer has the device open from the first queue on, as the runtime has.
