@@ -119,6 +119,13 @@ TEST_F(DeviceTest, MeasuresTheCycleThatTheModelHas) {
             dear["params"]["runlist_cycle_ns"].get<double>() / 4);
 }
 
+// Eight units more or fewer are a quarter of it; the model's time stands while the host is busy.
+TEST_F(DeviceTest, IsAsMuchSlowerAsUnitsAreMissing) {
+  const json slower = Measure("mask")["measured"]["slower_on_fewer_units"];
+  const double expected = slower["of"].get<double>() / slower["units"].get<double>();
+  EXPECT_NEAR(slower["times"].get<double>(), expected, 0.1 * expected) << slower;
+}
+
 TEST_F(DeviceTest, RefusesADeviceThatOthersUse) {
   const std::string device = "measure-" + std::to_string(getpid());
   ASSERT_EQ(xsched_hsa_tests::Run({Bin("virtual-gpu"), "start", "--device", device}).exit_code, 0);
