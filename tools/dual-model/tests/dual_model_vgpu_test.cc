@@ -86,15 +86,24 @@ TEST_F(DualModelTest, TellsWhetherHardwarePriorityHasAnEffect) {
   }
 }
 
-// Whoever runs the models: here the program itself, said to be another one.
+// Whoever runs the models: here the program itself, said to be another one. It writes down whose clock is the
+// device's: without the layer and the controller these would go on while the simulated clock stands.
 TEST_F(DualModelTest, RunsModelsByAnotherCommand) {
+  const std::string script = folder_ + "/worker", seen = folder_ + "/clocks";
+  std::ofstream(script) << "echo \"$VIRTUAL_GPU_CLOCK_FOR\" >> " << seen << "\nexec " << kBin
+                        << "/dual-model \"$@\"\n";
   json record;
   ASSERT_TRUE(Run({"--mode", "xsched-hsa", "--seconds", "1", "--high",
                    kWorkload + ":resnet18.b1@20", "--low", kWorkload + ":resnet50.b8", "--worker",
-                   "/usr/bin/env VIRTUAL_GPU_UNUSED=1 " + kBin + "/dual-model"},
+                   "/bin/sh " + script},
                   &record))
       << output_;
   EXPECT_TRUE(record["proof"]["layer_loaded"]);
+  std::ifstream clocks(seen);
+  int workers = 0;
+  for (std::string clock; std::getline(clocks, clock); ++workers)
+    EXPECT_EQ(clock, "libxsched-hsa.so:xsched-hsad");
+  EXPECT_EQ(workers, 2);
   EXPECT_EQ(record["models"].size(), 2u);
   EXPECT_FALSE(Run({"--seconds", "1", "--high", kWorkload + ":resnet18.b1@20", "--low",
                     kWorkload + ":resnet50.b8", "--worker", "/usr/bin/false"},
