@@ -180,6 +180,7 @@ int Rings(std::uint64_t seed) {
 }
 
 int Crowd(std::uint64_t count, std::uint64_t packets) {
+  SetPatience(std::chrono::hours(1));
   const auto device = OpenDevice();
   std::mt19937_64 random(count);
   std::vector<std::unique_ptr<StormQueue>> queues;

@@ -159,9 +159,10 @@ class Bench:
 
 
 class Footprint:
-    """What a process holds on to: descriptors, mappings and resident memory."""
+    """What a process holds on to: descriptors, mappings and resident memory; of a program at the device also KFD events."""
 
     def __init__(self, pid):
+        self.events = None
         try:
             self.fds = len(os.listdir("/proc/%d/fd" % pid))
             with open("/proc/%d/status" % pid) as file:
@@ -173,17 +174,22 @@ class Footprint:
             self.fds, self.rss_kb, self.mappings = 0, 0, 0
 
     @classmethod
-    def settled(cls, pid):
+    def settled(cls, pid, stats=None):
         """The one with the fewest descriptors of ten that are 20 ms apart: the controller closes its end of a call some
-        time after the caller has closed his."""
+        time after the caller has closed his. `stats`: the device's, which know the program's KFD events."""
         seen = []
         for _ in range(10):
             seen.append(cls(pid))
             time.sleep(0.02)
-        return min(seen, key=lambda footprint: footprint.fds)
+        settled = min(seen, key=lambda footprint: footprint.fds)
+        for process in stats["processes"] if stats else []:
+            if process["pid"] == pid:
+                settled.events = process["events"]
+        return settled
 
     def __str__(self):
-        return "%d fds, %d mappings, %.1f MB" % (self.fds, self.mappings, self.rss_kb / 1024)
+        told = "%d fds, %d mappings, %.1f MB" % (self.fds, self.mappings, self.rss_kb / 1024)
+        return told if self.events is None else told + ", %d KFD events" % self.events
 
 
 def table(rows, columns):

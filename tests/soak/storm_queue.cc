@@ -1,6 +1,7 @@
 #include "storm_queue.h"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -12,16 +13,23 @@
 namespace soak {
 namespace {
 
-constexpr auto kPatience = std::chrono::seconds(60);
+std::chrono::seconds g_patience{60};
 constexpr std::uint64_t kBatchMax = 8;
+constexpr std::uint32_t kSpins = 256;
+constexpr useconds_t kNapUs = 500;
 
-// Waits until `done`; true, or false when nothing came of it for kPatience.
+// Waits until `done`; true, or false when nothing came of it for so long.
 template <typename Done>
 bool WaitUntil(Done done) {
-  const auto until = std::chrono::steady_clock::now() + kPatience;
+  const auto until = std::chrono::steady_clock::now() + g_patience;
   for (std::uint32_t i = 1; !done(); ++i) {
-    sched_yield();
-    if (i % 1024 == 0 && std::chrono::steady_clock::now() > until) return false;
+    // Soon asleep: what is waited for needs the processor, too.
+    if (i < kSpins) {
+      sched_yield();
+    } else {
+      usleep(kNapUs);
+    }
+    if (i % 128 == 0 && std::chrono::steady_clock::now() > until) return false;
   }
   return true;
 }
@@ -38,6 +46,8 @@ std::uint16_t HeaderOf(hsa_packet_type_t type) {
 }
 
 }  // namespace
+
+void SetPatience(std::chrono::seconds patience) { g_patience = patience; }
 
 void Fail(const char* what, std::uint64_t detail) {
   std::fprintf(stderr, "packet-storm: %s (%llu)\n", what, static_cast<unsigned long long>(detail));
@@ -105,7 +115,7 @@ std::uint64_t StormQueue::Reserve(std::uint64_t count, Style style) {
 void StormQueue::WaitForRoom(std::uint64_t index) {
   const bool came =
       WaitUntil([&] { return index - hsa_queue_load_read_index_scacquire(queue_) < packets_; });
-  if (!came) Fail("the ring has been full for a minute", index);
+  if (!came) Fail("nothing was taken off a full ring for too long", index);
 }
 
 void StormQueue::Write(std::uint64_t index) {

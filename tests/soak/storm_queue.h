@@ -8,12 +8,13 @@
 //            predecessor has not completed is out of order (each has the barrier bit).
 // Threads    Submit: any number for a MULTI queue, one for a SINGLE one.
 // Ownership  borrows the device; the queue is destroyed by Destroy, or left to the process's end.
-// Errors     one line on stderr and exit 1, where a packet has not run after kPatience.
+// Errors     one line on stderr and exit 1, where a packet has not run after a minute, or SetPatience.
 #pragma once
 
 #include <hsa/hsa.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <random>
 #include <vector>
@@ -73,6 +74,9 @@ class StormQueue {
   std::atomic<std::uint64_t> submitted_{0}, repeated_{0}, reordered_{0};
 };
 
+// Before the first queue. How long one of many queues waits is the machine's and the policy's to say: who runs
+// many watches that the whole of them goes on.
+void SetPatience(std::chrono::seconds patience);
 [[noreturn]] void Fail(const char* what, std::uint64_t detail);
 
 }  // namespace soak

@@ -58,6 +58,11 @@ int EventTable::Destroy(std::uint32_t id) {
   return 0;
 }
 
+std::size_t EventTable::Count() const {
+  std::lock_guard lock(mutex_);
+  return events_.size();
+}
+
 int EventTable::Set(std::uint32_t id) {
   std::lock_guard lock(mutex_);
   const auto it = events_.find(id);

@@ -53,6 +53,7 @@ class EventTable {
   void RaiseReset(std::uint32_t gpu_id);
 
   std::uint64_t raised() const { return raised_; }
+  std::size_t Count() const;
 
  private:
   struct Event {

@@ -113,6 +113,7 @@ std::string Server::StatsJson(bool with_cus) const {
     Json entry = {{"pid", process->pid},
                   {"command", process->command},
                   {"allocations", process->memory.Count()},
+                  {"events", process->events.Count()},
                   {"events_raised", process->events.raised()}};
     entry["queues"] = Json::array();
     for (const auto& [id, queue] : process->queues) {
