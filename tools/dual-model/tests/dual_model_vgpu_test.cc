@@ -93,10 +93,10 @@ TEST_F(DualModelTest, RunsModelsByAnotherCommand) {
   std::ofstream(script) << "echo \"$VIRTUAL_GPU_CLOCK_FOR\" >> " << seen << "\nexec " << kBin
                         << "/dual-model \"$@\"\n";
   json record;
-  ASSERT_TRUE(Run({"--mode", "xsched-hsa", "--seconds", "1", "--high",
-                   kWorkload + ":resnet18.b1@20", "--low", kWorkload + ":resnet50.b8", "--worker",
-                   "/bin/sh " + script},
-                  &record))
+  ASSERT_TRUE(
+      Run({"--mode", "xsched-hsa", "--seconds", "1", "--high", kWorkload + ":resnet18.b1@20",
+           "--low", kWorkload + ":resnet50.b8", "--worker", "/bin/sh " + script},
+          &record))
       << output_;
   EXPECT_TRUE(record["proof"]["layer_loaded"]);
   std::ifstream clocks(seen);
