@@ -241,6 +241,15 @@ void Layer::LearnKfdQueue(ManagedQueue* queue, const QueueIdProbe* probe) {
   preemptor_.Adopt(queue, kfd, node);
 }
 
+namespace {
+// `key` is 0 where its GPU could not be told.
+const char* WhyNotManaged(bool is_ring, GpuKey key) {
+  if (!is_ring) return "its ring is none, or of a size that is no power of two";
+  if (key == 0) return "its agent has no PCI address";
+  return "no thread could be started, or as many queues as there is room for are managed";
+}
+}  // namespace
+
 // False: the queue passes through, and was counted.
 bool Layer::Manage(hsa_agent_t agent, hsa_queue_t* queue, const QueueIdProbe* probe,
                    InterceptGate* intercept) {
@@ -259,8 +268,8 @@ bool Layer::Manage(hsa_agent_t agent, hsa_queue_t* queue, const QueueIdProbe* pr
   }
   if (managed == nullptr) {
     CountPassedThrough();
-    Log(LogLevel::kInfo, "queue %lu (type %u) is not managed and passes through", queue->id,
-        queue->type);
+    Log(LogLevel::kInfo, "queue %lu (type %u) is not managed and passes through: %s", queue->id,
+        queue->type, WhyNotManaged(is_ring, key));
     return false;
   }
   managed->queue = queue;

@@ -39,7 +39,10 @@ void Layer::RunSession() {
     }
     if (link.process_page != nullptr) {
       WaitForHangup(link);
-      Log(LogLevel::kWarn, "the controller is gone: all queues released, passing through");
+      Log(LogLevel::kWarn,
+          "the controller at %s is gone: all queues are released and pass freely; joining again "
+          "when it is back",
+          config_.socket_path);
       Detach();
       retry_ms = kRetryFirstMs;
     }
@@ -65,7 +68,11 @@ void Layer::RunSession() {
 bool Layer::StartThreads() {
   pump_.SetOrdersListener([](void* self) { static_cast<Preemptor*>(self)->Nudge(); }, &preemptor_);
   if (!pump_.Start()) return false;
-  if (!preemptor_.Start()) Log(LogLevel::kWarn, "no thread for preemption: queues are only held");
+  if (!preemptor_.Start()) {
+    Log(LogLevel::kWarn,
+        "no thread could be started for preemption: queues are only held, not suspended or "
+        "squeezed; raise the limit (ulimit -u, pids.max of the container)");
+  }
   if (session_started_.exchange(true)) return true;
   const bool started = StartDetachedThread(&Layer::SessionMain, this);
   if (!started) session_started_.store(false);

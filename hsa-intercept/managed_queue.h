@@ -63,7 +63,8 @@ struct RestrictionState {
   std::uint32_t user_mask[kCuMaskWordsMax] = {};  // as the program asked for it
   std::uint32_t user_mask_bits = 0;               // 0: it never did, or asked for all
   bool program_set_priority = false;              // then the hardware's is not ours to change
-  bool narrowable = true;  // the program's mask leaves each shader array something of ours
+  std::uint32_t retries = 0;  // of taking a restriction off, which the driver has refused so far
+  bool narrowable = true;     // the program's mask leaves each shader array something of ours
 };
 
 struct alignas(64) ManagedQueue {

@@ -1,5 +1,6 @@
 // preemptor_apply.cc: the driver calls of a choice, their undoing, and the record of both.
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 
 #include "clock.h"
@@ -66,8 +67,20 @@ bool NarrowMask(const RestrictionState& state, std::uint32_t units, Mask* mask) 
 }
 
 void LogRefusal(const ManagedQueue& queue, const char* what, int error, const char* consequence) {
-  Log(LogLevel::kWarn, "the driver refuses to %s queue %lu (KFD queue %u): %s; %s", what,
+  Log(LogLevel::kWarn,
+      "the driver refuses to %s queue %lu (KFD queue %u): %s; %s; 'dmesg' may say why", what,
       queue.queue->id, queue.restricted.kfd.id, strerrordesc_np(error), consequence);
+}
+
+// What must come off is tried every 10 ms, for as long as it takes; told are the 1st, 2nd, 4th, 8th
+// refusal and so on.
+void LogRetry(ManagedQueue* queue, const char* what, int error) {
+  const std::uint32_t retries = ++queue->restricted.retries;
+  if ((retries & (retries - 1)) != 0) return;
+  char consequence[64];
+  std::snprintf(consequence, sizeof(consequence), "trying again until it does (%u refused so far)",
+                retries);
+  LogRefusal(*queue, what, error, consequence);
 }
 
 }  // namespace
@@ -169,8 +182,7 @@ bool Preemptor::Lift(Arena* arena, ManagedQueue* queue, QueueSlot* slot) {
   if (arena != nullptr) arena->cycles_ns += NowNs() - began_ns;
   // EFAULT, ENODEV of a batch: the driver knows no such queue any more.
   if (error != 0 && error != EFAULT && error != ENODEV) {
-    LogRefusal(*queue, state.restriction == kSuspended ? "resume" : "unmask", error,
-               "trying again");
+    LogRetry(queue, state.restriction == kSuspended ? "resume" : "unmask", error);
     return false;
   }
   Lifted(queue, slot, NowNs() - began_ns);
@@ -187,6 +199,7 @@ void Preemptor::Lifted(ManagedQueue* queue, QueueSlot* slot, std::uint64_t took_
   state.restriction = kUnrestricted;
   state.batched = false;
   state.ordered = false;
+  state.retries = 0;
   queue->goes_on.store(0, std::memory_order_seq_cst);
 }
 
@@ -321,14 +334,18 @@ bool Preemptor::SetStandingMask(ManagedQueue* queue, QueueSlot* slot, std::uint3
   const int error = kfd_->SetMask(state.kfd, mask.words, mask.bits);
   if (error == 0 || error == EFAULT) {
     slot->masked_units.store(units, std::memory_order_relaxed);
+    state.retries = 0;
     return true;
   }
   state.standing_first = first_before;
   state.standing_units = units_before;
   slot->mechanisms_available.fetch_and(~kMechanismSqueeze);
-  LogRefusal(*queue, "mask", error,
-             units == 0 ? "trying again" : "it keeps the compute units it has");
-  return units != 0;
+  if (units == 0) {
+    LogRetry(queue, "unmask", error);
+    return false;
+  }
+  LogRefusal(*queue, "mask", error, "it keeps the compute units it has");
+  return true;
 }
 
 void Preemptor::Record(Arena* arena, const Outranked& outranked, std::uint64_t now_ns) {

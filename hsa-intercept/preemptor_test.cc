@@ -384,6 +384,26 @@ TEST_F(PreemptorTest, GoesOnLiftingAfterTheSessionHasEnded) {
   EXPECT_EQ(driver_.Take(), Calls{"update 5 100% prio 7"});
 }
 
+// Every 10 ms for as long as it takes: who reads the log wants to see other lines, too.
+TEST_F(PreemptorTest, TellsOfResumesThatAreRefusedEverMoreSeldom) {
+  slot_->mechanisms = kMechanismSuspend;
+  Expose(40);
+  Urgent();
+  preemptor_->Round();
+  driver_.error = EIO;
+  Urgent(0);
+  testing::internal::CaptureStderr();
+  for (int i = 0; i < 100; ++i) preemptor_->Round();
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 7) << said;
+  EXPECT_NE(said.find("to resume queue"), std::string::npos) << said;
+  EXPECT_NE(said.find("(64 refused so far)"), std::string::npos) << said;
+  driver_.error = 0;
+  preemptor_->Round();
+  EXPECT_EQ(slot_->restriction, kUnrestricted);
+  EXPECT_EQ(queue_->restricted.retries, 0u) << "the next one is told of again";
+}
+
 TEST_F(PreemptorTest, AStandingMaskEndsWithItsLease) {
   slot_->standing_units = 32;
   slot_->standing_lease_until_us = NowUs() + kLeaseUs;
