@@ -65,13 +65,16 @@ std::optional<nlohmann::json> Client::Call(const nlohmann::json& request, std::s
                                            int timeout_ms) {
   const std::string text = request.dump();
   if (send(fd_, text.data(), text.size(), MSG_NOSIGNAL) < 0) {
-    *error = std::string("the controller has gone (") + std::strerror(errno) + ")";
+    *error = std::string("the controller has gone (") + std::strerror(errno) +
+             "): start xsched-hsad and try again";
     return std::nullopt;
   }
   bool timed_out = false;
   auto reply = Receive(error, timeout_ms, &timed_out);
   if (timed_out) {
-    *error = "the controller did not answer within " + std::to_string(timeout_ms) + " ms";
+    *error = "the controller did not answer within " + std::to_string(timeout_ms) +
+             " ms: is it stopped, or kept from running? When it answers again, "
+             "'xsched-hsa-ctl list' shows whether it did what was asked";
   }
   return reply;
 }

@@ -215,7 +215,8 @@ void MetricsEndpoint::Watch(int fd, std::uint32_t events, bool is_new) {
   event.events = events;
   event.data.fd = fd;
   if (epoll_ctl(epoll_fd_, is_new ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &event) != 0) {
-    spdlog::error("metrics: epoll_ctl: {}", std::strerror(errno));
+    spdlog::error("metrics: can't listen to descriptor {}: {}; this scrape gets no answer", fd,
+                  std::strerror(errno));
   }
 }
 

@@ -33,7 +33,8 @@ void Server::Run() {
     ArmTimer();
     const int count = epoll_wait(epoll_fd_, events.data(), events.size(), -1);
     if (count < 0 && errno != EINTR) {
-      spdlog::error("epoll_wait: {}; leaving", std::strerror(errno));
+      spdlog::error("can't wait for events: {}; leaving, programs pass freely",
+                    std::strerror(errno));
       break;
     }
     // Layers first: an opened gate must not wait for somebody's list.
@@ -63,12 +64,17 @@ void Server::Run() {
 // ----------------------------------------------------------------------------------------
 // connections
 
-bool Server::MayConnect(const ucred& peer) const {
+bool Server::MayConnect(const ucred& peer, std::string* why) const {
   const bool own = peer.uid == geteuid() || peer.uid == 0;
-  if ((options_.is_private || geteuid() != 0) && !own) return false;
+  if ((options_.is_private || geteuid() != 0) && !own) {
+    *why = "this controller serves user " + std::to_string(geteuid()) +
+           " and root; one that serves all runs as root";
+    return false;
+  }
   const auto same_user =
       std::count_if(connections_.begin(), connections_.end(),
                     [&](const auto& c) { return c.second.peer.uid == peer.uid; });
+  *why = "it has " + std::to_string(same_user) + " connections already, which is the most";
   return static_cast<std::size_t>(same_user) < kConnectionsPerUserMax;
 }
 
@@ -82,18 +88,21 @@ void Server::Accept() {
       if (refused >= 0) close(refused);
       spare_fd_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
       if (MaySay())
-        spdlog::warn("no descriptors left: a connection was refused; raise the limit (ulimit -n)");
+        spdlog::warn(
+            "no descriptors left: a connection was refused; raise the limit (LimitNOFILE= of the "
+            "unit, ulimit -n)");
     }
     return;
   }
   Connection connection;
   connection.fd = fd;
   socklen_t size = sizeof connection.peer;
+  std::string why = "the kernel does not say who it is";
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &connection.peer, &size) != 0 ||
-      !MayConnect(connection.peer)) {
-    if (MaySay())
-      spdlog::warn("refused a connection of user {}: not permitted, or more than {} of them",
-                   connection.peer.uid, kConnectionsPerUserMax);
+      !MayConnect(connection.peer, &why)) {
+    if (MaySay()) {
+      spdlog::warn("refused pid {} of user {}: {}", connection.peer.pid, connection.peer.uid, why);
+    }
     close(fd);
     return;
   }
@@ -352,10 +361,12 @@ void Server::OnSignal() {
     const std::vector<std::string> errors = configuration_->Reload(core_);
     for (const std::string& error : errors) spdlog::error("reload: {}", error);
     if (!errors.empty()) {
-      spdlog::error("the old configuration stays");
+      spdlog::error("the old configuration stays: put it right and reload again");
       events_->Add("error", {{"text", "reload: " + errors.front()}});
     } else {
-      spdlog::info("configuration reloaded");
+      const Config& config = configuration_->config();
+      spdlog::info("configuration reloaded: policy {}, {} rules", config.policy.name,
+                   config.rules.size());
       events_->Add("reload", {{"files", configuration_->config().files}});
     }
     if (options_.notify) options_.notify("READY=1");
@@ -467,7 +478,7 @@ void Server::OnTimer() {
   core_->OnTimer();
   if (idle_since_us_ && core_->clock().NowUs() - *idle_since_us_ >=
                             static_cast<std::uint64_t>(*options_.exit_when_idle_s * 1e6)) {
-    spdlog::info("nobody has been here for {} s", *options_.exit_when_idle_s);
+    spdlog::info("nobody has been here for {} s: leaving", *options_.exit_when_idle_s);
     stop_ = true;
   }
 }
@@ -477,7 +488,8 @@ void Server::Watch(int fd, std::uint64_t tag, std::uint32_t events) {
   event.events = events;
   event.data.u64 = tag;
   if (epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event) != 0) {
-    spdlog::error("epoll_ctl: {}", std::strerror(errno));
+    spdlog::error("can't listen to descriptor {}: {}; who is behind it gets no answer", fd,
+                  std::strerror(errno));
   }
 }
 

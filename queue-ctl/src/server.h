@@ -85,7 +85,7 @@ class Server {
   std::string AdoptListener();
   std::string OpenMetrics();
   void Accept();
-  bool MayConnect(const ucred& peer) const;
+  bool MayConnect(const ucred& peer, std::string* why) const;
   void OnConnection(std::uint32_t id, std::uint32_t events);
   bool ReadMessage(std::uint32_t id, Connection& connection);
   bool OnLayerMessage(std::uint32_t id, Connection& connection, std::span<const std::byte> message);

@@ -1,5 +1,6 @@
 // xsched_hsad.cc: the controller's command line.
 #include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/systemd_sink.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -14,6 +15,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -46,8 +48,22 @@ struct Arguments {
   bool cross_user = false;
 };
 
+// Does our standard error go to the journal? Then events go there with their fields.
+bool LogsToTheJournal() {
+  const char* stream = std::getenv("JOURNAL_STREAM");
+  unsigned long device = 0, inode = 0;
+  struct stat status;
+  return stream != nullptr && std::sscanf(stream, "%lu:%lu", &device, &inode) == 2 &&
+         fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device && status.st_ino == inode;
+}
+
+// "<3>": an error, for who reads the journal by priority.
 int Fail(const std::string& text) {
-  std::cerr << "xsched-hsad: " << text << "\n";
+  std::cerr << (LogsToTheJournal() ? "<3>" : "") << "xsched-hsad: " << text << "\n";
+  return kExitBadInput;
+}
+int Fail(const std::vector<std::string>& errors) {
+  for (const std::string& error : errors) Fail(error);
   return kExitBadInput;
 }
 
@@ -95,15 +111,6 @@ std::string Override(const Arguments& arguments, Config* config) {
   return {};
 }
 
-// Does our standard error go to the journal? Then events go there with their fields.
-bool LogsToTheJournal() {
-  const char* stream = std::getenv("JOURNAL_STREAM");
-  unsigned long device = 0, inode = 0;
-  struct stat status;
-  return stream != nullptr && std::sscanf(stream, "%lu:%lu", &device, &inode) == 2 &&
-         fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device && status.st_ino == inode;
-}
-
 void SendToJournal(const nlohmann::json& event) {
   std::vector<std::string> fields = {"MESSAGE=" + KeyValueText(event), "PRIORITY=6",
                                      "SYSLOG_IDENTIFIER=xsched-hsad"};
@@ -116,6 +123,17 @@ void SendToJournal(const nlohmann::json& event) {
   std::vector<iovec> parts;
   for (std::string& field : fields) parts.push_back({field.data(), field.size()});
   sd_journal_sendv(parts.data(), static_cast<int>(parts.size()));
+}
+
+// The journal has a time and a priority of its own for each line; elsewhere they are in the text.
+std::shared_ptr<spdlog::logger> MakeLogger() {
+  if (LogsToTheJournal()) {
+    return std::make_shared<spdlog::logger>("xsched-hsad",
+                                            std::make_shared<spdlog::sinks::systemd_sink_st>());
+  }
+  auto logger = spdlog::stderr_logger_st("xsched-hsad");
+  logger->set_pattern("%n: %H:%M:%S.%f %l: %v");
+  return logger;
 }
 
 // A socket that systemd has made for us: its descriptor, and its path into *path.
@@ -137,8 +155,7 @@ int InheritedSocket(std::string* path, std::string* error) {
 
 int CheckConfig(Configuration* configuration) {
   const std::vector<std::string> errors = configuration->Load();
-  for (const std::string& error : errors) std::cerr << "xsched-hsad: " << error << "\n";
-  if (!errors.empty()) return kExitBadInput;
+  if (!errors.empty()) return Fail(errors);
   const Config& config = configuration->config();
   std::cout << "good: policy " << config.policy.name << ", " << config.rules.size() << " rules";
   for (const std::string& file : config.files) std::cout << "\n  " << file;
@@ -152,7 +169,7 @@ int Run(Arguments arguments) {
                               [&arguments](Config* config) { return Override(arguments, config); });
   if (arguments.check_config) return CheckConfig(&configuration);
   const std::vector<std::string> errors = configuration.Load();
-  if (!errors.empty()) return Fail(errors.front());
+  if (!errors.empty()) return Fail(errors);
   std::string error;
   std::string inherited_path;
   arguments.server.inherited_fd = InheritedSocket(&inherited_path, &error);
@@ -259,9 +276,7 @@ int Main(int argc, char** argv) {
     return 0;
   }
   if (arguments.server.socket_path.empty()) arguments.server.socket_path = ControllerSocketPath();
-  auto logger = spdlog::stderr_logger_st("xsched-hsad");
-  logger->set_pattern("%n: %H:%M:%S.%f %l: %v");
-  spdlog::set_default_logger(logger);
+  spdlog::set_default_logger(MakeLogger());
   return Run(std::move(arguments));
 }
 

@@ -3,12 +3,15 @@
 #include <gtest/gtest.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstring>
+#include <fstream>
+#include <string>
 
 #include "daemon.h"
 #include "queue-ctl/client.h"
@@ -86,6 +89,37 @@ TEST_F(ActivationTest, RefusesASocketThatIsNotItsOwn) {
   ASSERT_EQ(listen(stream, 16), 0);
   EXPECT_EQ(CodeOf(Start(stream, socket_)), 2);
   close(stream);
+}
+
+// The journal files a line under the priority that it begins with; without one an error would be an
+// info like any other, and `journalctl -p err` silent.
+TEST(JournalTest, AMistakeInTheConfigurationIsAnErrorThere) {
+  const testing::TemporaryDirectory directory;
+  const std::string config = directory.path() + "/config.toml", err = directory.path() + "/err";
+  std::ofstream(config) << "[policy]\nname = \"rund-robin\"\n[controller]\nlog_level = \"loud\"\n";
+  for (const bool journal : {true, false}) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      dup2(open(err.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600), STDERR_FILENO);
+      struct stat status;
+      fstat(STDERR_FILENO, &status);
+      const std::string stream =
+          std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino + (journal ? 0 : 1));
+      setenv("JOURNAL_STREAM", stream.c_str(), 1);
+      execl(XSCHED_HSA_BIN_DIR "/xsched-hsad", "xsched-hsad", "--config", config.c_str(),
+            static_cast<char*>(nullptr));
+      _exit(127);
+    }
+    int status = 0;
+    waitpid(pid, &status, 0);
+    EXPECT_EQ(WEXITSTATUS(status), 2);
+    std::ifstream file(err);
+    int lines = 0;
+    for (std::string line; std::getline(file, line); ++lines) {
+      EXPECT_EQ(line.rfind(journal ? "<3>xsched-hsad: " : "xsched-hsad: ", 0), 0u) << line;
+    }
+    EXPECT_EQ(lines, 2) << "each mistake, not only the first";
+  }
 }
 
 }  // namespace
