@@ -72,7 +72,8 @@ bool PrivateController::Spawn(const std::string& program, std::string* error) {
   const bool answered =
       pid_ > 0 && poll(&wait, 1, kStartTimeoutMs) == 1 && read(ready[0], &byte, 1) == 1;
   close(ready[0]);
-  if (!answered) *error = "the private controller " + program + " did not start";
+  if (!answered)
+    *error = "the private controller " + program + " did not start; what it said is above";
   return answered;
 }
 

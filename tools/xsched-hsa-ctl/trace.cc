@@ -30,7 +30,9 @@ int Fetch(Asker* asker, const json& stopped, Recording* recording) {
     const std::size_t before = recording->records.size() + recording->decisions.size();
     for (const json& r : part.value("records", json::array())) {
       if (!r.is_array() || r.size() != 6)
-        return Fail("the controller's records are of another release", kExitNoController);
+        return Fail(
+            "the controller's records are of another release; install tool and controller of one",
+            kExitNoController);
       recording->records.push_back({r[0].get<std::uint64_t>(), r[1].get<std::uint32_t>(),
                                     r[2].get<std::uint32_t>(), r[3].get<std::uint32_t>(),
                                     r[4].get<std::uint64_t>(), r[5].get<std::uint64_t>()});

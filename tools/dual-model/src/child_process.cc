@@ -74,7 +74,7 @@ bool ChildProcess::Start(const ChildOptions& options, std::string* error) {
   const std::vector<char*> environment = Pointers(&variables);
   int error_pipe[2];
   if (pipe2(error_pipe, O_CLOEXEC) != 0) {
-    *error = std::string("pipe2: ") + std::strerror(errno);
+    *error = std::string("can't make a pipe: ") + std::strerror(errno);
     return false;
   }
   pid_ = fork();
@@ -121,7 +121,7 @@ bool RunForOutput(const ChildOptions& options, bool with_stderr, int timeout_ms,
                   std::string* output, std::string* error) {
   int fds[2];
   if (pipe2(fds, O_CLOEXEC) != 0) {
-    *error = std::string("pipe2: ") + std::strerror(errno);
+    *error = std::string("can't make a pipe: ") + std::strerror(errno);
     return false;
   }
   ChildOptions with_pipe = options;

@@ -130,7 +130,8 @@ bool LayerSession::Start(const std::vector<std::string>& arguments, std::string*
   const std::int64_t give_up_ns = MonotonicNs() + kControllerStartNs;
   while (!Connects(socket_)) {
     if (controller_.WaitForEnd(10)) {
-      *error = "xsched-hsad exited with " + std::to_string(controller_.exit_code());
+      *error = "xsched-hsad exited with " + std::to_string(controller_.exit_code()) +
+               "; what it said is above";
       return false;
     }
     if (MonotonicNs() > give_up_ns) {

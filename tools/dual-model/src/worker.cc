@@ -4,8 +4,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <vector>
@@ -142,7 +144,7 @@ class Worker {
     if (options_.result_path.empty()) return std::fputs(text.c_str(), stdout) >= 0;
     std::ofstream file(options_.result_path, std::ios::trunc);
     if (file << text && file.flush()) return true;
-    error_ = "can't write " + options_.result_path;
+    error_ = "can't write " + options_.result_path + ": " + std::strerror(errno);
     return false;
   }
 
