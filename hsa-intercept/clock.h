@@ -26,6 +26,9 @@ inline constinit NowFunction g_now_ns = &SteadyNs;
 inline std::uint64_t NowNs() { return g_now_ns(); }
 inline std::uint64_t NowUs() { return NowNs() / 1000; }
 
+inline constexpr std::uint64_t kForeverNs = UINT64_MAX;
+inline constexpr std::uint64_t kSleepMaxNs = 3'600'000'000'000;  // "forever" for a timespec
+
 // Sleeps until the word differs from `seen`, a wake, or the timeout. Spurious returns are normal.
 inline void FutexWait(std::atomic<std::uint32_t>* word, std::uint32_t seen,
                       std::uint64_t timeout_ns) {

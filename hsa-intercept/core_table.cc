@@ -20,7 +20,7 @@ bool CheckTables(const HsaApiTable* table, RuntimeVersion* version, char* why,
   version->table_major = table->version.major_id;
   const bool root_known = version->table_major >= 1 && version->table_major <= kRootMajorMax;
   const bool root_complete =
-      table->version.minor_id >= offsetof(HsaApiTable, amd_ext_) + sizeof(table->amd_ext_);
+      table->version.minor_id >= offsetof(HsaApiTable, amd_ext_) + sizeof(AmdExtTable*);
   if (!root_known || !root_complete || table->core_ == nullptr) {
     std::snprintf(
         why, why_bytes,

@@ -81,8 +81,8 @@ template <std::memory_order order, RealCas RealApi::*real>
 std::uint64_t CasWriteIndex(const hsa_queue_t* queue, std::uint64_t expected, std::uint64_t value) {
   ManagedQueue* managed = Find(queue);
   if (managed == nullptr) return (Real().*real)(queue, expected, value);
-  constexpr auto failure = order == kAcqRel ? kAcquire : order == kRelease ? kRelaxed : order;
-  managed->reserved_index.compare_exchange_strong(expected, value, order, failure);
+  constexpr auto kFailure = order == kAcqRel ? kAcquire : order == kRelease ? kRelaxed : order;
+  managed->reserved_index.compare_exchange_strong(expected, value, order, kFailure);
   return expected;
 }
 

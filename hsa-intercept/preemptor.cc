@@ -12,8 +12,6 @@
 namespace xsched_hsa {
 namespace {
 
-constexpr std::uint64_t kForeverNs = UINT64_MAX;
-constexpr std::uint64_t kSleepMaxNs = 3'600'000'000'000;
 // A rest that is not worth a thought: shorter than the reaction of host and device.
 constexpr std::uint64_t kShortRestNs = 50'000;
 // After a hold: look again when the prediction has run out by a quarter and this.

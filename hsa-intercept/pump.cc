@@ -13,8 +13,6 @@
 namespace xsched_hsa {
 namespace {
 
-constexpr std::uint64_t kForeverNs = UINT64_MAX;
-constexpr std::uint64_t kSleepMaxNs = 3'600'000'000'000;  // "forever" for a timespec
 constexpr std::uint64_t kBusyLockNs = 20'000;
 constexpr std::uint64_t kDrainPollMinNs = 25'000;
 constexpr std::uint64_t kReportPollNs = 500'000;

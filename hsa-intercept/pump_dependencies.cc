@@ -8,7 +8,6 @@
 namespace xsched_hsa {
 namespace {
 
-constexpr std::uint64_t kForeverNs = UINT64_MAX;
 constexpr std::uint64_t kLookMinNs = 50'000, kLookMaxNs = 2'000'000;
 
 }  // namespace

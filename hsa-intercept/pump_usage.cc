@@ -11,7 +11,6 @@
 namespace xsched_hsa {
 namespace {
 
-constexpr std::uint64_t kForeverNs = UINT64_MAX;
 // Between looks at what runs: short enough to charge it, and while the next one's turn waits for
 // the end of it, to see that.
 constexpr std::uint64_t kUsePollNs = 500'000, kEndPollMinNs = 30'000, kEndPollMaxNs = 200'000;

@@ -12,7 +12,7 @@
 
 namespace xsched_hsa {
 namespace {
-constexpr std::size_t kStackBytes = 128 * 1024;
+constexpr std::size_t kStackBytes = std::size_t{128} * 1024;
 constexpr int kNice = -10;
 constexpr std::uint64_t kSliceNs = 100'000;
 

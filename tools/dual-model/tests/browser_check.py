@@ -29,7 +29,8 @@ import sample_trace  # noqa: E402
 import verdict  # noqa: E402
 from experiment_test import RECORD, four  # noqa: E402
 
-CHROMIUM = next((path for path in map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+CHROMIUM = next((path for path in map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser",
+                                                     "google-chrome"))
                  if path), None)
 DEADLINE = time.monotonic() + 55  # of both starts together
 DARK = "--blink-settings=preferredColorScheme=0"
@@ -129,7 +130,7 @@ def browse(folder, pages, *options):
 
 
 @unittest.skipUnless(CHROMIUM, "no Chromium is installed: what report.html shows was not looked at "
-                               "(apt-get install chromium)")
+                               "(apt-get install chromium-headless-shell)")
 class BrowserTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
