@@ -182,13 +182,8 @@ inline void Wake(Atomic<std::uint32_t>* word) {
 #include "../kernel_times.cc"
 #include "../log.cc"
 #include "../pump.cc"
-// Each has a constant of that name.
-#define kForeverNs kForeverNsOfDependencies
 #include "../pump_dependencies.cc"
-#undef kForeverNs
-#define kForeverNs kForeverNsOfUsage
 #include "../pump_usage.cc"
-#undef kForeverNs
 #include "../queue_registry.cc"
 #include "../test_ring.h"
 #include "../thread.cc"
