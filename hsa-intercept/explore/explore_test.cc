@@ -32,6 +32,7 @@ struct World {
     for (ProcessPage& page : big->pages) {
       page.wake = page.refresh = page.refreshed = page.orders = 0;
       new (&page.queues[0]) QueueSlot{};
+      new (&page.requests) RequestPage{};
     }
     slot = &big->pages[0].queues[0];
     slot->mode = mode;

@@ -87,6 +87,10 @@ std::uint32_t Explorer::Choose(std::uint32_t options, bool preempts) {
                                                : random_() % options);
   }
   if (at_ == path_.size()) path_.push_back({0, options});
+  if (path_[at_].options != options) {
+    Fail("the same choices led elsewhere: something of the execution before is left");
+    return 0;
+  }
   return path_[at_++].taken;
 }
 
