@@ -79,7 +79,10 @@ void Pump::Run() {
     if (sleep_ns == 0) continue;
     // Whoever changes something after `seen` was read changes the word too, and the wait returns.
     sleeping_.store(1, std::memory_order_seq_cst);
-    FutexWait(word, seen, std::min(sleep_ns, kSleepMaxNs));
+    const std::uint64_t asked_ns = std::min(lateness_.Sleep(sleep_ns), kSleepMaxNs);
+    const std::uint64_t asleep_ns = NowNs();
+    FutexWait(word, seen, asked_ns);
+    lateness_.Slept(asked_ns, NowNs() - asleep_ns);
     sleeping_.store(0, std::memory_order_seq_cst);
   }
 }
