@@ -248,6 +248,17 @@ TEST_F(CoreTest, ForeignQueueIsOnNeitherSide) {
   EXPECT_FALSE(core_.SetHold(root_, {100, std::nullopt}, kHoldPackets, &changed).ok());
 }
 
+// The layer finds that on the packet path, and writes nothing but the state.
+TEST_F(CoreTest, AQueueThatTurnsForeignIsNoticedAtTheNextEvent) {
+  Program low = JoinWithQueue(kPriorityLow);
+  Program high = JoinWithQueue(kPriorityHigh, 1000, 101);
+  ASSERT_EQ(low->Slot(0).mode.load(), kModeArmed);
+  low->Slot(0).state = kSlotForeign;
+  core_.OnLayerEvent(low.session);
+  EXPECT_EQ(low->Slot(0).mode.load(), 0u);
+  EXPECT_EQ(high->Slot(0).mode.load(), 0u);
+}
+
 TEST_F(CoreTest, LayerWithoutAGateIsNotScheduled) {
   Program low = Join(1000, 100, GateKind::kNone);
   low->MakeQueue(0, 1, kPriorityLow);
@@ -279,6 +290,28 @@ TEST_F(CrossUserCoreTest, LevelsAreRelayedToOtherUsersPages) {
   EXPECT_FALSE(low->GateClosed(0));
   EXPECT_GT(low.page->wake.load(), wakes);
   EXPECT_FALSE(core_.NextDueUs());
+}
+
+// The server unmaps a user's page then.
+TEST_F(CrossUserCoreTest, AUsersPageIsLeftAloneOnceItsLastProgramHasGone) {
+  Program gone = JoinWithQueue(kPriorityLow, 1000, 100);
+  Program low = JoinWithQueue(kPriorityLow, 2000, 101);
+  Program high = JoinWithQueue(kPriorityHigh, 2000, 102);
+  core_.EndSession(gone.session);
+  const std::uint64_t word = gone->Gpu(kGpuA)->word;
+  RaiseAndTell(high);
+  EXPECT_TRUE(low->GateClosed(0));
+  EXPECT_EQ(gone->Gpu(kGpuA)->word, word);
+}
+
+TEST_F(CoreTest, AReloadThatLetsUsersCompeteRelaysTheirLevels) {
+  Program low = JoinWithQueue(kPriorityLow, 1000, 100);
+  Program high = JoinWithQueue(kPriorityHigh, 2000, 101);
+  core_.SetCrossUser(true);
+  RaiseAndTell(high);
+  EXPECT_TRUE(low->GateClosed(0));
+  core_.SetCrossUser(false);
+  EXPECT_EQ(low->Slot(0).mode.load(), 0u);
 }
 
 TEST_F(CoreTest, GpusDoNotCompete) {
