@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "test_ring.h"
+#include "urgency.h"
 
 namespace xsched_hsa {
 namespace {
@@ -45,6 +46,31 @@ TEST_F(PumpTest, AHeldDoorbellDoesNotWakeTheController) {
   const std::uint32_t wakes = page_->wake;
   EXPECT_FALSE(Hears(kModeArmed));
   EXPECT_EQ(page_->wake, wakes + 1) << "the pump is woken all the same";
+}
+
+// No doorbell comes any more for what already runs.
+TEST_F(PumpTest, WorkFromBeforeTheModeWasSetRaisesToo) {
+  UserPage user{};
+  ManagedQueue* queue = registry_.Take([](std::uint32_t) { return true; });
+  ring_.LendTo(queue);
+  queue->slot = &ring_.slot();
+  queue->user_page = &user;
+  queue->urgency = FindUrgency(&user, 7);
+  queue->requested_priority = kPriorityHigh;
+  registry_.Insert(queue);
+  queue->live = 1;
+  ring_.slot().priority = -1;
+  ring_.slot().mode = 0;
+  const std::uint64_t index = queue->reserved_index.fetch_add(1);
+  ring_.Write(index, 1);
+  gate_.Doorbell(queue, index + 1);
+  pump_.Round();
+  ASSERT_EQ(LevelOf(user.gpus[0].word), 0u) << "nothing competes";
+
+  ring_.slot().mode = kModeRaise;
+  pump_.Round();
+  EXPECT_EQ(LevelOf(user.gpus[0].word), kPriorityHigh + 1u);
+  EXPECT_EQ(ring_.slot().active, 1u);
 }
 
 }  // namespace

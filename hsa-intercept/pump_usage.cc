@@ -25,8 +25,9 @@ std::uint64_t Pump::CountUse(ManagedQueue* queue, QueueSlot* slot, std::uint32_t
     slot->exposed.store(0, std::memory_order_relaxed);
     return kForeverNs;
   }
-  // Work from before the mode was set: no doorbell has told of it.
-  if ((mode & kModeReport) != 0 && !queue->waits && gate_->HasUnfinished(*queue) &&
+  // Work from before the mode was set: no doorbell has told of it. A request that runs when the first less
+  // urgent program comes is one.
+  if ((mode & (kModeRaise | kModeReport)) != 0 && !queue->waits && gate_->HasUnfinished(*queue) &&
       Activate(queue, slot)) {
     TellController();
   }
