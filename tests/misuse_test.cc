@@ -99,6 +99,8 @@ class MisuseAtEachGateTest : public MisuseTest, public testing::WithParamInterfa
     SubmitHeld(low.get());
     low->Write("\n");
     EXPECT_TRUE(stack_.WaitForQueue(kLow, "submitted", 0));  // the newest of that priority
+    // With the old program nobody was left to be urgent for; the next packet raises again.
+    EXPECT_TRUE(stack_.WaitForQueue(kHigh, "active", true));
     low->Write("\n");
     EXPECT_TRUE(stack_.WaitForQueue(kLow, "submitted", 20));
     EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "held"));
