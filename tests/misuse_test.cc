@@ -226,7 +226,8 @@ TEST_F(MisuseTest, AProgramWithoutDescriptorsRunsOnSaysSoOnceAndComesBackWhenItH
   EXPECT_EQ(result.exit_code, 0) << result.err;
   const auto complaints = Complaints(result.err);
   ASSERT_EQ(complaints.size(), 2u) << result.err;
-  EXPECT_NE(complaints[0].find(" is gone: all queues are released"), std::string::npos) << complaints[0];
+  EXPECT_NE(complaints[0].find(" is gone: all queues are released"), std::string::npos)
+      << complaints[0];
   EXPECT_NE(complaints[1].find("no file descriptors left"), std::string::npos) << complaints[1];
 }
 
