@@ -58,7 +58,8 @@ class MisuseTest : public testing::Test {
  protected:
   std::unique_ptr<Process> StartLow(const std::vector<std::string>& words) {
     auto low = stack_.Start("low", Misuse(words));
-    EXPECT_TRUE(low->WaitForOutput("ready"));
+    const bool ready = low->WaitForOutput("ready");
+    EXPECT_TRUE(ready) << (ready ? "" : low->Wait().err);
     EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "idle"));
     return low;
   }
