@@ -43,6 +43,7 @@ int g_fds[kFdsMax];  // 0: kfd, then one per GPU
 Inode g_inodes[kFdsMax];
 Inode g_stale_kfd;
 int g_main_connection = -1;  // never pooled: its end is the end of this process
+constexpr int kPooledWaitMs = 2000;
 int g_pool[kPoolMax];
 int g_pooled = 0;
 
@@ -236,12 +237,25 @@ int ConnectProcess() {
 }
 
 // A connection for one call: from the pool, or a new one that has said hello.
-int AcquireConnection() {
+int TakePooled() {
   pthread_mutex_lock(&g_lock);
   const int fd = g_pooled > 0 ? g_pool[--g_pooled] : -1;
   pthread_mutex_unlock(&g_lock);
+  return fd;
+}
+
+int AcquireConnection() {
+  const int fd = TakePooled();
   if (fd >= 0) return fd;
   const int fresh = Connect();
+  // A program that has given up its rights since can't connect again, but its open node serves on, as the
+  // driver's would: it waits for a connection that another of its threads has just now.
+  for (int i = 0; fresh < 0 && errno == EACCES && i < kPooledWaitMs; ++i) {
+    usleep(1000);
+    const int pooled = TakePooled();
+    if (pooled >= 0) return pooled;
+    errno = EACCES;
+  }
   if (fresh < 0) return -1;
   rpc::HelloReply answer;
   int fds[kFdsMax];
