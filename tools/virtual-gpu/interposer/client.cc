@@ -43,7 +43,9 @@ int g_fds[kFdsMax];  // 0: kfd, then one per GPU
 Inode g_inodes[kFdsMax];
 Inode g_stale_kfd;
 int g_main_connection = -1;  // never pooled: its end is the end of this process
-constexpr int kPooledWaitMs = 2000;
+// One for the runtime's thread that waits for events, one for calls: a program that has given up its rights can't
+// connect again, and its open node serves on, as the driver's would.
+constexpr int kSpares = 2;
 int g_pool[kPoolMax];
 int g_pooled = 0;
 
@@ -197,6 +199,20 @@ void StartWatcher() {
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
+// One more that has said hello.
+int OpenConnection() {
+  const int fd = Connect();
+  if (fd < 0) return -1;
+  rpc::HelloReply answer;
+  int fds[kFdsMax];
+  int count = 0;
+  const bool ok = SayHello(fd, &answer, fds, &count);
+  for (int i = 0; i < count; ++i) close(fds[i]);
+  if (ok) return fd;
+  close(fd);
+  return -1;
+}
+
 // Under g_lock.
 int ConnectProcess() {
   if (g_connected) return 0;
@@ -231,6 +247,11 @@ int ConnectProcess() {
     g_atfork_registered = true;
   }
   g_main_connection = fd;
+  while (g_pooled < kSpares) {
+    const int spare = OpenConnection();
+    if (spare < 0) break;
+    g_pool[g_pooled++] = spare;
+  }
   StartWatcher();
   __atomic_store_n(&g_connected, true, __ATOMIC_RELEASE);
   return 0;
@@ -247,24 +268,7 @@ int TakePooled() {
 int AcquireConnection() {
   const int fd = TakePooled();
   if (fd >= 0) return fd;
-  const int fresh = Connect();
-  // A program that has given up its rights since can't connect again, but its open node serves on, as the
-  // driver's would: it waits for a connection that another of its threads has just now.
-  for (int i = 0; fresh < 0 && errno == EACCES && i < kPooledWaitMs; ++i) {
-    usleep(1000);
-    const int pooled = TakePooled();
-    if (pooled >= 0) return pooled;
-    errno = EACCES;
-  }
-  if (fresh < 0) return -1;
-  rpc::HelloReply answer;
-  int fds[kFdsMax];
-  int count = 0;
-  const bool ok = SayHello(fresh, &answer, fds, &count);
-  for (int i = 0; i < count; ++i) close(fds[i]);
-  if (ok) return fresh;
-  close(fresh);
-  return -1;
+  return OpenConnection();
 }
 
 void ReleaseConnection(int fd) {
