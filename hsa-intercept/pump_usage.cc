@@ -25,11 +25,12 @@ std::uint64_t Pump::CountUse(ManagedQueue* queue, QueueSlot* slot, std::uint32_t
     slot->exposed.store(0, std::memory_order_relaxed);
     return kForeverNs;
   }
-  // Work from before the mode was set: no doorbell has told of it. A request that runs when the first less
-  // urgent program comes is one.
+  // Work from before the mode was set: no doorbell has told of it. A request that runs when the first
+  // less urgent program comes is one. Looked at again at once, for its end is watched from then on.
   if ((mode & (kModeRaise | kModeReport)) != 0 && !queue->waits && gate_->HasUnfinished(*queue) &&
       Activate(queue, slot)) {
     TellController();
+    return 0;
   }
   const bool on_hardware = gate_->HasExposed(*queue);
   slot->exposed.store(on_hardware ? 1 : 0, std::memory_order_relaxed);
