@@ -6,9 +6,11 @@
 //            Detach: the session thread, or OnLoad. Lock order: creation_mutex_,
 //            registration_mutex_, then Preemptor's mutex or Pump's event mutex.
 // Ownership  static storage, trivially destructible: threads may run on through exit().
-// Errors     what can't be managed passes through and is counted; ROCr's statuses go back
-//            unchanged. See        on_load.cc (entry), hooks.cc (packet path), docs/architecture.md
+// Errors     what can't be managed passes through and is counted; ROCr's statuses go back unchanged.
+// See        on_load.cc (entry), hooks.cc (packet path), docs/architecture.md
 #pragma once
+
+#include <pthread.h>
 
 #include <atomic>
 
@@ -110,6 +112,23 @@ class Layer {
                                    InterceptGate** intercept);
   void AdoptIntercepted(hsa_queue_t* queue);
   void ForgetIntercepted(const hsa_queue_t* queue);
+  // Has creation_mutex_ for as long as it lives; only the thread that has it IsMakingHere.
+  class CreationScope {
+   public:
+    explicit CreationScope(Layer* layer) : layer_(layer) {
+      layer_->creation_mutex_.Lock();
+      layer_->making_.store(pthread_self(), std::memory_order_relaxed);
+    }
+    ~CreationScope() {
+      layer_->making_.store(0, std::memory_order_relaxed);
+      layer_->creation_mutex_.Unlock();
+    }
+    CreationScope(const CreationScope&) = delete;
+    CreationScope& operator=(const CreationScope&) = delete;
+
+   private:
+    Layer* layer_;
+  };
   bool IsMakingHere() const;
   bool IsGpu(hsa_agent_t agent) const;
   void PassThrough(const hsa_queue_t& queue, const char* why);
@@ -138,7 +157,7 @@ class Layer {
   QueueDriver driver_;
   Preemptor preemptor_;
   Mutex creation_mutex_{};  // one queue is made at a time: its KFD id is the new one
-  // The thread that has creation_mutex_, so that a tool below may come back to us.
+  // The thread that has creation_mutex_: a tool below may come back to us on it, and passes through.
   std::atomic<std::uint64_t> making_{0};
   // A tool above us has made this intercept queue and not registered with it yet; what is known of
   // it is under creation_mutex_.

@@ -65,7 +65,7 @@ hsa_status_t Layer::CreateIntercepted(const QueueRequest& r) {
       !IsGpu(r.agent)) {
     return make();
   }
-  MutexScope scope(&creation_mutex_);
+  CreationScope scope(this);
   QueueIdProbe probe("", DriverPid());
   const bool probing = probe.TakeBefore();
   const hsa_status_t status = make();
@@ -92,7 +92,7 @@ hsa_status_t Layer::RegisterInterceptor(hsa_queue_t* queue, hsa_amd_queue_interc
   if (status != HSA_STATUS_SUCCESS || inert_.load(std::memory_order_acquire) || IsMakingHere()) {
     return status;
   }
-  MutexScope scope(&creation_mutex_);
+  CreationScope scope(this);
   if (intercepted_.load(std::memory_order_relaxed) != queue) return status;
   intercepted_.store(nullptr, std::memory_order_relaxed);
   AdoptIntercepted(queue);

@@ -5,7 +5,6 @@
 #include <dlfcn.h>
 #include <hsa/amd_hsa_queue.h>
 #include <hsa/hsa_ext_amd.h>
-#include <pthread.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -93,14 +92,12 @@ hsa_status_t Layer::CreateQueue(hsa_agent_t agent, std::uint32_t size, hsa_queue
   const QueueRequest request{
       agent, size, type, callback, data, private_segment_size, group_segment_size, queue};
   InterceptGate* none;
-  if (inert_.load(std::memory_order_acquire) || queue == nullptr || !IsGpu(agent)) {
+  if (inert_.load(std::memory_order_acquire) || queue == nullptr || IsMakingHere() ||
+      !IsGpu(agent)) {
     return MakeQueue(request, GateKind::kNone, &none);
   }
-  MutexScope scope(&creation_mutex_);
-  making_.store(pthread_self(), std::memory_order_relaxed);
-  const hsa_status_t status = MakeHeldQueue(request);
-  making_.store(0, std::memory_order_relaxed);
-  return status;
+  CreationScope scope(this);
+  return MakeHeldQueue(request);
 }
 
 // With creation_mutex_ held.
@@ -138,10 +135,11 @@ hsa_status_t Layer::MakeHeldQueue(const QueueRequest& request) {
 
 hsa_status_t Layer::CreateQueues(hsa_agent_t agent, QueueDescriptor* descriptors,
                                  std::uint32_t count) {
-  if (inert_.load(std::memory_order_acquire) || descriptors == nullptr || !IsGpu(agent)) {
+  if (inert_.load(std::memory_order_acquire) || descriptors == nullptr || IsMakingHere() ||
+      !IsGpu(agent)) {
     return real_.amd_queue_create(agent, descriptors, count);
   }
-  MutexScope scope(&creation_mutex_);
+  CreationScope scope(this);
   QueueIdProbe probe("", DriverPid());
   // Of several new queues nobody could tell which has which id.
   const bool probing = count == 1 && probe.TakeBefore();

@@ -6,50 +6,24 @@
 #include <csignal>
 #include <tuple>
 
-#include "support/stack.h"
+#include "support/rivals.h"
 
 namespace xsched_hsa_tests {
 namespace {
 
-constexpr int kLow = 0, kHigh = 15, kPackets = 40;
-const std::vector<std::string> kPatient = {"--linger-us", "200000", "--param",
-                                           "guaranteed_share_percent=0"};
+constexpr int kPackets = 40;
 
 using Words = std::vector<std::string>;
 
-class CompanionTest : public testing::Test {
+class CompanionTest : public RivalsTest {
  protected:
-  explicit CompanionTest(const Words& device = {}) : stack_(device) {
+  explicit CompanionTest(const Words& device = {}) : RivalsTest(device) {
     stack_.StartController(kPatient);
-  }
-  std::unique_ptr<Process> StartLow(const Words& command) {
-    auto low = stack_.Start("low", command);
-    EXPECT_TRUE(low->WaitForOutput("ready"));
-    EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "idle"));
-    return low;
-  }
-  void StartHigh(const Words& launcher = {}) {
-    Words command = launcher;
-    command.insert(command.end(), {Bin("hsa-exercise"), "busy"});
-    high_ = stack_.Start("high", command);
-    ASSERT_TRUE(high_->WaitForOutput("ready"));
-    ASSERT_TRUE(stack_.WaitForQueue(kHigh, "raise", true));
-    high_->Write("\n");
-    ASSERT_TRUE(high_->WaitForOutput("submitted"));
-    ASSERT_TRUE(stack_.WaitForQueue(kHigh, "active", true));
-  }
-  void FinishHigh() {
-    high_->Write("\n");
-    EXPECT_TRUE(high_->WaitForOutput("completed 1"));
-    EXPECT_EQ(high_->Wait().exit_code, 0);
   }
   // It submits, is held behind `high`, and goes on afterwards.
   Result HoldAndFinish(Process* low, int packets = kPackets) {
     StartHigh();
-    low->Write("\n");
-    EXPECT_TRUE(low->WaitForOutput("submitted"));
-    EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "held"));
-    EXPECT_EQ(stack_.QueueAt(kLow)["read"], 0) << "a packet ran through a closed gate";
+    SubmitHeld(low);
     EXPECT_EQ(stack_.QueueAt(kLow)["packets_held"], packets);
     FinishHigh();
     Result result = low->Wait();
@@ -61,9 +35,6 @@ class CompanionTest : public testing::Test {
   static void ExpectSaid(const Result& result, const std::string& text) {
     EXPECT_NE(result.err.find(text), std::string::npos) << text << "\n--- in\n" << result.err;
   }
-
-  Stack stack_;
-  std::unique_ptr<Process> high_;
 };
 
 const Words kPaused = {Bin("hsa-exercise"), "paused", std::to_string(kPackets)};
@@ -135,6 +106,15 @@ TEST_P(ManyPacketsBesideAToolTest, RocrsRingDoesNotOverflow) {
 
 INSTANTIATE_TEST_SUITE_P(Tools, ManyPacketsBesideAToolTest, testing::Bool(),
                          [](const auto& param) { return param.param ? "before" : "after"; });
+
+// It makes a queue of its own while it makes the program's, by the runtime's public function: on the
+// thread that is in the layer's already.
+TEST_F(CompanionTest, AToolBelowThatComesBackIsServed) {
+  stack_.UseEnvironment({{"HSA_TOOLS_LIB", BuildFile("lib/libforeign-tool.so") + " " + Layer()},
+                         {"FOREIGN_TOOL_COMES_BACK", "1"}});
+  auto low = StartLow(kPaused);
+  ExpectSaid(HoldAndFinish(low.get()), "foreign-tool: queues 2, ");
+}
 
 TEST_F(CompanionTest, AToolThatIsMissingKeepsNobodyOut) {
   stack_.UseEnvironment({{"HSA_TOOLS_LIB", "/nowhere/tool.so " + Layer() + " /nowhere/else.so"}});
@@ -222,9 +202,7 @@ class VisibleDevicesTest : public CompanionTest {
 TEST_F(VisibleDevicesTest, TheSameGpuUnderAnotherNumberIsTheSame) {
   auto low = StartLowSeeing("1,0");
   StartHigh(Seeing("1"));
-  low->Write("\n");
-  EXPECT_TRUE(low->WaitForOutput("submitted"));
-  EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "held"));
+  SubmitHeld(low.get());
   EXPECT_EQ(stack_.QueueAt(kLow)["gpu"], stack_.QueueAt(kHigh)["gpu"]);
   FinishHigh();
   EXPECT_TRUE(low->WaitForOutput("completed 40"));

@@ -4,12 +4,11 @@
 
 #include <csignal>
 
-#include "support/stack.h"
+#include "support/rivals.h"
 
 namespace xsched_hsa_tests {
 namespace {
 
-constexpr int kLow = 0;
 using Words = std::vector<std::string>;
 
 const std::string& Program() {
@@ -47,7 +46,7 @@ TEST_P(HipCallbackEndTest, EndsAsWithoutTheLayerAndKeepsNobodyUp) {
   const std::string how = GetParam();
   const bool killed = how == "wait";
   Stack stack;
-  stack.StartController({"--linger-us", "200000", "--param", "guaranteed_share_percent=0"});
+  stack.StartController(kPatient);
   const auto end = [&](Process* program, pid_t pid) {
     EXPECT_TRUE(program->WaitForOutput("ready"));
     program->Write("\n");

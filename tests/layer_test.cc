@@ -4,16 +4,10 @@
 
 #include <csignal>
 
-#include "support/stack.h"
+#include "support/rivals.h"
 
 namespace xsched_hsa_tests {
 namespace {
-
-constexpr int kLow = 0, kHigh = 15;
-// A busy program of ours feeds its queue every 10 ms: it must not count as done in between.
-// Nor shall the low one age while a test looks at what is held.
-const std::vector<std::string> kPatient = {"--linger-us", "200000", "--param",
-                                           "guaranteed_share_percent=0"};
 
 std::vector<std::string> Exercise(const std::string& verb, const std::string& count = "10",
                                   const std::string& more = "") {
@@ -22,36 +16,17 @@ std::vector<std::string> Exercise(const std::string& verb, const std::string& co
   return words;
 }
 
-class LayerTest : public testing::TestWithParam<const char*> {
+class LayerTest : public RivalsTest, public testing::WithParamInterface<const char*> {
  protected:
   LayerTest() { stack_.UseGate(GetParam()); }
-  // A high program that is busy until Finish().
-  std::unique_ptr<Process> StartBusyHigh() {
-    auto high = stack_.Start("high", Exercise("busy"));
-    EXPECT_TRUE(high->WaitForOutput("ready"));
-    EXPECT_TRUE(stack_.WaitForQueue(kHigh, "raise", true));
-    high->Write("\n");
-    EXPECT_TRUE(high->WaitForOutput("submitted"));
-    EXPECT_TRUE(stack_.WaitForQueue(kHigh, "active", true));
-    return high;
-  }
   std::unique_ptr<Process> StartLow(const std::string& verb = "paused",
                                     const std::string& count = "10") {
-    auto low = stack_.Start("low", Exercise(verb, count));
-    EXPECT_TRUE(low->WaitForOutput("ready"));
-    EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "idle"));
-    return low;
+    return RivalsTest::StartLow(Exercise(verb, count));
   }
-  // The low program submits its packets, and they are held.
   void SubmitHeld(Process* low, int packets) {
-    low->Write("\n");
-    EXPECT_TRUE(low->WaitForOutput("submitted"));
-    EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "held"));
-    EXPECT_EQ(stack_.QueueAt(kLow)["read"], 0) << "a packet ran through a closed gate";
+    RivalsTest::SubmitHeld(low);
     EXPECT_EQ(stack_.QueueAt(kLow)["packets_held"], packets);
   }
-
-  Stack stack_;
 };
 
 class GateRequestTest : public testing::Test {
@@ -87,11 +62,11 @@ TEST_P(LayerTest, RegistersItsQueuesAndTakesThemBack) {
 TEST_P(LayerTest, HoldsLowWhileHighIsBusyAndReleasesItAfter) {
   stack_.StartController(kPatient);
   auto low = StartLow();
-  auto high = StartBusyHigh();
+  StartHigh();
   SubmitHeld(low.get(), 10);
   EXPECT_FALSE(low->WaitForOutput("completed", std::chrono::seconds(1)));
-  high->Write("\n");
-  EXPECT_TRUE(high->WaitForOutput("completed 1"));
+  high_->Write("\n");
+  EXPECT_TRUE(high_->WaitForOutput("completed 1"));
   EXPECT_TRUE(low->WaitForOutput("completed 10"));
   EXPECT_EQ(low->Wait().exit_code, 0);
   EXPECT_EQ(stack_.QueueAt(kHigh)["packets_held"], 0);
@@ -100,19 +75,19 @@ TEST_P(LayerTest, HoldsLowWhileHighIsBusyAndReleasesItAfter) {
 TEST_P(LayerTest, LowIsLetRunAfterAWhileBesideAHighThatNeverPauses) {
   stack_.StartController({"--linger-us", "200000", "--param", "hold_max_ms=200"});
   auto low = StartLow();
-  auto high = StartBusyHigh();
+  StartHigh();
   low->Write("\n");
   EXPECT_TRUE(low->WaitForOutput("completed 10"));
   EXPECT_GT(stack_.QueueAt(kLow)["held_max_ms"], 100.0);
-  EXPECT_FALSE(high->WaitForOutput("completed 1", std::chrono::seconds(0)));
-  high->Write("\n");
-  EXPECT_TRUE(high->WaitForOutput("completed 1"));
+  EXPECT_FALSE(high_->WaitForOutput("completed 1", std::chrono::seconds(0)));
+  high_->Write("\n");
+  EXPECT_TRUE(high_->WaitForOutput("completed 1"));
 }
 
 TEST_P(LayerTest, ReleasesLowWhenTheBusyHighProgramIsKilled) {
   stack_.StartController(kPatient);
   auto low = StartLow();
-  auto high = StartBusyHigh();
+  StartHigh();
   SubmitHeld(low.get(), 10);
   kill(stack_.PidAt(kHigh), SIGKILL);
   EXPECT_TRUE(low->WaitForOutput("completed 10"));
@@ -122,7 +97,7 @@ TEST_P(LayerTest, ReleasesLowWhenTheBusyHighProgramIsKilled) {
 TEST_P(LayerTest, ReleasesHeldPacketsWhenTheControllerIsKilled) {
   stack_.StartController(kPatient);
   auto low = StartLow();
-  auto high = StartBusyHigh();
+  StartHigh();
   SubmitHeld(low.get(), 10);
   stack_.KillController(SIGKILL);
   EXPECT_TRUE(low->WaitForOutput("completed 10"));
@@ -132,7 +107,7 @@ TEST_P(LayerTest, ReleasesHeldPacketsWhenTheControllerIsKilled) {
 TEST_P(LayerTest, ReleasesHeldPacketsWhenTheControllerHangs) {
   stack_.StartController(kPatient);
   auto low = StartLow();
-  auto high = StartBusyHigh();
+  StartHigh();
   SubmitHeld(low.get(), 10);
   stack_.KillController(SIGSTOP);
   EXPECT_TRUE(low->WaitForOutput("completed 10"));
@@ -145,9 +120,9 @@ TEST_P(LayerTest, ReconnectsToANewController) {
   stack_.KillController(SIGKILL);
   stack_.StartController(kPatient);
   EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "idle"));
-  auto high = StartBusyHigh();
+  StartHigh();
   SubmitHeld(low.get(), 10);
-  high->Write("\n");
+  high_->Write("\n");
   EXPECT_TRUE(low->WaitForOutput("completed 10"));
 }
 
@@ -164,7 +139,7 @@ TEST_P(LayerTest, HoldsByOrderUntilReleased) {
 TEST_P(LayerTest, PriorityChangeReleasesWhatWasHeld) {
   stack_.StartController(kPatient);
   auto low = StartLow();
-  auto high = StartBusyHigh();
+  StartHigh();
   SubmitHeld(low.get(), 10);
   EXPECT_EQ(stack_.Ctl({"set-priority", std::to_string(stack_.PidAt(kLow)), "high"}).exit_code, 0);
   EXPECT_TRUE(low->WaitForOutput("completed 10"));
@@ -173,7 +148,7 @@ TEST_P(LayerTest, PriorityChangeReleasesWhatWasHeld) {
 TEST_P(LayerTest, DestroyingAHeldQueueDoesNotHang) {
   stack_.StartController(kPatient);
   auto low = StartLow("destroy");
-  auto high = StartBusyHigh();
+  StartHigh();
   SubmitHeld(low.get(), 10);
   low->Write("\n");
   EXPECT_TRUE(low->WaitForOutput("left"));
@@ -183,7 +158,7 @@ TEST_P(LayerTest, DestroyingAHeldQueueDoesNotHang) {
 TEST_P(LayerTest, ExitWithHeldPacketsDoesNotHang) {
   stack_.StartController(kPatient);
   auto low = StartLow("exit");
-  auto high = StartBusyHigh();
+  StartHigh();
   SubmitHeld(low.get(), 10);
   low->Write("\n");
   const Result result = low->Wait();
@@ -210,7 +185,7 @@ TEST_P(LayerTest, ManyProducersLoseNothingWhileHeldAndReleased) {
 TEST_P(LayerTest, LeavesAQueueAloneThatBypassesTheApi) {
   stack_.StartController(kPatient);
   auto low = StartLow("foreign", "40");
-  auto high = StartBusyHigh();
+  StartHigh();
   low->Write("\n");
   EXPECT_TRUE(low->WaitForOutput("completed 40"));
   EXPECT_TRUE(low->WaitForOutput("foreign done"));

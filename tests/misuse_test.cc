@@ -17,16 +17,12 @@
 
 #include "queue-ctl/shared_page.h"
 #include "queue-ctl/wire.h"
-#include "support/stack.h"
+#include "support/rivals.h"
 
 namespace xsched_hsa_tests {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr int kLow = 0, kHigh = 15;
-const std::vector<std::string> kPatient = {"--linger-us", "200000", "--param",
-                                           "guaranteed_share_percent=0"};
 
 std::vector<std::string> Misuse(const std::vector<std::string>& words) {
   std::vector<std::string> command = {Bin("hsa-misuse")};
@@ -54,38 +50,11 @@ std::string Joined(const std::vector<std::string>& lines) {
   return text;
 }
 
-class MisuseTest : public testing::Test {
+class MisuseTest : public RivalsTest {
  protected:
   std::unique_ptr<Process> StartLow(const std::vector<std::string>& words) {
-    auto low = stack_.Start("low", Misuse(words));
-    const bool ready = low->WaitForOutput("ready");
-    EXPECT_TRUE(ready) << (ready ? "" : low->Wait().err);
-    EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "idle"));
-    return low;
+    return RivalsTest::StartLow(Misuse(words));
   }
-  // A high program that is busy until FinishHigh().
-  void StartHigh() {
-    high_ = stack_.Start("high", {Bin("hsa-exercise"), "busy"});
-    ASSERT_TRUE(high_->WaitForOutput("ready"));
-    ASSERT_TRUE(stack_.WaitForQueue(kHigh, "raise", true));
-    high_->Write("\n");
-    ASSERT_TRUE(high_->WaitForOutput("submitted"));
-    ASSERT_TRUE(stack_.WaitForQueue(kHigh, "active", true));
-  }
-  void FinishHigh() {
-    high_->Write("\n");
-    EXPECT_TRUE(high_->WaitForOutput("completed 1"));
-    EXPECT_EQ(high_->Wait().exit_code, 0);
-  }
-  void SubmitHeld(Process* low) {
-    low->Write("\n");
-    EXPECT_TRUE(low->WaitForOutput("submitted"));
-    EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "held"));
-    EXPECT_EQ(stack_.QueueAt(kLow)["read"], 0) << "a packet ran through a closed gate";
-  }
-
-  Stack stack_;
-  std::unique_ptr<Process> high_;
 };
 
 class MisuseAtEachGateTest : public MisuseTest, public testing::WithParamInterface<const char*> {
@@ -274,6 +243,23 @@ class OtherController {
   std::thread thread_;
 };
 
+// A program that waits for its line is greeted back by such a controller again and again.
+void ExpectNamedOnce(const OtherController& controller, std::uint32_t version, Process* program) {
+  for (int i = 0; i < 1000 && controller.greetings() < 3; ++i) usleep(10'000);
+  EXPECT_GE(controller.greetings(), 3);
+  program->Write("\n");
+  const Result result = program->Wait();
+  EXPECT_NE(result.out.find("completed 10"), std::string::npos) << result.out;
+  const auto complaints = Complaints(result.err);
+  EXPECT_EQ(complaints.size(), 1u) << result.err;
+  EXPECT_NE(Joined(complaints)
+                .find("speaks version " + std::to_string(xsched_hsa::kAbiVersion) +
+                      ", the controller version " + std::to_string(version) +
+                      "; install layer and controller of one release"),
+            std::string::npos)
+      << result.err;
+}
+
 TEST_F(MisuseTest, AControllerOfAnotherVersionIsNamedOnceAndTheProgramRuns) {
   for (const int off : {-1, 1}) {
     const std::uint32_t version = xsched_hsa::kAbiVersion + static_cast<std::uint32_t>(off);
@@ -281,18 +267,7 @@ TEST_F(MisuseTest, AControllerOfAnotherVersionIsNamedOnceAndTheProgramRuns) {
     auto program = stack_.Start("low", {Bin("hsa-exercise"), "paused", "10"});
     EXPECT_TRUE(program->WaitForOutput("ready"));
     // Once at the start, and again by the session thread.
-    for (int i = 0; i < 1000 && controller.greetings() < 3; ++i) usleep(10'000);
-    EXPECT_GE(controller.greetings(), 3);
-    program->Write("\n");
-    const Result result = program->Wait();
-    EXPECT_NE(result.out.find("completed 10"), std::string::npos) << result.out;
-    const auto complaints = Complaints(result.err);
-    ASSERT_EQ(complaints.size(), 1u) << result.err;
-    EXPECT_NE(complaints[0].find("speaks version " + std::to_string(xsched_hsa::kAbiVersion) +
-                                 ", the controller version " + std::to_string(version) +
-                                 "; install layer and controller of one release"),
-              std::string::npos)
-        << complaints[0];
+    ExpectNamedOnce(controller, version, program.get());
     fs::remove(stack_.socket());
   }
 }
@@ -302,16 +277,7 @@ TEST_F(MisuseTest, AControllerOfAnotherVersionThatComesLaterIsNamedOnce) {
   auto program = stack_.Start("low", {Bin("hsa-exercise"), "paused", "10"});
   EXPECT_TRUE(program->WaitForOutput("ready"));
   OtherController controller(stack_.socket(), xsched_hsa::kAbiVersion + 1);
-  for (int i = 0; i < 1000 && controller.greetings() < 3; ++i) usleep(10'000);
-  EXPECT_GE(controller.greetings(), 3);
-  program->Write("\n");
-  const Result result = program->Wait();
-  EXPECT_NE(result.out.find("completed 10"), std::string::npos) << result.out;
-  const auto complaints = Complaints(result.err);
-  EXPECT_EQ(complaints.size(), 1u) << result.err;
-  EXPECT_NE(Joined(complaints).find("install layer and controller of one release"),
-            std::string::npos)
-      << result.err;
+  ExpectNamedOnce(controller, xsched_hsa::kAbiVersion + 1, program.get());
 }
 
 // --------------------------------------------------------------------------- clocks

@@ -4,6 +4,7 @@
 //              foreign-tool            wraps queue creation, doorbells and write indexes in the core table
 //              foreign-intercept-tool  makes intercept queues instead, as AMD's profilers do, and puts a
 //                                      packet of its own behind each of the program's
+//            FOREIGN_TOOL_COMES_BACK: the first makes a queue of its own for each of the program's.
 // Output     at the end of the program one line on stderr:
 //            "foreign-tool: queues N, packets N, rung for": by indexes and doorbells; without the last two
 //            words by what was intercepted.
@@ -71,6 +72,15 @@ hsa_status_t CreateQueue(hsa_agent_t agent, std::uint32_t size, hsa_queue_type32
                          void (*callback)(hsa_status_t, hsa_queue_t*, void*), void* data,
                          std::uint32_t private_bytes, std::uint32_t group_bytes,
                          hsa_queue_t** queue) {
+  // Once more through the table, that is, also through whoever was loaded after us.
+  static thread_local bool coming_back = false;
+  hsa_queue_t* own = nullptr;
+  if (std::getenv("FOREIGN_TOOL_COMES_BACK") != nullptr && !coming_back) {
+    coming_back = true;
+    hsa_queue_create(agent, 64, HSA_QUEUE_TYPE_MULTI, nullptr, nullptr, UINT32_MAX, UINT32_MAX,
+                     &own);
+    coming_back = false;
+  }
   const hsa_status_t status = g_below.hsa_queue_create_fn(agent, size, type, callback, data,
                                                           private_bytes, group_bytes, queue);
   if (status == HSA_STATUS_SUCCESS) ++g_queues;
