@@ -1,8 +1,9 @@
 // config.h: what the environment says to the layer.
 //
 // Why        The only configuration inside somebody else's process; everything else is the
-// controller's. Threads    ReadConfig once, from OnLoad; the result never changes after. Errors a
-// word that can't be understood is logged in one line and its default is used: the
+//            controller's.
+// Threads    ReadConfig once, from OnLoad; the result never changes after.
+// Errors     a word that can't be understood is logged in one line and its default is used: the
 //            program must run on.
 // See        docs/environment.md
 #pragma once

@@ -3,8 +3,9 @@
 // Why        Every index operation and every signal store of the program asks this first; a signal
 //            that is no doorbell of ours must be told apart in a few nanoseconds.
 // Threads    Find: any, lock-free. Take, Insert, Remove, Release: under the layer's registration
-//            mutex. Ownership  owns all ManagedQueue objects for the life of the process. Limits
-//            kQueuesMax queues; a further one, or one whose keys find no place within kProbes, is
+//            mutex.
+// Ownership  owns all ManagedQueue objects for the life of the process.
+// Limits     kQueuesMax queues; a further one, or one whose keys find no place within kProbes, is
 //            not managed (Take or Insert fail) and passes through.
 #pragma once
 

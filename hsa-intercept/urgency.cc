@@ -65,8 +65,8 @@ bool RaiseIfInactive(ManagedQueue* queue, QueueSlot* slot, bool* bell_due) {
   }
   WillWrite(urgency);
   if (!BecomesActive(slot)) return false;
-  const std::uint64_t now_ns =
-      NowNs();  // once: what stands before the swap delays the closing of gates
+  // Read once: what stands before the swap delays the closing of gates.
+  const std::uint64_t now_ns = NowNs();
   queue->active_since_us.store(now_ns / 1000, std::memory_order_relaxed);
   const std::uint32_t own = LevelOfQueue(*queue, *slot);
   std::uint64_t word = urgency->word.load(std::memory_order_seq_cst);

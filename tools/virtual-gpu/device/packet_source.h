@@ -4,8 +4,9 @@
 //            driver model (../driver) owns rings, signals and address translation, and gives the
 //            device one PacketSource per queue. Replay mode gives it one made from a file.
 // Threads    all calls come from within a Device call, on the thread and under the lock of that
-// call. Ownership  the source outlives its queue on the device (Device::DestroyQueue). Units TimeNs
-// is simulated nanoseconds since the device started.
+//            call.
+// Ownership  the source outlives its queue on the device (Device::DestroyQueue).
+// Units      TimeNs is simulated nanoseconds since the device started.
 #pragma once
 
 #include <cstdint>

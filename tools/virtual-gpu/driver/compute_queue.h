@@ -1,8 +1,9 @@
 // compute_queue.h: what the GPU's thread and the ioctls need of a compute queue, AQL or PM4.
 //
 // Threads    everything but the constructor is called under the GPU's device lock; counters from
-// any. Ownership  the process owns its queues; one is off its GPU before it is destroyed. See
-// aql_queue.h, pm4_queue.h
+//            any.
+// Ownership  the process owns its queues; one is off its GPU before it is destroyed.
+// See        aql_queue.h, pm4_queue.h
 #pragma once
 
 #include <atomic>

@@ -3,9 +3,8 @@
 // Why        ROCr sleeps on these; a lost wake-up is a hang. The rules are those of kfd_events.c:
 //            set_event activates every present waiter, auto-reset latches only when nobody waits,
 //            and a waiter whose last_event_age is stale returns at once.
-// Threads    any; one lock, under which replies to waiters are sent. Leaf but for
-// Connection::Reply. Ownership  waiters hold their connection. The event page is memory of the
-// process (an arena
+// Threads    any; one lock, under which replies to waiters are sent. Leaf but for Connection::Reply.
+// Ownership  waiters hold their connection. The event page is memory of the process (an arena
 //            pointer) and outlives the table.
 // Limits     ids 1 .. 4095 (kfd::kEventsMax); 0 is never handed out.
 // Errors     errno values, as the ioctls return them.

@@ -9,8 +9,9 @@
 //            is 64 bits and never wraps; the read pointer is 32 bits and wraps with the ring
 //            (gfx9).
 // Errors     an unmapped address raises the memory event, an unknown packet is named; the queue
-//            stops. Limits     an indirect buffer may not lie in another one. See        facts:
-//            amdgpu's soc15d.h, gfx_v9_0.c; tests/driver_test.cc
+//            stops.
+// Limits     an indirect buffer may not lie in another one.
+// See        facts: amdgpu's soc15d.h, gfx_v9_0.c; tests/driver_test.cc
 #pragma once
 
 #include <array>

@@ -8,8 +8,8 @@
 //            whole: it is made elsewhere and renamed.
 // Units      bytes; sdma_* microseconds of simulated copying, evicted_ms milliseconds,
 //            cu_occupancy CUs' worth of waves
-// Errors     a file that cannot be written is reported once; nobody's ioctl fails for it, as in
-// KFD. See        kfd_process.c:kfd_procfs_show, kfd_procfs_queue_show, kfd_procfs_stats_show
+// Errors     a file that cannot be written is reported once; nobody's ioctl fails for it, as in KFD.
+// See        kfd_process.c:kfd_procfs_show, kfd_procfs_queue_show, kfd_procfs_stats_show
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,8 @@
 // simulation.h: one run: one or two programs, a device, and what schedules them.
 //
 // Why        See docs/ablation.md: decision code real, device and time simulated, host costs
-// assumed. Result     counts begin after the warm-up, in which the layer learns. Exactly once and
-// in order is
+//            assumed.
+// Result     counts begin after the warm-up, in which the layer learns. Exactly once and in order is
 //            checked over the whole run, which ends only when everything submitted has completed.
 // Errors     what is impossible throws std::runtime_error with one line.
 #pragma once
