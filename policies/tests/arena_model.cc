@@ -6,7 +6,7 @@
 namespace xsched_hsa::testing {
 namespace {
 
-constexpr std::uint64_t kUrgentAskUs = 15'000;
+constexpr std::uint64_t kUrgentAskUs = 12'000;
 constexpr std::uint64_t kBacklog = 1'000'000'000;  // "always has work"
 
 }  // namespace

@@ -51,7 +51,7 @@ void Raise(benchmark::State& state) {
   }
 }
 
-// With everybody's leases, and the policy asked again, every 15 ms while something is urgent.
+// With everybody's leases, and the policy asked again, every 12 ms while something is urgent.
 void Renew(benchmark::State& state) {
   testing::TestMachine machine = MakeMachine(state);
   Event(&machine, true);
