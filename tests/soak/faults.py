@@ -89,10 +89,6 @@ class Chaos:
 
     # --- the controller
 
-    def silent(self):
-        self.away = True
-        self.watch.say("silent %d" % time.monotonic_ns())
-
     def controller(self, what):
         if self.away:
             return False
@@ -103,18 +99,22 @@ class Chaos:
             if second.returncode != 2:
                 self.trouble.append("a second controller ended with %d, not 2" % second.returncode)
             return True
-        self.silent()
+        self.away = True
         if what == "SIGSTOP, SIGCONT":
-            bench.controller.send_signal(signal.SIGSTOP)
+            self.watch.silence(bench.controller.pid, signal.SIGSTOP)
 
             def back():
                 self.renewing()  # first: what it orders from here on is its own
                 bench.controller.send_signal(signal.SIGCONT)
             self.undo(self.random.uniform(0.01, 0.5), back)
             return True
-        how = signal.SIGKILL if what.startswith("kill") else signal.SIGTERM
-        if bench.stop_controller(how) is None:
-            self.trouble.append("the controller did not end after SIGTERM")
+        if what.startswith("kill"):
+            self.watch.silence(bench.controller.pid, signal.SIGKILL)
+            bench.controller.wait()
+        else:  # until it has ended it may renew
+            if bench.stop_controller(signal.SIGTERM) is None:
+                self.trouble.append("the controller did not end after SIGTERM")
+            self.watch.silence()
 
         def restart():
             self.renewing()

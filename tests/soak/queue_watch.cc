@@ -4,17 +4,20 @@
 //            controller can be asked while they are being stopped. The layer's own words in its
 //            process page are read through /proc/PID/mem, about a thousand times a second.
 // Input      lines: "program PID", "gone PID", "stopped PID", "continued PID" (the program itself),
-//            "silent NS" (the controller was stopped or killed at that CLOCK_MONOTONIC time),
+//            "silence PID SIGNAL" (stops or kills the controller, so that nobody's place in the queue
+//            for a processor lies between the act and its time), "silent" (it has ended by itself),
 //            "renewing". The end of the input ends it.
-// Output     one JSON line: the longest time of each kind, counted from the silence on, of programs
+// Output     a line "silent" for each silence, and at the end one JSON line: the longest time of each kind, counted from the silence on, of programs
 //            that could run; how many silences and looks there were, and the longest time between
 //            two looks, which says how busy the machine was.
 // Errors     a program that cannot be read (it has gone) is passed over.
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -51,10 +54,9 @@ class Watch {
  public:
   void Command(const char* line) {
     char verb[16] = {};
-    unsigned long long number = 0;
-    std::sscanf(line, "%15s %llu", verb, &number);
+    int pid = 0, signal = 0;
+    std::sscanf(line, "%15s %d %d", verb, &pid, &signal);
     const std::string what = verb;
-    const int pid = static_cast<int>(number);
     if (what == "program") programs_[pid] = {};
     if (what == "gone") Forget(pid);
     if (what == "stopped") programs_[pid].stopped = true;
@@ -63,11 +65,7 @@ class Watch {
       programs_[pid].free_since_ns = NowNs();
     }
     if (what == "renewing") silent_since_ns_ = 0;
-    if (what == "silent") {
-      silent_since_ns_ = number;
-      ++silences_;
-      for (auto& [id, program] : programs_) FindPage(id, &program);
-    }
+    if (what == "silence" || what == "silent") Silence(pid, signal);
   }
 
   void Look() {
@@ -91,6 +89,15 @@ class Watch {
   }
 
  private:
+  void Silence(int controller, int signal) {
+    for (auto& [pid, program] : programs_) FindPage(pid, &program);
+    silent_since_ns_ = NowNs();
+    if (controller > 0) kill(controller, signal);
+    ++silences_;
+    std::puts("silent");
+    std::fflush(stdout);
+  }
+
   static double Ms(std::uint64_t ns) { return static_cast<double>(ns) / 1e6; }
 
   void Forget(int pid) {
@@ -163,6 +170,8 @@ class Watch {
 }  // namespace
 
 int main() {
+  // Between the programs it watches it would look when they let it. Without the right to: as it is.
+  setpriority(PRIO_PROCESS, 0, -15);
   Watch watch;
   std::string text;
   char buffer[4096];
