@@ -242,6 +242,7 @@ void BecomeNobody() {
 void DropRights(std::uint64_t count, bool early) {
   if (early) BecomeNobody();
   const Work work = MakeWork();
+  const Work idle = MakeWork();  // what cannot be had is asked for again
   if (!early) BecomeNobody();
   Say("ready");
   Pause();
@@ -249,6 +250,7 @@ void DropRights(std::uint64_t count, bool early) {
   Say("submitted");
   Pause();
   Finish(work, count);
+  Finish(idle, 0);
 }
 
 }  // namespace

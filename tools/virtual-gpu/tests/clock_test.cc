@@ -49,7 +49,8 @@ TEST_F(DeviceClockTest, StandsForTheObjectsThatAskForIt) {
   Write(page);
   EXPECT_EQ(Run("clock", "virtual-gpu-exercise").output, Stood());
   EXPECT_EQ(Run("clock", "libother.so:virtual-gpu-exercise").output, Stood());
-  for (const char* others : {"", "libother.so", "virtual-gpu", "gpu-exercise"}) {
+  for (const char* others :
+       {"", "libother.so", "virtual-gpu", "gpu-exercise", "virtual-gpu-exercises"}) {
     EXPECT_TRUE(IsTheHosts(Run("clock", others))) << others;
   }
 }
