@@ -18,7 +18,11 @@ void Preemptor::FollowHoldOrder(Arena* arena, ManagedQueue* queue, QueueSlot* sl
     if (!state.ordered) return;
     state.ordered = false;
     // Where something is urgent the plan has it from here on, suspended as it is.
-    if (!arena->urgent && !Lift(arena, queue, slot)) state.ordered = true;
+    if (!arena->urgent && !Lift(arena, queue, slot)) {
+      // Refused by the driver. Nobody may ring again: the controller may be the one that hangs.
+      state.ordered = true;
+      *next_ns = std::min(*next_ns, NowNs() + kRetryLiftNs);
+    }
     return;
   }
   *next_ns = std::min(*next_ns, lease_us * 1000);

@@ -173,6 +173,22 @@ TEST_F(PreemptorTest, AnOrderToSuspendReachesAQueueThatGoesOn) {
   EXPECT_EQ(driver_.Take(), Calls{"update 5 100% prio 7"});
 }
 
+// A controller that hangs rings no more, so nobody else would make it look.
+TEST_F(PreemptorTest, AnOrdersEndThatTheDriverRefusesIsTriedAgain) {
+  slot_->mechanisms = kMechanismSuspend;
+  slot_->hold_lease_until_us = NowUs() + kLeaseUs;
+  slot_->hold = kHoldSuspend;
+  preemptor_->Round();
+  ASSERT_EQ(slot_->restriction, kSuspended);
+  g_test_now_ns += kLeaseUs * 1000 + 1000;
+  driver_.error = EIO;
+  EXPECT_LE(preemptor_->Round(), 10'000'000u);
+  ASSERT_EQ(slot_->restriction, kSuspended);
+  driver_.error = 0;
+  preemptor_->Round();
+  EXPECT_EQ(slot_->restriction, kUnrestricted);
+}
+
 TEST_F(PreemptorTest, AQueueLeftAloneIsNotWhenTheLeaseRunsOut) {
   LearnShortRests();
   slot_->mechanisms = kMechanismShare;
