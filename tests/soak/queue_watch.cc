@@ -91,6 +91,7 @@ class Watch {
  private:
   void Silence(int controller, int signal) {
     for (auto& [pid, program] : programs_) FindPage(pid, &program);
+    signal_ = signal;
     silent_since_ns_ = NowNs();
     if (controller > 0) kill(controller, signal);
     ++silences_;
@@ -155,7 +156,8 @@ class Watch {
     if (lasts > std::max({held_ns_, squeezed_ns_, masked_ns_, suspended_ns_})) {
       worst_ = std::string(kind) + " " + std::to_string(pid) + ":" + std::to_string(slot.serial) +
                ", order " + std::to_string(slot.hold.load()) + ", mode " +
-               std::to_string(slot.mode.load());
+               std::to_string(slot.mode.load()) + ", after " +
+               (signal_ == 0 ? std::string("its end") : "signal " + std::to_string(signal_));
     }
     *longest = std::max(*longest, lasts);
   }
@@ -165,6 +167,7 @@ class Watch {
   std::uint64_t held_ns_ = 0, squeezed_ns_ = 0, masked_ns_ = 0, suspended_ns_ = 0;
   std::uint64_t last_look_ns_ = 0, apart_ns_ = 0;  // the longest time between two looks
   std::string worst_;
+  int signal_ = 0;  // that made the silence
 };
 
 }  // namespace
