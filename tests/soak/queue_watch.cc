@@ -7,8 +7,10 @@
 //            "silence PID SIGNAL" (stops or kills the controller, so that nobody's place in the queue
 //            for a processor lies between the act and its time), "silent" (it has ended by itself),
 //            "renewing". The end of the input ends it.
-// Output     a line "silent" for each silence, and at the end one JSON line: the longest time of each kind, counted from the silence on, of programs
-//            that could run; how many silences and looks there were, and the longest time between
+// Output     a line "silent" for each silence, and at the end one JSON line: the longest time of each
+//            kind without a pause that a queue of a program that could run had, from the silence on, or
+//            from the look before the first that saw it (a hung controller's first unanswered raise
+//            begins a lease whenever it comes); how many silences and looks there were, and the longest time between
 //            two looks, which says how busy the machine was.
 // Errors     a program that cannot be read (it has gone) is passed over.
 #include <fcntl.h>
@@ -27,15 +29,20 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "queue-ctl/shared_page.h"
 
 namespace {
 
+using xsched_hsa::kQueuesMax;
 using xsched_hsa::ProcessPage;
 using xsched_hsa::QueueSlot;
 
 constexpr int kLookMs = 1;
+
+enum Kind : std::size_t { kHeld, kSqueezed, kMasked, kSuspended, kKinds };
+constexpr const char* kNames[kKinds] = {"held", "squeezed", "masked", "suspended"};
 
 std::uint64_t NowNs() {
   timespec now;
@@ -48,6 +55,9 @@ struct Watched {
   std::uint64_t page = 0;  // where it has its process page; 0: nowhere
   bool stopped = false;
   std::uint64_t free_since_ns = 0;  // when it could run again
+  // By kind and slot: since when, and of which queue. 0: it is not.
+  std::vector<std::uint64_t> since_ns = std::vector<std::uint64_t>(kKinds * kQueuesMax);
+  std::vector<std::uint32_t> serial = std::vector<std::uint32_t>(kQueuesMax);
 };
 
 class Watch {
@@ -63,6 +73,7 @@ class Watch {
     if (what == "continued") {
       programs_[pid].stopped = false;
       programs_[pid].free_since_ns = NowNs();
+      std::fill(programs_[pid].since_ns.begin(), programs_[pid].since_ns.end(), 0);
     }
     if (what == "renewing") silent_since_ns_ = 0;
     if (what == "silence" || what == "silent") Silence(pid, signal);
@@ -73,10 +84,10 @@ class Watch {
     ++looks_;
     const std::uint64_t now = NowNs();
     if (last_look_ns_ > silent_since_ns_) apart_ns_ = std::max(apart_ns_, now - last_look_ns_);
-    last_look_ns_ = now;
     for (auto& [pid, program] : programs_) {
       if (program.page != 0 && !program.stopped) LookAt(pid, &program);
     }
+    last_look_ns_ = now;
   }
 
   void Report() const {
@@ -84,13 +95,16 @@ class Watch {
         "{\"silences\": %lu, \"looks\": %lu, \"apart_ms\": %.1f, \"held_ms\": %.1f, "
         "\"squeezed_ms\": %.1f, "
         "\"masked_ms\": %.1f, \"suspended_ms\": %.1f, \"queue\": \"%s\"}\n",
-        silences_, looks_, Ms(apart_ns_), Ms(held_ns_), Ms(squeezed_ns_), Ms(masked_ns_),
-        Ms(suspended_ns_), worst_.c_str());
+        silences_, looks_, Ms(apart_ns_), Ms(longest_ns_[kHeld]), Ms(longest_ns_[kSqueezed]),
+        Ms(longest_ns_[kMasked]), Ms(longest_ns_[kSuspended]), worst_.c_str());
   }
 
  private:
   void Silence(int controller, int signal) {
-    for (auto& [pid, program] : programs_) FindPage(pid, &program);
+    for (auto& [pid, program] : programs_) {
+      FindPage(pid, &program);
+      std::fill(program.since_ns.begin(), program.since_ns.end(), 0);
+    }
     signal_ = signal;
     silent_since_ns_ = NowNs();
     if (controller > 0) kill(controller, signal);
@@ -135,36 +149,41 @@ class Watch {
       program->page = 0;
       return;
     }
-    const std::uint64_t since = std::max(silent_since_ns_, program->free_since_ns);
     const std::uint64_t now = NowNs();
-    const std::uint64_t lasts = now > since ? now - since : 0;
     for (std::uint32_t i = 0; i < xsched_hsa::kQueuesMax; ++i) {
       const QueueSlot& slot = slots[i];
-      if (slot.state.load() != xsched_hsa::kSlotLive) continue;
-      const bool waits = slot.submitted_index.load() > slot.published_index.load();
-      if (slot.gate_closed.load() != 0 && waits) Note(&held_ns_, lasts, "held", pid, slot);
+      const bool live = slot.state.load() == xsched_hsa::kSlotLive;
       const std::uint32_t restriction = slot.restriction.load();
-      if (restriction == xsched_hsa::kSqueezed) Note(&squeezed_ns_, lasts, "squeezed", pid, slot);
-      if (slot.masked_units.load() != 0) Note(&masked_ns_, lasts, "masked", pid, slot);
-      if (restriction == xsched_hsa::kSuspended)
-        Note(&suspended_ns_, lasts, "suspended", pid, slot);
+      const bool waits = slot.submitted_index.load() > slot.published_index.load();
+      const bool is[kKinds] = {slot.gate_closed.load() != 0 && waits,
+                               restriction == xsched_hsa::kSqueezed, slot.masked_units.load() != 0,
+                               restriction == xsched_hsa::kSuspended};
+      for (std::size_t kind = 0; kind < kKinds; ++kind) {
+        std::uint64_t* since = &program->since_ns[kind * kQueuesMax + i];
+        if (!live || !is[kind] || program->serial[i] != slot.serial) *since = 0;
+        if (!live || !is[kind]) continue;
+        // It may have been so since right after the last look.
+        if (*since == 0)
+          *since = std::max({silent_since_ns_, program->free_since_ns, last_look_ns_});
+        if (now > *since) Note(static_cast<Kind>(kind), now - *since, pid, slot);
+      }
+      program->serial[i] = slot.serial;
     }
   }
 
-  void Note(std::uint64_t* longest, std::uint64_t lasts, const char* kind, int pid,
-            const QueueSlot& slot) {
-    if (lasts > std::max({held_ns_, squeezed_ns_, masked_ns_, suspended_ns_})) {
-      worst_ = std::string(kind) + " " + std::to_string(pid) + ":" + std::to_string(slot.serial) +
-               ", order " + std::to_string(slot.hold.load()) + ", mode " +
-               std::to_string(slot.mode.load()) + ", after " +
+  void Note(Kind kind, std::uint64_t lasts, int pid, const QueueSlot& slot) {
+    if (lasts > *std::max_element(longest_ns_, longest_ns_ + kKinds)) {
+      worst_ = std::string(kNames[kind]) + " " + std::to_string(pid) + ":" +
+               std::to_string(slot.serial) + ", order " + std::to_string(slot.hold.load()) +
+               ", mode " + std::to_string(slot.mode.load()) + ", after " +
                (signal_ == 0 ? std::string("its end") : "signal " + std::to_string(signal_));
     }
-    *longest = std::max(*longest, lasts);
+    longest_ns_[kind] = std::max(longest_ns_[kind], lasts);
   }
 
   std::map<int, Watched> programs_;
   std::uint64_t silent_since_ns_ = 0, silences_ = 0, looks_ = 0;
-  std::uint64_t held_ns_ = 0, squeezed_ns_ = 0, masked_ns_ = 0, suspended_ns_ = 0;
+  std::uint64_t longest_ns_[kKinds] = {};
   std::uint64_t last_look_ns_ = 0, apart_ns_ = 0;  // the longest time between two looks
   std::string worst_;
   int signal_ = 0;  // that made the silence
