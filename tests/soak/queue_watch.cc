@@ -4,14 +4,14 @@
 //            controller can be asked while they are being stopped. The layer's own words in its
 //            process page are read through /proc/PID/mem, about a thousand times a second.
 // Input      lines: "program PID", "gone PID", "stopped PID", "continued PID" (the program itself),
-//            "silence PID SIGNAL" (stops or kills the controller, so that nobody's place in the queue
-//            for a processor lies between the act and its time), "silent" (it has ended by itself),
-//            "renewing". The end of the input ends it.
+//            "silence PID SIGNAL" (stops or kills the controller here, so that no scheduler's turn
+//            lies between the act and its time), "silent" (it has ended by itself), "renewing". The
+//            end of the input ends it.
 // Output     a line "silent" for each silence, and at the end one JSON line: the longest time of each
-//            kind without a pause that a queue of a program that could run had, from the silence on, or
-//            from the look before the first that saw it (a hung controller's first unanswered raise
-//            begins a lease whenever it comes); how many silences and looks there were, and the longest time between
-//            two looks, which says how busy the machine was.
+//            kind without a pause that a queue of a program that could run had, from the silence on,
+//            or from the look before the first that saw it (a hung controller's first unanswered
+//            raise begins a lease whenever it comes); how many silences and looks there were, and the
+//            longest time between two looks, which says how busy the machine was.
 // Errors     a program that cannot be read (it has gone) is passed over.
 #include <fcntl.h>
 #include <poll.h>
