@@ -14,7 +14,7 @@ ManText Manual() {
       "decides which of their GPU queues give way to which. One serves a machine, run as root or "
       "by "
       "systemd; or each user runs one.\n\n"
-      "When it goes, whatever way, every program passes freely within 35 ms, and joins the next "
+      "When it goes, whatever way, every program passes freely within 70 ms, and joins the next "
       "controller by itself.";
   text.sections = {
       {"EXIT STATUS",

@@ -110,9 +110,9 @@ class Chaos:
             return True
         if what.startswith("kill"):
             self.watch.silence(bench.controller.pid, signal.SIGKILL)
-            bench.controller.wait()
+            bench.controller.wait(timeout=20)
         else:  # until it has ended it may renew
-            if bench.stop_controller(signal.SIGTERM) is None:
+            if bench.stop_controller() is None:
                 self.trouble.append("the controller did not end after SIGTERM")
             self.watch.silence()
 

@@ -6,7 +6,6 @@ Programs are started without `virtual-gpu run` in between, so that a signal reac
 import json
 import os
 import select
-import signal
 import socket
 import subprocess
 import time
@@ -130,8 +129,8 @@ class Bench:
         if not answered:
             raise RuntimeError("the controller did not come up; its exit code is %s" % self.controller.poll())
 
-    def stop_controller(self, how=signal.SIGTERM):
-        self.controller.send_signal(how)
+    def stop_controller(self):
+        self.controller.terminate()
         try:
             return self.controller.wait(timeout=20)
         except subprocess.TimeoutExpired:
