@@ -82,7 +82,7 @@ bool Layer::TryAttach(char* why, std::uint32_t why_bytes, bool* refused) {
 void Layer::Attach(const SessionLink& link) {
   link_ = link;
   link_.process_page->queues_passed_through.store(passed_through_, std::memory_order_relaxed);
-  for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
+  for (std::uint32_t i = 0; i < registry_.end(); ++i) {
     ManagedQueue* queue = registry_.at(i);
     if (queue->live.load(std::memory_order_relaxed) != 0) AttachQueue(queue);
   }
@@ -126,6 +126,8 @@ void Layer::AttachQueue(ManagedQueue* queue) {
   slot->mode.store(0, std::memory_order_relaxed);
   slot->hold.store(0, std::memory_order_relaxed);
   slot->priority.store(-1, std::memory_order_relaxed);
+  queue->session_bit.store(link_.process_page->session_bit % kSessionBits,
+                           std::memory_order_relaxed);
   queue->urgency.store(FindUrgency(link_.user_page, queue->gpu_key), std::memory_order_release);
   queue->user_page.store(link_.user_page, std::memory_order_release);
   const bool foreign = queue->foreign.load(std::memory_order_relaxed) != 0;
@@ -146,7 +148,7 @@ void Layer::DetachQueue(ManagedQueue* queue) {
 void Layer::Detach() {
   MutexScope scope(&registration_mutex_);
   preemptor_.SetSession(nullptr, nullptr);
-  for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
+  for (std::uint32_t i = 0; i < registry_.end(); ++i) {
     ManagedQueue* queue = registry_.at(i);
     if (queue->live.load(std::memory_order_relaxed) != 0) DetachQueue(queue);
   }
@@ -184,7 +186,7 @@ void Layer::OpenAll() {
   inert_.store(true, std::memory_order_seq_cst);
   MutexScope scope(&registration_mutex_);
   preemptor_.LiftAll();
-  for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
+  for (std::uint32_t i = 0; i < registry_.end(); ++i) {
     ManagedQueue* queue = registry_.at(i);
     if (queue->live.load(std::memory_order_relaxed) != 0) DetachQueue(queue);
   }

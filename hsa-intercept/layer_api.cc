@@ -39,7 +39,7 @@ int Layer::EndRequest(std::uint64_t request) {
 // A program's requests are its queues': which of them serves which one is not to be seen.
 void Layer::ShowDeadline(std::uint64_t earliest_us) {
   if (shown_deadline_us_.exchange(earliest_us, std::memory_order_relaxed) == earliest_us) return;
-  for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
+  for (std::uint32_t i = 0; i < registry_.end(); ++i) {
     ManagedQueue* queue = registry_.at(i);
     if (queue->live.load(std::memory_order_acquire) == 0) continue;
     queue->slot.load(std::memory_order_acquire)
@@ -79,7 +79,7 @@ int Layer::GetState(xsched_hsa_state* state) {
     full.attached = link_.process_page != nullptr ? 1 : 0;
   }
   full.priority = config_.priority;
-  for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
+  for (std::uint32_t i = 0; i < registry_.end(); ++i) {
     const ManagedQueue* queue = registry_.at(i);
     if (queue->live.load(std::memory_order_acquire) == 0) continue;
     const QueueSlot* slot = queue->slot.load(std::memory_order_acquire);

@@ -67,6 +67,10 @@ struct RestrictionState {
   bool narrowable = true;     // the program's mask leaves each shader array something of ours
 };
 
+// Does the preemptor listen for requests? If it rests, since nothing has had work, the queue's next doorbell says
+// that the rest is over, and the pump wakes it.
+enum PreemptorRest : std::uint32_t { kListens = 0, kRests = 1, kRestIsOver = 2 };
+
 struct alignas(64) ManagedQueue {
   hsa_queue_t* queue = nullptr;
   hsa_signal_t doorbell = {0};
@@ -79,6 +83,7 @@ struct alignas(64) ManagedQueue {
   std::atomic<QueueSlot*> slot{nullptr};      // never null while registered
   std::atomic<GpuUrgency*> urgency{nullptr};  // null while detached
   std::atomic<UserPage*> user_page{nullptr};  // likewise
+  std::atomic<std::uint32_t> session_bit{0};  // of GpuUrgency::closed
 
   alignas(64) std::atomic<std::uint64_t> reserved_index{0};
   // The real index as last seen, never above it: saves the packet path one read of a line that the
@@ -95,6 +100,7 @@ struct alignas(64) ManagedQueue {
   std::atomic<std::uint32_t> pump_inside{0};   // the pump is looking: destruction waits for it
   std::atomic<std::uint32_t> foreign{0};       // its program bypasses the API: never held
   std::atomic<std::uint32_t> pump_watches{0};  // the pump looks after it: no need to wake it again
+  std::atomic<std::uint32_t> preemptor_rest{0};   // PreemptorRest
   std::atomic<std::uint32_t> inherited_level{0};  // of a queue that waits for this one; 0: none
   // While whatever is exposed can be reached anyway: how much more than the policy's window may be.
   std::atomic<std::uint64_t> wide_window_ns{0};

@@ -1,4 +1,5 @@
-// preemptor.cc: the rounds. The calls that change a queue are in preemptor_apply.cc.
+// preemptor.cc: the rounds. When there is one is in preemptor_listen.cc, the calls that change a queue in
+// preemptor_apply.cc.
 #include "preemptor.h"
 
 #include <sys/prctl.h>
@@ -47,33 +48,6 @@ void* Preemptor::ThreadMain(void* self) {
   return nullptr;
 }
 
-// The word is read before the look, so that whatever rings in between ends the sleep at once.
-void Preemptor::Run() {
-  while (true) {
-    UserPage* page = nullptr;
-    {
-      MutexScope scope(&mutex_);
-      if (!off_ && ShouldListen()) page = user_page_;
-    }
-    listening_.store(page, std::memory_order_seq_cst);
-    if (page != nullptr) page->listeners.fetch_add(1, std::memory_order_seq_cst);
-    std::atomic<std::uint32_t>* word = page != nullptr ? &page->bell : &own_word_;
-    std::uint64_t sleep_ns = 0;
-    do {
-      const std::uint32_t seen = word->load(std::memory_order_seq_cst);
-      sleep_ns = Round();
-      bool same;
-      {
-        MutexScope scope(&mutex_);
-        same = page == (!off_ && ShouldListen() ? user_page_ : nullptr);
-      }
-      if (!same) break;
-      if (sleep_ns != 0) FutexWait(word, seen, std::min(sleep_ns, kSleepMaxNs));
-    } while (true);
-    if (page != nullptr) page->listeners.fetch_sub(1, std::memory_order_seq_cst);
-  }
-}
-
 void Preemptor::Nudge() {
   own_word_.fetch_add(1, std::memory_order_seq_cst);
   FutexWake(&own_word_);
@@ -103,21 +77,6 @@ void Preemptor::AfterForkInChild() {
   started_.store(false, std::memory_order_relaxed);
   listening_.store(nullptr, std::memory_order_relaxed);
   off_ = true;
-}
-
-// Only a process of which something can be preempted has to hear every request.
-bool Preemptor::ShouldListen() const {
-  for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
-    const ManagedQueue* queue = registry_->at(i);
-    if (queue->live.load(std::memory_order_acquire) == 0) continue;
-    if (queue->restricted.restriction != kUnrestricted) return true;
-    const QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
-    const bool armed = (slot->mode.load(std::memory_order_acquire) & kModeArmed) != 0;
-    const std::uint32_t allowed = slot->mechanisms.load(std::memory_order_relaxed);
-    constexpr std::uint32_t kChosenHere = kMechanismSqueeze | kMechanismSuspend | kMechanismShare;
-    if (armed && (allowed & kChosenHere) != 0) return true;
-  }
-  return false;
 }
 
 std::uint64_t Preemptor::Round() {
@@ -160,7 +119,7 @@ void Preemptor::LookAtGpu(std::uint32_t index, GpuUrgency* urgency, std::uint64_
     if (arena.review_ns != 0) *next_ns = std::min(*next_ns, arena.review_ns);
   }
   if (lifting && MayProbe(arena, NowNs())) Probe(urgency, &arena);
-  for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
+  for (std::uint32_t i = 0; i < registry_->end(); ++i) {
     ManagedQueue* queue = registry_->at(i);
     if (queue->live.load(std::memory_order_acquire) == 0 ||
         queue->urgency.load(std::memory_order_acquire) != urgency) {
@@ -184,7 +143,7 @@ bool Preemptor::MayProbe(const Arena& arena, std::uint64_t now_ns) const {
 }
 
 void Preemptor::FindOutranked(const GpuUrgency* urgency, std::uint64_t now_us, Outranked* found) {
-  for (std::uint32_t i = 0; i < kQueuesMax && found->count < kCandidatesMax; ++i) {
+  for (std::uint32_t i = 0; i < registry_->end() && found->count < kCandidatesMax; ++i) {
     ManagedQueue* queue = registry_->at(i);
     if (queue->live.load(std::memory_order_acquire) == 0 ||
         queue->urgency.load(std::memory_order_acquire) != urgency ||
@@ -280,7 +239,10 @@ void Preemptor::Decide(Arena* arena, Outranked* outranked, std::uint64_t now_ns)
     Apply(arena, *outranked, now_ns);
   }
   if (choice.mechanism == PlanMechanism::kHold && inputs.rest_ns != 0) {
-    arena->review_ns = now_ns + inputs.rest_ns + inputs.rest_ns / 4 + kReviewSlackNs;
+    // The longer it has been so, the less often: where many programs share the device the hardware may not come to
+    // this one's packets for long, and looking again each time a short prediction has run out costs a processor.
+    const std::uint64_t soon_ns = inputs.rest_ns + inputs.rest_ns / 4 + kReviewSlackNs;
+    arena->review_ns = now_ns + std::max(soon_ns, inputs.elapsed_ns / 2);
   }
 }
 

@@ -6,8 +6,8 @@
 //            woken by the urgent one's doorbell. It decides once a request (preemption_plan.h),
 //            looks again when its prediction has run out, and remembers what it decided and what
 //            came of it.
-// Threads    one of its own, asleep on the user page's bell while something here may be preempted,
-//            else on a word of its own. Round is public for the simulation. The program's threads
+// Threads    one of its own, asleep on the user page's bell while something here may be preempted
+//            and has had work lately, else on a word of its own. Round is public for the simulation. The program's threads
 //            come through the Before/After calls. Lock order: Layer's registration mutex, then
 //            mutex_; nothing is called under mutex_ but the driver and the gate.
 // Lease      whatever is restricted here is lifted when the urgency's lease runs out: a controller
@@ -55,6 +55,8 @@ class Preemptor {
 
   // One look at everything; returns after how many nanoseconds to look again.
   std::uint64_t Round();
+  // The page on whose bell the thread has to sleep now; null: on none. Public for the test.
+  UserPage* PageToHear();
   const PlanModel& model(std::uint32_t gpu_index) const { return arenas_[gpu_index].model; }
 
  private:
@@ -120,7 +122,10 @@ class Preemptor {
                        std::uint32_t units);
   void Record(Arena* arena, const Outranked& outranked, std::uint64_t now_ns);
   void Complete(Arena* arena, std::uint64_t took_ns);
-  bool ShouldListen() const;
+  // preemptor_listen.cc
+  static bool IsPreemptible(const ManagedQueue& queue);
+  bool Rest();
+  void EndRest();
   bool LiftAllLocked();  // false: the driver refuses for now
 
   QueueRegistry* registry_;
@@ -132,6 +137,8 @@ class Preemptor {
   ProcessPage* page_ = nullptr;    // under mutex_
   UserPage* user_page_ = nullptr;  // under mutex_
   bool off_ = true;                // under mutex_
+  bool resting_ = false;           // under mutex_: queues have been told so
+  std::uint64_t worked_ns_ = 0;    // under mutex_: when a queue was last seen with work
   bool batch_refused_ = false;     // under mutex_; then queue by queue, for good
   std::atomic<bool> started_{false};
   std::atomic<std::uint32_t> own_word_{0};

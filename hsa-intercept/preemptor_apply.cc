@@ -211,7 +211,7 @@ void Preemptor::LiftNotOutranked(const GpuUrgency* urgency, Arena* arena,
                                  const Outranked& outranked) {
   ManagedQueue* together[kCandidatesMax];
   std::uint32_t count = 0;
-  for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
+  for (std::uint32_t i = 0; i < registry_->end(); ++i) {
     ManagedQueue* queue = registry_->at(i);
     if (queue->live.load(std::memory_order_acquire) == 0 ||
         queue->urgency.load(std::memory_order_acquire) != urgency ||
@@ -234,7 +234,7 @@ void Preemptor::LiftNotOutranked(const GpuUrgency* urgency, Arena* arena,
 
 bool Preemptor::LiftAllLocked() {
   bool all = true;
-  for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
+  for (std::uint32_t i = 0; i < registry_->end(); ++i) {
     ManagedQueue* queue = registry_->at(i);
     if (queue->live.load(std::memory_order_acquire) == 0) continue;
     queue->wide_window_ns.store(0, std::memory_order_relaxed);
@@ -249,7 +249,7 @@ bool Preemptor::LiftAllLocked() {
 // What a cycle costs has to be known before it is needed, and anew after a while: an update that
 // changes nothing costs the same. Only with a queue at work: an empty device has nothing to save.
 void Preemptor::Probe(const GpuUrgency* urgency, Arena* arena) {
-  for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
+  for (std::uint32_t i = 0; i < registry_->end(); ++i) {
     ManagedQueue* queue = registry_->at(i);
     if (queue->live.load(std::memory_order_acquire) == 0 ||
         queue->urgency.load(std::memory_order_acquire) != urgency) {
@@ -390,7 +390,7 @@ void Preemptor::Complete(Arena* arena, std::uint64_t took_ns) {
     }
   }
   double share_left = 0;
-  for (std::uint32_t i = 0; i < kQueuesMax && share_left == 0; ++i) {
+  for (std::uint32_t i = 0; i < registry_->end() && share_left == 0; ++i) {
     const ManagedQueue* queue = registry_->at(i);
     const std::uint32_t all = queue->restricted.node.compute_units;
     if (queue->live.load(std::memory_order_relaxed) != 0 && all != 0) {

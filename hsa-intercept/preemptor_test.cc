@@ -479,4 +479,69 @@ TEST_F(PreemptorTest, LeavesAloneWhatBypassesTheApi) {
 }
 
 }  // namespace
+// ------------------------------------------------------------------------------ who listens (preemptor_listen.cc)
+
+constexpr std::uint64_t kIdleMs = 101;  // after which it rests
+
+TEST_F(PreemptorTest, RestsWhileNothingHasWorkAndIsToldOfTheNextPacket) {
+  int told = 0;
+  pump_->SetOrdersListener([](void* count) { ++*static_cast<int*>(count); }, &told);
+  Expose(1);
+  EXPECT_EQ(preemptor_->PageToHear(), user_page_.get());
+  Drain();
+  EXPECT_EQ(preemptor_->PageToHear(), user_page_.get()) << "a pause";
+  g_test_now_ns += kIdleMs * kMs;
+  EXPECT_EQ(preemptor_->PageToHear(), nullptr);
+  pump_->Round();
+  EXPECT_EQ(told, 0) << "no work came";
+
+  for (int i = 0; i < 2; ++i) {
+    const std::uint64_t index = ring_->published();
+    ring_->Write(index, 99);
+    queue_->reserved_index = index + 1;
+    EXPECT_EQ(gate_->Doorbell(queue_, index + 1), i == 0) << "it has to be told once";
+    Drain();  // at once: only the doorbell knows that there was work
+  }
+  pump_->Round();
+  EXPECT_EQ(told, 1);
+  EXPECT_EQ(preemptor_->PageToHear(), user_page_.get());
+  pump_->Round();
+  EXPECT_EQ(told, 1);
+}
+
+TEST_F(PreemptorTest, HearsTheEndOfARequestWhoseBeginItHasHeard) {
+  Expose(1);
+  EXPECT_EQ(preemptor_->PageToHear(), user_page_.get());
+  Urgent();
+  preemptor_->Round();
+  Drain();
+  for (int i = 0; i < 3; ++i) {
+    g_test_now_ns += kIdleMs * kMs;
+    EXPECT_EQ(preemptor_->PageToHear(), user_page_.get()) << i;
+  }
+  Urgent(0);
+  preemptor_->Round();
+  g_test_now_ns += kIdleMs * kMs;
+  EXPECT_EQ(preemptor_->PageToHear(), nullptr);
+}
+
+TEST_F(PreemptorTest, WorkThatComesWhileItGoesToRestIsSeen) {
+  Expose(1);
+  preemptor_->PageToHear();
+  Drain();
+  g_test_now_ns += kIdleMs * kMs;
+  ASSERT_EQ(preemptor_->PageToHear(), nullptr);
+  Expose(1);  // its doorbell came before the queue was told that we rest
+  EXPECT_EQ(preemptor_->PageToHear(), user_page_.get());
+}
+
+TEST_F(PreemptorTest, AQueueThatMayOnlyBeHeldTellsNobody) {
+  Drain();
+  g_test_now_ns += kIdleMs * kMs;
+  ASSERT_EQ(preemptor_->PageToHear(), nullptr);
+  slot_->mechanisms = 0;
+  EXPECT_EQ(preemptor_->PageToHear(), nullptr);
+  EXPECT_EQ(queue_->preemptor_rest, kListens);
+}
+
 }  // namespace xsched_hsa

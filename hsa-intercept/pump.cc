@@ -101,7 +101,7 @@ std::uint64_t Pump::Round() {
   if (tell_.exchange(0, std::memory_order_seq_cst) != 0) TellController();
   std::uint64_t next_ns = kForeverNs;
   somebody_waits_ = false;
-  for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
+  for (std::uint32_t i = 0; i < registry_->end(); ++i) {
     ManagedQueue* queue = registry_->at(i);
     if (queue->live.load(std::memory_order_acquire) == 0) continue;
     queue->pump_inside.store(1, std::memory_order_seq_cst);
@@ -127,6 +127,11 @@ std::uint64_t Pump::LookAt(ManagedQueue* queue, bool refresh) {
       !gate_->HasBacklog(*queue)) {
     if (refresh) Mirror(*queue, slot);
     return kForeverNs;
+  }
+  // It is left to the preemptor to take note of it.
+  if (queue->preemptor_rest.load(std::memory_order_acquire) == kRestIsOver &&
+      orders_listener_ != nullptr) {
+    orders_listener_(orders_argument_);
   }
   GateLook look;
   std::uint64_t next_ns = kForeverNs;

@@ -63,7 +63,7 @@ std::uint64_t Pump::WatchDependencies(ManagedQueue* queue, QueueSlot* slot) {
 bool Pump::LetProvidersRun(const ManagedQueue& waiting, const Dependencies& unmet,
                            std::uint32_t level) {
   bool any = false;
-  for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
+  for (std::uint32_t i = 0; i < registry_->end(); ++i) {
     ManagedQueue* queue = registry_->at(i);
     if (queue == &waiting) continue;
     // Its ring must not go while we look: destruction waits for us.
@@ -107,7 +107,7 @@ void Pump::GiveUp(ManagedQueue* queue, QueueSlot* slot, std::uint64_t head) {
 }
 
 void Pump::EndInheritance() {
-  for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
+  for (std::uint32_t i = 0; i < registry_->end(); ++i) {
     ManagedQueue* queue = registry_->at(i);
     if (queue->inherited_level.exchange(0, std::memory_order_seq_cst) == 0) continue;
     if (UserPage* page = queue->user_page.load(std::memory_order_acquire)) RingBell(page);

@@ -39,6 +39,7 @@ class QueueRegistry {
     for (std::uint32_t i = 0; i < kQueuesMax; ++i) {
       if (pool_[i].in_use.load(std::memory_order_acquire) == 0 && usable(i)) {
         pool_[i].in_use.store(1, std::memory_order_release);
+        if (i >= end_.load(std::memory_order_relaxed)) end_.store(i + 1, std::memory_order_release);
         pool_[i].index = i;
         return &pool_[i];
       }
@@ -54,6 +55,9 @@ class QueueRegistry {
   void Clear();
 
   ManagedQueue* at(std::uint32_t index) { return &pool_[index]; }
+  // Beyond it no queue has ever been: most programs have a handful, and a look at each of kQueuesMax costs more
+  // than everything else that a thread of ours does when it wakes. Never lowered.
+  std::uint32_t end() const { return end_.load(std::memory_order_acquire); }
 
  private:
   static constexpr std::uint32_t kBuckets = 2048;  // two keys a queue, a quarter full at most
@@ -71,6 +75,7 @@ class QueueRegistry {
   bool InsertKey(std::uint64_t key, ManagedQueue* queue);
   void RemoveKey(std::uint64_t key);
 
+  std::atomic<std::uint32_t> end_{0};
   std::array<Bucket, kBuckets> buckets_;
   std::array<ManagedQueue, kQueuesMax> pool_;
 };

@@ -118,6 +118,21 @@ bool IsClosed(const ManagedQueue& queue, const QueueSlot& slot, std::uint64_t no
          IsOutranked(queue, slot, now_us, until_us);
 }
 
+bool ClosesNow(const ManagedQueue& queue, const QueueSlot& slot, std::uint64_t now_us,
+               std::uint64_t* until_us) {
+  if (!IsClosed(queue, slot, now_us, until_us)) return false;
+  GpuUrgency* urgency = queue.urgency.load(std::memory_order_acquire);
+  if (urgency == nullptr) return true;
+  const std::uint32_t bit = queue.session_bit.load(std::memory_order_relaxed);
+  std::atomic<std::uint64_t>& closed = urgency->closed[bit / 64];
+  const std::uint64_t own = std::uint64_t{1} << (bit % 64);
+  if ((closed.load(std::memory_order_seq_cst) & own) == 0) {
+    closed.fetch_or(own, std::memory_order_seq_cst);
+  }
+  // Lowered meanwhile, the controller may have missed the bit.
+  return IsClosed(queue, slot, now_us, until_us);
+}
+
 bool IsOutranked(const ManagedQueue& queue, const QueueSlot& slot, std::uint64_t now_us,
                  std::uint64_t* until_us) {
   const GpuUrgency* urgency = queue.urgency.load(std::memory_order_acquire);

@@ -30,6 +30,11 @@ bool Activate(ManagedQueue* queue, QueueSlot* slot, bool* bell_due = nullptr);
 bool IsClosed(const ManagedQueue& queue, const QueueSlot& slot, std::uint64_t now_us,
               std::uint64_t* until_us);
 
+// The same, and the controller is told: it wakes this program when it lowers the urgency. What closes a
+// gate has to ask this one.
+bool ClosesNow(const ManagedQueue& queue, const QueueSlot& slot, std::uint64_t now_us,
+               std::uint64_t* until_us);
+
 // Is something more urgent than the queue at work, whether or not it may go on beside it?
 bool IsOutranked(const ManagedQueue& queue, const QueueSlot& slot, std::uint64_t now_us,
                  std::uint64_t* until_us);

@@ -83,6 +83,7 @@ bool WindowGate::DoorbellManaged(ManagedQueue* queue, std::uint64_t end) {
       (mode & kModeArmed) != 0 && queue->foreign.load(std::memory_order_relaxed) == 0;
   if (armed || queue->intercept != nullptr) {
     Announce(queue, end);
+    wake_pump |= EndsRest(queue);
     GateLook look;
     if (Look(queue, &look) && look.backlog) {
       wake_pump |= queue->pump_watches.load(std::memory_order_seq_cst) == 0;
@@ -96,6 +97,14 @@ bool WindowGate::DoorbellManaged(ManagedQueue* queue, std::uint64_t end) {
   if (bell_due) [[unlikely]]
     RingBellOf(*queue);
   return wake_pump;
+}
+
+// True if the preemptor is to hear of it. After the announcement, see Preemptor::Rest.
+bool WindowGate::EndsRest(ManagedQueue* queue) {
+  if (queue->preemptor_rest.load(std::memory_order_seq_cst) != kRests) [[likely]]
+    return false;
+  std::uint32_t rests = kRests;
+  return queue->preemptor_rest.compare_exchange_strong(rests, kRestIsOver);
 }
 
 bool WindowGate::Look(ManagedQueue* queue, GateLook* look) {
@@ -126,7 +135,7 @@ void WindowGate::LookLocked(ManagedQueue* queue, GateLook* look) {
   std::uint64_t now_ns = 0;
   if (armed) {
     now_ns = NowNs();
-    look->closed = IsClosed(*queue, *slot, now_ns / 1000, &look->closed_until_us);
+    look->closed = ClosesNow(*queue, *slot, now_ns / 1000, &look->closed_until_us);
     std::uint64_t window_ns =
         static_cast<std::uint64_t>(slot->window_us.load(std::memory_order_relaxed)) * 1000;
     if (window_ns != 0) {

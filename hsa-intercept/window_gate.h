@@ -88,6 +88,7 @@ class WindowGate {
   }
   bool PublishOpen(ManagedQueue* queue, std::uint64_t end, QueueSlot* tells);
   bool DoorbellManaged(ManagedQueue* queue, std::uint64_t end);
+  static bool EndsRest(ManagedQueue* queue);
   void Announce(ManagedQueue* queue, std::uint64_t end);
   std::uint64_t RaiseIndex(ManagedQueue* queue, std::uint64_t end);
   void Ring(const ManagedQueue& queue, std::uint64_t real);

@@ -21,7 +21,6 @@ Explorer::Result Explorer::Explore(const Limits& limits,
   active = &explorer;
   do {
     explorer.fibers_.clear();
-    explorer.ignored_.clear();
     explorer.switches_.clear();
     explorer.at_ = 0;
     explorer.preempted_ = 0;
@@ -53,10 +52,6 @@ void Explorer::Thread(const char* name, std::function<void()> body) {
   fiber->context.uc_link = nullptr;
   makecontext(&fiber->context, &Explorer::Enter, 0);
   fibers_.push_back(std::move(fiber));
-}
-
-void Explorer::Ignore(const void* from, std::size_t bytes) {
-  ignored_.emplace_back(static_cast<const char*>(from), static_cast<const char*>(from) + bytes);
 }
 
 void Explorer::Fail(const std::string& what) {
@@ -144,7 +139,7 @@ void Explorer::Reschedule() {
   }
 }
 
-void Explorer::Point(const void* address) {
+void Explorer::Point(const void*) {
   Explorer* const self = active;
   if (self == nullptr || self->current_ < 0 || self->deciding_) return;
   if (!self->failure_.empty()) return self->Reschedule();
@@ -155,10 +150,6 @@ void Explorer::Point(const void* address) {
   // Whoever spins does so until the machine runs somebody else.
   if (++self->in_a_row_ > kPointsInARow) return self->SwitchToNext();
   if (self->preempted_ == self->limits_.preemptions) return;
-  const auto* const at = static_cast<const char*>(address);
-  for (const auto& [from, to] : self->ignored_) {
-    if (at >= from && at < to) return;
-  }
   int others[16];
   std::uint32_t count = 0;
   self->deciding_ = true;

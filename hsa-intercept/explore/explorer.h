@@ -46,8 +46,6 @@ class Explorer {
   static Result Explore(const Limits& limits, const std::function<Check(Explorer*)>& scenario);
 
   void Thread(const char* name, std::function<void()> body);
-  // Accesses in this range are no points of choice: nobody else uses them.
-  void Ignore(const void* from, std::size_t bytes);
   // Something is wrong in the middle of it.
   void Fail(const std::string& what);
 
@@ -98,7 +96,6 @@ class Explorer {
   std::mt19937_64 random_;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<std::unique_ptr<char[]>> stacks_;
-  std::vector<std::pair<const char*, const char*>> ignored_;
   std::vector<Choice> path_;
   std::vector<int> switches_;
   std::size_t at_ = 0;

@@ -62,12 +62,13 @@ void Core::InitUserPage(UserPage* page, std::uint32_t uid) {
   page->uid = uid;
 }
 
-void Core::InitProcessPage(ProcessPage* page, std::uint32_t session_id) {
+void Core::InitProcessPage(ProcessPage* page, std::uint32_t session_id, std::uint32_t bit) {
   new (page) ProcessPage{};
   page->magic = kPageMagic;
   page->abi_version = kAbiVersion;
   page->size_bytes = sizeof(ProcessPage);
   page->session_id = session_id;
+  page->session_bit = bit;
   for (QueueSlot& slot : page->queues) ResetControllerLine(slot);
 }
 
@@ -88,7 +89,11 @@ std::uint32_t Core::AddSession(const LayerInfo& layer, ProcessPage* page, UserPa
   session->page = page;
   session->user_page = user_page;
   session->started_us = clock_->NowUs();
-  InitProcessPage(page, session->id);
+  // There are as many bits as sessions.
+  const auto free_bit = std::find(session_of_bit_.begin(), session_of_bit_.end(), 0u);
+  *free_bit = session->id;
+  session->bit = static_cast<std::uint32_t>(free_bit - session_of_bit_.begin());
+  InitProcessPage(page, session->id, session->bit);
   const Session& added = *sessions_.emplace(session->id, std::move(session)).first->second;
   RebuildGroups();
   ++counters_.sessions_started;
@@ -132,6 +137,7 @@ void Core::EndSession(std::uint32_t id) {
   session->user_page = nullptr;
   session->ended_us = clock_->NowUs();
   sessions_.erase(it);
+  session_of_bit_[session->bit] = 0;
   RebuildGroups();
   wakes_.erase(id);
   if (observer_ != nullptr) observer_->OnSession(*session, false);

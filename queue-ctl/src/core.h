@@ -14,6 +14,7 @@
 // See        docs of the policies in policies/policy.h; queue-ctl/tests/core_test.cc
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -32,7 +33,7 @@
 
 namespace xsched_hsa {
 
-inline constexpr std::size_t kSessionsMax = 1024;
+inline constexpr std::size_t kSessionsMax = kSessionBits;
 inline constexpr std::size_t kEndedMax = 256;
 inline constexpr std::size_t kQueuesPerUserMax = 4096;
 
@@ -115,7 +116,7 @@ class Core {
 
   // Pages get their headers and initial words here, before a layer sees them.
   static void InitUserPage(UserPage* page, std::uint32_t uid);
-  static void InitProcessPage(ProcessPage* page, std::uint32_t session_id);
+  static void InitProcessPage(ProcessPage* page, std::uint32_t session_id, std::uint32_t bit);
 
   // 0 when kSessionsMax are there, or the user has its part of them.
   std::uint32_t AddSession(const LayerInfo& layer, ProcessPage* page, UserPage* user_page);
@@ -227,7 +228,7 @@ class Core {
   void SettleAll();
   std::uint32_t LevelNow(const Arena& arena) const;
   void NoteLevel(const GpuOfGroup& key, Arena* arena, std::uint32_t level);
-  void WakeArmed(const Arena& arena);
+  void WakeClosed(const UserPage& page, GpuUrgency* gpu);
   bool RenewOrders();
   void UpdateTimer();
   void FlushWakes();
@@ -249,7 +250,8 @@ class Core {
   std::map<GpuOfGroup, Arena> arenas_;
   std::set<GpuOfGroup> touched_;
   std::uint32_t last_session_id_ = 0;
-  std::set<std::uint32_t> wakes_;              // sessions
+  std::array<std::uint32_t, kSessionBits> session_of_bit_{};  // 0: free
+  std::set<std::uint32_t> wakes_;                             // sessions
   std::map<UserPage*, std::uint32_t> leased_;  // user page -> bits of its GPUs with a level
   bool orders_leased_ = false;                 // holds and standing masks
   std::optional<std::uint64_t> renew_due_us_;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <climits>
 
 #include "core.h"
@@ -148,10 +149,8 @@ void Core::SettleGroup(GroupId group) {
       if ((result.lowered || result.raised || result.acked) && level_listener_) {
         level_listener_(*page, i, result.level);
       }
-      if (arena != nullptr) {
-        if (result.lowered) WakeArmed(*arena);
-        NoteLevel({group, key}, arena, result.level);
-      }
+      if (result.lowered) WakeClosed(*page, &page->gpus[i]);
+      if (arena != nullptr) NoteLevel({group, key}, arena, result.level);
       if (result.lowered || result.raised) waker_->Ring(*page);
       if (result.level != 0) leased |= 1u << i;
     }
@@ -167,12 +166,17 @@ void Core::SettleAll() {
   for (const auto& [group, pages] : groups_) SettleGroup(group);
 }
 
-void Core::WakeArmed(const Arena& arena) {
-  const Session* last = nullptr;  // members stand by session
-  for (const Member& member : arena.members) {
-    if (member.session == last || !member.queue->intent.armed) continue;
-    last = member.session;
-    wakes_.insert(wakes_.end(), last->id);
+// Whoever has said that a gate of his is closed, after the level was lowered (shared_page.h). The bits are the
+// user's programs' word: they can wake their own kind, and nobody else's.
+void Core::WakeClosed(const UserPage& page, GpuUrgency* gpu) {
+  for (std::uint32_t word = 0; word < kSessionBits / 64; ++word) {
+    if (gpu->closed[word].load(std::memory_order_seq_cst) == 0) continue;
+    std::uint64_t bits = gpu->closed[word].exchange(0, std::memory_order_seq_cst);
+    for (; bits != 0; bits &= bits - 1) {
+      const std::uint32_t bit = word * 64 + static_cast<std::uint32_t>(std::countr_zero(bits));
+      const auto it = sessions_.find(session_of_bit_[bit]);
+      if (it != sessions_.end() && it->second->user_page == &page) wakes_.insert(it->first);
+    }
   }
 }
 

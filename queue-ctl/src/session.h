@@ -84,6 +84,7 @@ RequestCopy CopyRequests(const ProcessPage& page);
 
 struct Session {
   std::uint32_t id = 0;
+  std::uint32_t bit = 0;  // of GpuUrgency::closed
   LayerInfo layer;
   ProcessPage* page = nullptr;  // nullptr once the session has ended
   UserPage* user_page = nullptr;

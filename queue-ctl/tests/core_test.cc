@@ -118,6 +118,7 @@ TEST_F(CoreTest, IdleHighOpensTheGateWakesTheLowAndStopsTheTimer) {
   Program low = JoinWithQueue(kPriorityLow);
   Program high = JoinWithQueue(kPriorityHigh, 1000, 101);
   RaiseAndTell(high);
+  EXPECT_TRUE(low->GateClosed(0));
   const std::uint32_t wakes = low.page->wake.load();
   const std::uint32_t high_wakes = high.page->wake.load();
   high->BecomeIdle(0);
@@ -126,6 +127,42 @@ TEST_F(CoreTest, IdleHighOpensTheGateWakesTheLowAndStopsTheTimer) {
   EXPECT_EQ(low.page->wake.load(), wakes + 1);
   EXPECT_EQ(high.page->wake.load(), high_wakes) << "has nothing armed";
   EXPECT_FALSE(core_.NextDueUs());
+}
+
+TEST_F(CoreTest, AnEndWakesOnlyThoseWhoseGateHasClosed) {
+  Program held = JoinWithQueue(kPriorityLow);
+  Program idle = JoinWithQueue(kPriorityLow, 1000, 101);
+  Program gone = JoinWithQueue(kPriorityLow, 1000, 102);
+  Program high = JoinWithQueue(kPriorityHigh, 1000, 103);
+  const std::uint32_t gones_bit = gone.page->session_bit;
+  for (std::uint32_t round = 1; round <= 3; ++round) {
+    RaiseAndTell(high);
+    EXPECT_TRUE(held->GateClosed(0));
+    if (round == 2) {
+      EXPECT_TRUE(gone->GateClosed(0));
+      core_.EndSession(gone.session);
+    }
+    const std::uint32_t wakes = held.page->wake.load();
+    const std::uint32_t idle_wakes = idle.page->wake.load();
+    high->BecomeIdle(0);
+    core_.OnLayerEvent(high.session);
+    EXPECT_EQ(held.page->wake.load(), wakes + 1) << round;
+    EXPECT_EQ(idle.page->wake.load(), idle_wakes) << round;
+  }
+  // The bit of a session that has ended is free again.
+  EXPECT_EQ(Join(1000, 104).page->session_bit, gones_bit);
+}
+
+TEST_F(CrossUserCoreTest, AUsersPageWakesNobodyElsesPrograms) {
+  Program other = JoinWithQueue(kPriorityLow, 2000, 100);
+  Program high = JoinWithQueue(kPriorityHigh, 1000, 101);
+  RaiseAndTell(high);
+  const std::uint32_t wakes = other.page->wake.load();
+  for (auto& word : ClaimGpu(*user_, kGpuA)->closed) word.store(~std::uint64_t{0});
+  high->BecomeIdle(0);
+  core_.OnLayerEvent(high.session);
+  EXPECT_EQ(other.page->wake.load(), wakes) << "its own page says nothing";
+  EXPECT_GT(high.page->wake.load(), 0u);
 }
 
 TEST_F(CoreTest, GateOpensByItselfWhenTheControllerStops) {

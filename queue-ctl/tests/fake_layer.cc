@@ -74,8 +74,14 @@ bool FakeLayer::GateClosed(std::uint32_t index) const {
   if (slot.hold.load() != 0 && now_() < slot.hold_lease_until_us.load()) return true;
   if ((slot.mode.load() & kModeArmed) == 0) return false;
   GpuUrgency* gpu = Gpu(slot.gpu_key);
-  return LevelOf(gpu->word.load()) > static_cast<std::uint32_t>(OwnPriority(index)) + 1 &&
-         now_() < gpu->lease_until_us.load();
+  const auto is_closed = [&] {
+    return LevelOf(gpu->word.load()) > static_cast<std::uint32_t>(OwnPriority(index)) + 1 &&
+           now_() < gpu->lease_until_us.load();
+  };
+  if (!is_closed()) return false;
+  const std::uint32_t bit = process_->session_bit;
+  gpu->closed[bit / 64].fetch_or(std::uint64_t{1} << bit % 64);
+  return is_closed();
 }
 
 }  // namespace xsched_hsa::testing

@@ -33,7 +33,7 @@ class FakeLayer {
   // Only the raise, without `active` before it.
   void RaiseWord(std::uint32_t index);
 
-  // What an armed queue decides at its next publication.
+  // What an armed queue decides at its next publication; it says so if it is closed.
   bool GateClosed(std::uint32_t index) const;
   int OwnPriority(std::uint32_t index) const;
   GpuUrgency* Gpu(GpuKey key) const;

@@ -22,7 +22,7 @@ using testing::ManualClock;
 
 class UrgencyTest : public ::testing::Test {
  protected:
-  UrgencyTest() { Core::InitProcessPage(&process_, 1); }
+  UrgencyTest() { Core::InitProcessPage(&process_, 1, 0); }
 
   UserPage user_{};
   ProcessPage process_{};
@@ -141,7 +141,7 @@ TEST(GpuKeyTest, ReadsAsAPciAddress) {
 TEST(UrgencyRaceTest, WordFollowsActivityUnderConcurrentRaises) {
   UserPage user{};
   ProcessPage process{};
-  Core::InitProcessPage(&process, 1);
+  Core::InitProcessPage(&process, 1, 0);
   SteadyClock clock;
   FakeLayer layer(&process, &user, [&clock] { return clock.NowUs(); });
   GpuUrgency& gpu = *ClaimGpu(user, kGpuA);

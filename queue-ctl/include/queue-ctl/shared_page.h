@@ -25,9 +25,10 @@
 namespace xsched_hsa {
 
 inline constexpr std::uint32_t kPageMagic = 0x41534858;  // "XHSA"
-inline constexpr std::uint32_t kAbiVersion = 4;
+inline constexpr std::uint32_t kAbiVersion = 5;
 inline constexpr std::uint32_t kQueuesMax = 256;
 inline constexpr std::uint32_t kGpusMax = 16;
+inline constexpr std::uint32_t kSessionBits = 1024;     // a program's bit in GpuUrgency::closed
 inline constexpr std::uint64_t kLeaseUs = 35'000;       // how long an unrenewed restriction lasts
 inline constexpr std::uint64_t kLeaseRenewUs = 12'000;  // how often the controller renews
 inline constexpr std::uint32_t kUnknownKfdQueueId = 0xffffffff;
@@ -50,6 +51,9 @@ using GpuKey = std::uint64_t;
 //         not answer can't be made to hold anybody for longer than one lease.
 //  lower  (controller): read word, look at every queue's `active`, CAS word to {epoch + 1, new level}.
 //  closed (layer, at each publication of an armed queue): level > own level and now < lease_until_us.
+//         It then sets its program's bit in `closed` and looks at the word once more; the controller
+//         lowers the word first and takes the bits second (all sequentially consistent): either the layer
+//         sees the lowering, or the controller sees the bit and wakes that program, and nobody else.
 struct alignas(64) GpuUrgency {
   std::atomic<GpuKey> gpu_key;      // layer or controller: CAS from 0, never changed after
   std::atomic<std::uint64_t> word;  // both, CAS only
@@ -57,6 +61,9 @@ struct alignas(64) GpuUrgency {
   std::atomic<std::uint32_t> acked_epoch;     // controller: the last epoch it has acted on
   std::atomic<std::uint64_t> raised_ns;   // layer: when it raised the level last; a measure only
   std::atomic<std::uint64_t> drained_ns;  // layer: since when its queue had no work; likewise
+  // Programs with a closed gate: bit ProcessPage::session_bit, set by the layer, taken by the controller. Lines of
+  // their own: who raises has nothing to do with them.
+  alignas(64) std::atomic<std::uint64_t> closed[kSessionBits / 64];
 };
 constexpr std::uint32_t LevelOf(std::uint64_t word) { return static_cast<std::uint32_t>(word); }
 constexpr std::uint32_t EpochOf(std::uint64_t word) {
@@ -258,6 +265,7 @@ struct ProcessPage {
   std::uint32_t magic, abi_version;
   std::uint32_t size_bytes;
   std::uint32_t session_id;
+  std::uint32_t session_bit;  // below kSessionBits, nobody else's while the session lasts
   // Written by the controller, then FUTEX_WAKE on `wake`: the pump looks at everything again.
   alignas(64) std::atomic<std::uint32_t> wake;
   std::atomic<std::uint32_t> detached;  // 1: the controller has given this session up
@@ -279,7 +287,7 @@ struct ProcessPage {
 };
 
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
-static_assert(sizeof(GpuUrgency) == 64);
+static_assert(sizeof(GpuUrgency) == 192);
 static_assert(sizeof(QueueSlot) == 256);
 static_assert(offsetof(ProcessPage, queues) % 64 == 0);
 static_assert(LatencyBucket(7) == 7 && LatencyBucket(8) == 8 && LatencyBucket(16) == 16);
