@@ -1,5 +1,6 @@
 #include "pump.h"
 
+#include <sched.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -16,6 +17,15 @@ namespace {
 constexpr std::uint64_t kBusyLockNs = 20'000;
 constexpr std::uint64_t kDrainPollMinNs = 25'000;
 constexpr std::uint64_t kReportPollNs = 500'000;
+
+// Those that this program may use.
+std::uint32_t Processors() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  // More than there are bits for are enough for anybody.
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return CPU_SETSIZE;
+  return static_cast<std::uint32_t>(CPU_COUNT(&set));
+}
 
 }  // namespace
 
@@ -70,19 +80,22 @@ void Pump::TellController() {
 }
 
 void Pump::Run() {
+  const std::uint32_t processors = Processors();
   while (true) {
     std::atomic<std::uint32_t>* word = wake_word_.load(std::memory_order_acquire);
     const std::uint32_t seen = word->load(std::memory_order_seq_cst);
     // SetSession exchanges the word first and bumps the old one second: `seen` may be that bump.
     if (wake_word_.load(std::memory_order_seq_cst) != word) continue;
+    const std::uint64_t began_ns = NowNs();
     const std::uint64_t sleep_ns = Round();
     if (sleep_ns == 0) continue;
+    const ProcessPage* page = page_.load(std::memory_order_acquire);
+    const std::uint32_t programs =
+        page != nullptr ? page->programs.load(std::memory_order_relaxed) : 0;
+    pace_.Looked(NowNs() - began_ns, programs, processors);
     // Whoever changes something after `seen` was read changes the word too, and the wait returns.
     sleeping_.store(1, std::memory_order_seq_cst);
-    const std::uint64_t asked_ns = std::min(lateness_.Sleep(sleep_ns), kSleepMaxNs);
-    const std::uint64_t asleep_ns = NowNs();
-    FutexWait(word, seen, asked_ns);
-    lateness_.Slept(asked_ns, NowNs() - asleep_ns);
+    FutexWait(word, seen, std::min(pace_.Sleep(sleep_ns), kSleepMaxNs));
     sleeping_.store(0, std::memory_order_seq_cst);
   }
 }

@@ -12,9 +12,9 @@
 #include <cstdint>
 
 #include "dependency.h"
-#include "lateness.h"
 #include "managed_queue.h"
 #include "mutex.h"
+#include "pump_pace.h"
 #include "queue_registry.h"
 #include "window_gate.h"
 
@@ -82,7 +82,7 @@ class Pump {
   std::atomic<std::atomic<std::uint32_t>*> wake_word_{nullptr};
   std::atomic<ProcessPage*> page_{nullptr};
   SafeReader reader_;                         // the pump's own
-  Lateness lateness_;                         // the pump's own
+  PumpPace pace_;                             // the pump's own
   bool inheriting_ = false;                   // the pump's own: some queue has an inherited level
   bool somebody_waits_ = false;               // the pump's own, of this round
   std::uint32_t orders_seen_ = 0;             // the pump's own

@@ -212,7 +212,11 @@ bool Core::HasUser(std::uint32_t uid) const {
 // Sessions come and go rarely; events, which need this, are many.
 void Core::RebuildGroups() {
   groups_.clear();
-  for (const auto& [id, session] : sessions_) groups_[GroupOf(*session)].insert(session->user_page);
+  const auto programs = static_cast<std::uint32_t>(sessions_.size());
+  for (const auto& [id, session] : sessions_) {
+    groups_[GroupOf(*session)].insert(session->user_page);
+    session->page->programs.store(programs, std::memory_order_relaxed);
+  }
 }
 
 GroupId Core::GroupOf(const Session& session) const {

@@ -149,6 +149,7 @@ TEST_F(CoreTest, AnEndWakesOnlyThoseWhoseGateHasClosed) {
     EXPECT_EQ(held.page->wake.load(), wakes + 1) << round;
     EXPECT_EQ(idle.page->wake.load(), idle_wakes) << round;
   }
+  EXPECT_EQ(held.page->programs.load(), 3u);
   // The bit of a session that has ended is free again.
   EXPECT_EQ(Join(1000, 104).page->session_bit, gones_bit);
 }

@@ -86,6 +86,7 @@ class HwsDevice final : public Device {
   void Unmap(Queue* queue);
   void UnmapAll();
   void Remap();
+  std::vector<Queue*> Runlist() const;
   void ChooseRunlist(std::vector<Queue*>* chosen);
   void AssignSlot(Queue* queue);
   void UpdateRotation();
@@ -111,7 +112,8 @@ class HwsDevice final : public Device {
 
   TimeNs remap_at_ = kNever;  // a preemption cycle is under way until then
   TimeNs rotate_runlist_at_ = kNever;
-  std::size_t runlist_start_ = 0;  // over-subscription: whose turn it is
+  std::size_t runlist_start_ = 0,
+              runlist_next_ = 0;  // over-subscription: whose turn it is, and is next
   std::uint64_t events_ = 0, runlist_cycles_ = 0;
 };
 

@@ -6,6 +6,9 @@
 // is served after it; nothing runs in between, because the queues' waves are still on their way.
 
 #include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
 
 #include "hws_device.h"
 
@@ -63,7 +66,6 @@ bool HwsDevice::BeginCycle(TimeNs now, Queue* only, TimeNs* returns_at) {
     leaves ? Unmap(leaves) : UnmapAll();
     if (params_.cwsr) dispatcher_.Freeze(leaves, now);
   }
-  rotate_runlist_at_ = kNever;
   ++runlist_cycles_;
   const TimeNs start = std::max(drained, under_way ? remap_at_ : now);
   *returns_at = start + params_.runlist_cycle_ns / 2 + (nobody ? 0 : CopyTime(SavedBytes(leaves)));
@@ -75,24 +77,35 @@ void HwsDevice::EndCycle(TimeNs unmapped_at) {
   if (!params_.hardware_scheduler) dispatcher_.FillAll(now_);
 }
 
-// Which active queues are on the runlist now: all of them if they fit the VMIDs and HQD slots, else
-// the next ones in turn.
-void HwsDevice::ChooseRunlist(std::vector<Queue*>* chosen) {
-  std::vector<Queue*> active;
+// As pm_create_runlist_ib writes it (kfd_packet_manager.c): process by process, each with its queues.
+std::vector<Queue*> HwsDevice::Runlist() const {
+  std::map<std::uint64_t, std::size_t> place;  // of a process: in the order of their first queues
+  std::vector<std::vector<Queue*>> processes;
   for (const auto& queue : queues_) {
-    if (queue->config.active) active.push_back(queue.get());
+    if (!queue->config.active) continue;
+    const auto [at, is_new] = place.try_emplace(queue->config.process, processes.size());
+    if (is_new) processes.emplace_back();
+    processes[at->second].push_back(queue.get());
   }
-  std::vector<std::uint64_t> processes;
-  if (runlist_start_ >= active.size()) runlist_start_ = 0;
-  for (std::size_t i = 0; i < active.size() && chosen->size() < hqds_.size(); ++i) {
-    Queue* queue = active[(runlist_start_ + i) % active.size()];
-    const std::uint64_t process = queue->config.process;
-    if (std::find(processes.begin(), processes.end(), process) == processes.end()) {
-      if (processes.size() >= params_.processes_max) continue;
-      processes.push_back(process);
-    }
+  std::vector<Queue*> list;
+  for (const auto& queues : processes) list.insert(list.end(), queues.begin(), queues.end());
+  return list;
+}
+
+// What is mapped now: the whole list if it fits the VMIDs and HQD slots, else from where the last turn ended,
+// as far as it fits. Nobody is passed over, so everybody's turn comes.
+void HwsDevice::ChooseRunlist(std::vector<Queue*>* chosen) {
+  const std::vector<Queue*> list = Runlist();
+  std::set<std::uint64_t> processes;
+  if (runlist_start_ >= list.size()) runlist_start_ = 0;
+  for (std::size_t i = 0; i < list.size() && chosen->size() < hqds_.size(); ++i) {
+    Queue* queue = list[(runlist_start_ + i) % list.size()];
+    processes.insert(queue->config.process);
+    if (processes.size() > params_.processes_max) break;
     chosen->push_back(queue);
   }
+  runlist_next_ = runlist_start_ + chosen->size();
+  if (!list.empty()) runlist_next_ %= list.size();
 }
 
 // A queue keeps its slot as long as nobody else needs it; new ones take the lowest free one, which
@@ -135,7 +148,10 @@ void HwsDevice::Remap() {
   for (std::uint32_t pipe = 0; pipe < pipes_.size(); ++pipe) {
     pipes_[pipe].phase == Pipe::Phase::kIdle ? Schedule(pipe) : UpdateQuantum(pipe);
   }
+  // A turn lasts as long as it would have without the cycle; it ends only if nobody waits any more.
+  const TimeNs turn_ends_at = std::exchange(rotate_runlist_at_, kNever);
   UpdateRotation();
+  if (rotate_runlist_at_ != kNever) rotate_runlist_at_ = std::min(rotate_runlist_at_, turn_ends_at);
 }
 
 // Over-subscribed: queues that are active but not mapped get a turn if they have work.
@@ -156,15 +172,12 @@ void HwsDevice::UpdateRotation() {
 
 void HwsDevice::RotateRunlist() {
   rotate_runlist_at_ = kNever;
-  std::size_t active = 0, mapped = 0;
-  for (const auto& queue : queues_) {
-    active += queue->config.active;
-    mapped += queue->mapped;
-  }
+  runlist_start_ = runlist_next_;
+  if (remap_at_ != kNever)
+    return;  // all queues are off already: the cycle under way maps the next ones
   TimeNs unmapped_at = 0;
   const bool hws = params_.hardware_scheduler;
   params_.hardware_scheduler = true;  // the whole list changes, whoever schedules it
-  if (active > 0) runlist_start_ = (runlist_start_ + std::max<std::size_t>(1, mapped)) % active;
   if (BeginCycle(now_, nullptr, &unmapped_at)) {
     EndCycle(unmapped_at);
   } else {

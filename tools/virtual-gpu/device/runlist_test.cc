@@ -177,6 +177,46 @@ TEST(RunlistTest, MoreProcessesThanVmidsTakeTurns) {
   for (int i = 0; i < 16; ++i) EXPECT_EQ(sources[i]->done.size(), 1u) << i;
 }
 
+// Created in turns, as programs that start together do, their queues alternate; nobody is passed over for that.
+TEST(RunlistTest, QueuesOfManyProcessesThatAlternateAllGetTheirTurn) {
+  TestRig rig(Params());
+  std::vector<std::unique_ptr<TestSource>> sources;
+  std::vector<QueueId> ids;
+  // A multiple of the 24 slots, so that a second round of turns begins where the first one did.
+  for (int queue = 0; queue < 9; ++queue) {
+    for (int process = 0; process < 32; ++process) {
+      sources.push_back(std::make_unique<TestSource>());
+      ids.push_back(rig.AddQueue(sources.back().get(), 7, 100 + process));
+    }
+  }
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    sources[i]->Submit(Kernel(64, 100'000));
+    rig.Kick(ids[i]);
+  }
+  rig.Run(1'000'000'000);
+  for (std::size_t i = 0; i < ids.size(); ++i) EXPECT_EQ(sources[i]->done.size(), 1u) << i;
+}
+
+// A turn lasts as long as it would have: cycles for other reasons, closer together than a turn is long, do not keep
+// those that wait from theirs.
+TEST(RunlistTest, CyclesForOthersDoNotKeepAQueueFromItsTurn) {
+  TestRig rig(Params());
+  std::vector<std::unique_ptr<TestSource>> sources;
+  std::vector<QueueId> ids;
+  for (int i = 0; i < 30; ++i) {
+    sources.push_back(std::make_unique<TestSource>());
+    ids.push_back(rig.AddQueue(sources.back().get(), 7, 1));
+  }
+  TestSource& last = *sources.back();
+  last.Submit(Kernel(64, 100'000));
+  rig.Kick(ids.back());
+  for (int i = 0; i < 20 && last.done.empty(); ++i) {
+    rig.Run(5'000'000);
+    rig.SetActive(ids[0], true);
+  }
+  EXPECT_EQ(last.done.size(), 1u);
+}
+
 TEST(RunlistTest, DroppedProcessLeavesItsCusToTheOthers) {
   TestRig rig(Params());
   TestSource dead, alive;
