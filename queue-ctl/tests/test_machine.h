@@ -27,6 +27,10 @@ class TestMachine {
   FakeLayer& urgent() { return *layers_[0]; }
   // What the urgent program's layer has done since the last time.
   void Tell() { core_.OnLayerEvent(ids_[0]); }
+  // The gates of all the others close, now that something is urgent.
+  void CloseGates() {
+    for (std::size_t i = 1; i < layers_.size(); ++i) layers_[i]->GateClosed(0);
+  }
   void PassALease() { clock_.Advance(kLeaseRenewUs); }
   void Renew() { core_.OnTimer(); }
   std::uint32_t NextSerial() { return ++serial_; }

@@ -32,11 +32,20 @@ void Event(testing::TestMachine* machine, bool active) {
   machine->Tell();
 }
 
-// One raise and its end, each an event: the time of the two halved is an event's.
+// One raise and its end, each an event: the time of the two halved is an event's. Nobody had work to keep back.
 void RaiseAndEnd(benchmark::State& state) {
   testing::TestMachine machine = MakeMachine(state);
   for (auto _ : state) {
     Event(&machine, true);
+    Event(&machine, false);
+  }
+}
+// Everybody had.
+void RaiseAndEndAllHeld(benchmark::State& state) {
+  testing::TestMachine machine = MakeMachine(state);
+  for (auto _ : state) {
+    Event(&machine, true);
+    machine.CloseGates();
     Event(&machine, false);
   }
 }
@@ -80,6 +89,7 @@ void Sizes(benchmark::internal::Benchmark* benchmark) {
 }
 BENCHMARK(Raise)->Apply(Sizes);
 BENCHMARK(RaiseAndEnd)->Apply(Sizes);
+BENCHMARK(RaiseAndEndAllHeld)->Apply(Sizes);
 BENCHMARK(Renew)->Apply(Sizes);
 
 }  // namespace

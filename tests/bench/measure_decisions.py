@@ -21,9 +21,10 @@ def benchmark(stack):
 
 
 class Storm:
-    def __init__(self, stack, sessions, queues, rate):
+    def __init__(self, stack, sessions, queues, rate, held=0):
         self.process = subprocess.Popen([stack.bin("controller-storm"), stack.socket, str(sessions), str(queues),
-                                         str(rate), str(SECONDS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                                         str(rate), str(SECONDS), str(held)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
         self.process.stdout.readline()
 
     def run(self):
@@ -35,16 +36,16 @@ class Storm:
         self.process.communicate("\n", timeout=60)
 
 
-def under_rate(arguments, sessions, queues, rate):
+def under_rate(arguments, sessions, queues, held, rate):
     with Stack(arguments.build, device=False) as stack:
-        storm = Storm(stack, sessions, queues, rate)
+        storm = Storm(stack, sessions, queues, rate, held)
         time.sleep(0.2)
         pid = stack.controller.pid
         seen = json.loads(stack.ctl("stats", "--json"))
         before, switches, began = cpu_ns(pid), status(pid, "voluntary_ctxt_switches"), time.monotonic()
         events = storm.run()
         took = time.monotonic() - began
-        result = {"sessions": sessions, "queues": queues, "rate": rate, "sent_per_s": events / took,
+        result = {"sessions": sessions, "queues": queues, "held": held, "rate": rate, "sent_per_s": events / took,
                   "cpu_percent": (cpu_ns(pid) - before) / took / 1e7,
                   "wake_ups_per_s": (status(pid, "voluntary_ctxt_switches") - switches) / took}
         after = json.loads(stack.ctl("stats", "--json"))
@@ -84,6 +85,6 @@ def measure(arguments):
     with Stack(arguments.build, device=False) as stack:
         times = benchmark(stack)
     return {"unit": "ns a decision; percent of a processor; KB; host, real", "benchmark": times,
-            "rates": [under_rate(arguments, sessions, queues, rate)
-                      for sessions, queues in ((2, 1), (64, 32)) for rate in RATES],
+            "rates": [under_rate(arguments, *size, rate)
+                      for size in ((2, 1, 1), (64, 32, 1), (64, 32, 63)) for rate in RATES],
             "memory": memory(arguments)}

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -198,6 +199,19 @@ std::vector<std::int64_t> SocketRoundTrips(int rounds) {
   End(child);
   close(ends[0]);
   close(ends[1]);
+  return found;
+}
+
+std::vector<std::int64_t> Naps(int rounds) {
+  prctl(PR_SET_TIMERSLACK, 1000);
+  std::uint32_t word = 0;
+  const timespec nap{0, kNapNs};
+  std::vector<std::int64_t> found;
+  for (int i = 0; i < rounds; ++i) {
+    const std::int64_t began = StampNs();
+    syscall(SYS_futex, &word, FUTEX_WAIT, 0, &nap, nullptr, 0);
+    found.push_back(StampNs() - began);
+  }
   return found;
 }
 

@@ -29,6 +29,9 @@ std::vector<std::int64_t> WakeCalls(int rounds, int sleepers);
 std::vector<std::int64_t> EventWakes(int rounds);
 // A byte to another process and back, by SOCK_SEQPACKET.
 std::vector<std::int64_t> SocketRoundTrips(int rounds);
+// What a sleep of kNapNs takes, as the layer's pump sleeps between two looks at an urgent queue.
+inline constexpr std::int64_t kNapNs = 31'250;
+std::vector<std::int64_t> Naps(int rounds);
 // A store to a line that another processor polls, as a doorbell's.
 std::vector<std::int64_t> PolledStores(int rounds);
 

@@ -73,6 +73,7 @@ nlohmann::json Primitives(int rounds) {
           {"polled_store", Percentiles(PolledStores(rounds / 10 + 1))},
           {"futex_wake", Percentiles(FutexWakes(rounds))},
           {"wake_call_1", Percentiles(WakeCalls(rounds, 1))},
+          {"nap", Percentiles(Naps(rounds))},
           {"wake_call_64", Percentiles(WakeCalls(rounds / 8 + 1, 64))},
           {"event_wake", Percentiles(EventWakes(rounds))},
           {"socket_round_trip", Percentiles(SocketRoundTrips(rounds))}};

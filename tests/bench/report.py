@@ -27,7 +27,7 @@ one process to another are measured before and after in each run (A/A)."""
 DECISION = """The controller's own code, host nanoseconds of processor time, **real** (Google Benchmark, 5 repetitions: median and
 least–most). Machines are programs × queues; one program is urgent."""
 EVENTS = """The controller under events, 2 seconds each, host, **real**. An event is the begin or the end of a request; those that
-come while it works are taken together."""
+come while it works are taken together. *Held*: programs whose gate closes at each, and that are woken at its end."""
 PROGRAMS = """Host time, **real**; the devices are **simulated** on the same processors, so a request's time is what this machine
 makes of it. One urgent program a GPU, 32 packets every 10 ms; the others 64 packets at a time."""
 COUNTS = """By callgrind, in a loop with warm caches, on a ring in plain memory: **counts** for one packet, decision or step, and
@@ -101,16 +101,17 @@ def reaction(found):
             for case, runs in found["kinds"].items()]
     lines += table(head, rows)
     calls = [(pooled(runs, "before", "wake_call_1"), pooled(runs, "before", "wake_call_64")) for runs in found["kinds"].values()]
-    lines += ["", "The call that wakes takes its caller %.1f µs for one sleeper and %.0f µs for 64 (a raise rings for all preemptors "
-              "of its user)." % (middle([v for one, _ in calls for v in one]) / 1e3, middle([v for _, many in calls for v in many]) / 1e3)]
+    lines += ["", "The call that wakes takes its caller %.1f µs for one sleeper and %.0f µs for 64 (a raise rings for the preemptors of "
+              "its user's programs that have work)." % (middle([v for one, _ in calls for v in one]) / 1e3, middle([v for _, many in calls for v in many]) / 1e3)]
     if not any(case.startswith("other user") for case in found["kinds"]):
         lines.append("Across users it was not measured: that takes root.")
     return lines
 
 
 # ----------------------------------------------------------------------------------------- decisions
-STEPS = {"DecidePolicy": "policy", "Raise": "step at a raise", "RaiseAndEnd": "raise and end",
-         "Renew": "renewal of leases, with the policy"}
+NAP_NS = 31_250  # kNapNs of primitives.h
+STEPS = {"DecidePolicy": "policy", "Raise": "step at a raise", "RaiseAndEnd": "raise and end, nobody held",
+         "RaiseAndEndAllHeld": "raise and end, all held", "Renew": "renewal of leases, with the policy"}
 
 
 def named(benchmark):
@@ -129,9 +130,12 @@ def decision(found):
                      "%.3g" % (middle(times) / math.prod(size))])
     lines += table(["step", "queues", "ns", "least–most", "ns a queue"], rows)
     lines += ["", EVENTS]
-    lines += table(["programs × queues", "events/s asked", "sent/s", "looked at/s", "processor", "wake-ups/s"],
-                   [["%d × %d" % (row["sessions"], row["queues"]), row["rate"], "%.0f" % row["sent_per_s"],
-                     "%.0f" % row["handled_per_s"], "%.2f %%" % row["cpu_percent"], "%.1f" % row["wake_ups_per_s"]]
+    lines += table(["programs × queues", "of them held", "events/s asked", "sent/s", "looked at/s", "processor",
+                    "µs of it an event", "wake-ups/s"],
+                   [["%d × %d" % (row["sessions"], row["queues"]), row["held"], row["rate"], "%.0f" % row["sent_per_s"],
+                     "%.0f" % row["handled_per_s"], "%.2f %%" % row["cpu_percent"],
+                     "%.1f" % (row["cpu_percent"] * 1e4 / row["handled_per_s"]) if row["rate"] else "-",
+                     "%.1f" % row["wake_ups_per_s"]]
                     for row in found["rates"]])
     lines += ["", "Its memory, KB resident:"]
     lines += table(["programs", "queues each", "own", "shared pages"],
@@ -202,10 +206,12 @@ def bounds(results):
         rows.append(["doorbell → gate closed, same user, idle", "2 µs", "%.2f µs" % (closed / 1e3), verdict(closed, 2000),
                      "one cache line's transfer: %.0f ns" % line, "%.0f ×" % (closed / line)])
         released, wake = middle(pooled(runs, "released")), middle(pooled(runs, "before", "futex_wake"))
-        event = middle(pooled(runs, "before", "event_wake"))
+        event, nap = middle(pooled(runs, "before", "event_wake")), middle(pooled(runs, "before", "nap"))
+        # The end is found half a look later, and the last look, at the linger's end, is as late as a sleep is.
+        parts = nap / 2 + (nap - NAP_NS) + event + wake
         rows.append(["end → released, same user, idle", "-", "%.1f µs" % (released / 1e3), "-",
-                     "an eventfd wake and a futex wake: %.1f µs" % ((wake + event) / 1e3),
-                     "%.1f ×" % (released / (wake + event))])
+                     "half a pump's look (%.1f), a late sleep (%.1f), an eventfd wake and a futex wake: %.1f µs" % (
+                         nap / 2e3, (nap - NAP_NS) / 1e3, parts / 1e3), "%.1f ×" % (released / parts)])
         if "other user, idle" in results["reaction"]["kinds"]:
             runs = results["reaction"]["kinds"]["other user, idle"]
             closed = middle(pooled(runs, "closed"))
@@ -218,6 +224,11 @@ def bounds(results):
         raised, small = times["Raise/64/32"], times["Raise/2/1"]
         rows.append(["controller's step at a raise, 2048 queues", "1 µs", "%.2f µs" % (raised / 1e3), verdict(raised, 1000),
                      "the same with 2 queues: %.2f µs" % (small / 1e3), "%.1f ×" % (raised / small)])
+        events = {(row["sessions"], row["held"]): row["cpu_percent"] * 1e4 / row["handled_per_s"]
+                  for row in results["decision"]["rates"] if row["rate"] == 1000}
+        rows.append(["controller, an event with 64 × 32 queues, one held", "flat", "%.0f µs" % events[64, 1],
+                     "%.0f µs with 63 held" % events[64, 63], "the same with 2 × 1: %.0f µs" % events[2, 1],
+                     "%.1f ×" % (events[64, 1] / events[2, 1])])
         idle = [row for row in results["decision"]["rates"] if row["rate"] == 0]
         most = max(row["cpu_percent"] for row in idle)
         wakes = max(row["wake_ups_per_s"] for row in idle)

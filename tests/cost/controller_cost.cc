@@ -21,7 +21,8 @@ class Machine : public testing::TestMachine {
     urgent().BecomeActive(0);
     Event(counted);
   }
-  void End(bool counted) {
+  void End(bool counted, bool all_held = false) {
+    if (all_held) CloseGates();
     urgent().BecomeIdle(0);
     Event(counted);
   }
@@ -76,6 +77,8 @@ void MeasureMachine(std::uint32_t sessions, std::uint32_t queues) {
   Report(("controller/raise/" + size).c_str(), kRounds);
   for (std::uint64_t i = 0; i < kRounds; ++i) machine.Raise(false), machine.End(true);
   Report(("controller/end/" + size).c_str(), kRounds);
+  for (std::uint64_t i = 0; i < kRounds; ++i) machine.Raise(false), machine.End(true, true);
+  Report(("controller/end-all-held/" + size).c_str(), kRounds);
   machine.QueueComesAndGoes();
   CALLGRIND_ZERO_STATS;
   for (std::uint64_t i = 0; i < kRounds; ++i) machine.QueueComesAndGoes();
