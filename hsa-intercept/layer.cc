@@ -126,10 +126,7 @@ void Layer::AttachQueue(ManagedQueue* queue) {
   slot->mode.store(0, std::memory_order_relaxed);
   slot->hold.store(0, std::memory_order_relaxed);
   slot->priority.store(-1, std::memory_order_relaxed);
-  queue->session_bit.store(link_.process_page->session_bit % kSessionBits,
-                           std::memory_order_relaxed);
-  queue->urgency.store(FindUrgency(link_.user_page, queue->gpu_key), std::memory_order_release);
-  queue->user_page.store(link_.user_page, std::memory_order_release);
+  JoinUrgency(queue, link_.user_page, *link_.process_page);
   const bool foreign = queue->foreign.load(std::memory_order_relaxed) != 0;
   slot->state.store(foreign ? kSlotForeign : kSlotLive, std::memory_order_release);
   queue->slot.store(slot, std::memory_order_release);

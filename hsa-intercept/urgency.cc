@@ -146,6 +146,12 @@ bool IsOutranked(const ManagedQueue& queue, const QueueSlot& slot, std::uint64_t
   return true;
 }
 
+void JoinUrgency(ManagedQueue* queue, UserPage* user_page, const ProcessPage& page) {
+  queue->session_bit.store(page.session_bit % kSessionBits, std::memory_order_relaxed);
+  queue->urgency.store(FindUrgency(user_page, queue->gpu_key), std::memory_order_release);
+  queue->user_page.store(user_page, std::memory_order_release);
+}
+
 GpuUrgency* FindUrgency(UserPage* page, GpuKey key) {
   for (GpuUrgency& entry : page->gpus) {
     GpuKey seen = entry.gpu_key.load(std::memory_order_acquire);

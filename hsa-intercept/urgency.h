@@ -43,6 +43,9 @@ bool IsOutranked(const ManagedQueue& queue, const QueueSlot& slot, std::uint64_t
 void RingBell(UserPage* page);
 void RingBellOf(const ManagedQueue& queue);
 
+// Puts the queue among those of its user and GPU, as a program of that page. Its slot is the caller's.
+void JoinUrgency(ManagedQueue* queue, UserPage* user_page, const ProcessPage& page);
+
 // The entry of `key` in the user page, made if it is not there. Null when the table is full.
 GpuUrgency* FindUrgency(UserPage* page, GpuKey key);
 

@@ -22,6 +22,25 @@ struct Actor {
   QueueSlot slot{};
 };
 
+TEST(UrgencyTest, WhoIsClosedSaysSoInItsProgramsBit) {
+  auto user = std::make_unique<UserPage>();
+  auto page = std::make_unique<ProcessPage>();
+  page->session_bit = 70 + kSessionBits;  // a damaged page
+  Actor high(nullptr, 15), low(nullptr, 0);
+  for (Actor* actor : {&high, &low}) {
+    actor->queue.gpu_key = 7;
+    JoinUrgency(&actor->queue, user.get(), *page);
+  }
+  GpuUrgency& gpu = user->gpus[0];
+  std::uint64_t until_us = 0;
+  EXPECT_FALSE(ClosesNow(low.queue, low.slot, NowUs(), &until_us));
+  EXPECT_EQ(gpu.closed[1], 0u);
+  RaiseIfInactive(&high.queue, &high.slot);
+  EXPECT_TRUE(ClosesNow(low.queue, low.slot, NowUs(), &until_us));
+  EXPECT_EQ(gpu.closed[1], std::uint64_t{1} << 6);
+  EXPECT_FALSE(ClosesNow(high.queue, high.slot, NowUs(), &until_us));
+}
+
 TEST(UrgencyTest, RaisesToItsOwnLevelWithANewEpoch) {
   GpuUrgency urgency{};
   Actor high(&urgency, 15);

@@ -24,8 +24,7 @@ Program::Program(const std::string& socket, int priority) {
   queue_->requested_priority = priority;
   queue_->real_index = ring_.real_index();
   queue_->slot = slot_;
-  queue_->user_page = layer.user();
-  queue_->urgency = FindUrgency(layer.user(), testing::kGpuA);
+  JoinUrgency(queue_, layer.user(), *layer.process());
   registry_.Insert(queue_);
   layer.MakeQueue(0, 1, priority);
   queue_->live = 1;

@@ -66,8 +66,7 @@ void SimLayer::AttachQueue() {
   slot->hsa_queue_type = queue_->queue->type;
   slot->created_us = xsched_hsa::NowUs();
   slot->mechanisms_available.store(xsched_hsa::kMechanismsAll);
-  queue_->urgency.store(xsched_hsa::FindUrgency(user_page_, queue_->gpu_key));
-  queue_->user_page.store(user_page_);
+  xsched_hsa::JoinUrgency(queue_, user_page_, *page_);
   slot->state.store(xsched_hsa::kSlotLive);
   page_->changes.fetch_add(1);
   queue_->slot.store(slot);
