@@ -351,6 +351,29 @@ TEST_F(PreemptorTest, LooksAgainAtAHoldWhosePredictionWasTooShort) {
   EXPECT_EQ(driver_.Take(), Calls{"update 5 0% prio 7"});
 }
 
+// As where many programs share the device: the hardware does not come to the queue's packets for long.
+TEST_F(PreemptorTest, LooksAtAHoldThatLastsEverMoreSeldom) {
+  slot_->mechanisms = kMechanismSuspend;
+  driver_.call_ns = 5 * kMs;
+  Expose(1);
+  for (std::uint32_t i = 0; i < Samples::kMax; ++i) {  // a cycle now costs 10 ms
+    g_test_now_ns += 2'000 * kMs;
+    preemptor_->Round();
+  }
+  driver_.Take();
+  Drain();
+  Expose(1);
+  const std::uint64_t began_ns = g_test_now_ns;
+  int looks = 0;
+  for (; g_test_now_ns < began_ns + 300 * kMs && looks < 1000; ++looks) {
+    Urgent();  // and its lease
+    g_test_now_ns += preemptor_->Round() + 1000;
+  }
+  EXPECT_EQ(driver_.Take(), Calls{});
+  EXPECT_GT(looks, 3);
+  EXPECT_LT(looks, 40);
+}
+
 // What it would gain is over with the request, which would meet the cycle.
 TEST_F(PreemptorTest, HoldsOnWhenItLooksAgainNearTheRequestsEnd) {
   slot_->mechanisms = kMechanismSqueeze;
