@@ -4,7 +4,7 @@
 //            does not come through here (hooks.cc calls WindowGate directly).
 // Threads    Load: ROCr's, under its bootstrap lock. CreateQueue, DestroyQueue: any. Attach,
 //            Detach: the session thread, or OnLoad. Lock order: creation_mutex_,
-//            registration_mutex_, then Preemptor's mutex or Pump's event mutex.
+//            registration_mutex_, then Preemptor's mutex, Pump's event mutex or Requests' lock.
 // Ownership  static storage, trivially destructible: threads may run on through exit().
 // Errors     what can't be managed passes through and is counted; ROCr's statuses go back unchanged.
 // See        on_load.cc (entry), hooks.cc (packet path), docs/architecture.md

@@ -8,8 +8,9 @@
 //              reserved   slots the program has taken (hsa_queue_*_write_index_*)
 //              announced  1 + the highest doorbell value the program has rung while managed
 //              published  the real write index: what the packet processor may take
-// Threads    the first line is constant while the queue is in the registry, but for slot and urgency,
-//            which the session replaces when it attaches or detaches. `lock` guards WindowState and
+// Threads    the first line is constant while the queue is in the registry, but for requested_priority
+//            (xsched_hsa.h), and for slot, urgency, user_page and session_bit, which the session
+//            replaces when it attaches or detaches. `lock` guards WindowState and
 //            the counters behind it; it is only ever tried, never waited for on the packet path.
 // Ownership  lives in a static pool for the whole process: no thread can meet a freed one. All
 //            initial values are zero, so that the pool costs no file space.

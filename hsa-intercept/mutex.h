@@ -1,7 +1,6 @@
 // mutex.h: a pthread mutex with a scope, because the layer has no C++ runtime library.
 //
-// Threads    lock order: Layer's registration mutex is the only one; nothing is called back under
-//            it but the HSA functions below us.
+// Threads    lock order: layer.h.
 #pragma once
 
 #include <pthread.h>

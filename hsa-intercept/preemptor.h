@@ -7,8 +7,9 @@
 //            looks again when its prediction has run out, and remembers what it decided and what
 //            came of it.
 // Threads    one of its own, asleep on the user page's bell while something here may be preempted
-//            and has had work lately, else on a word of its own. Round is public for the simulation. The program's threads
-//            come through the Before/After calls. Lock order: Layer's registration mutex, then
+//            and has had work lately, or is restricted, else on a word of its own
+//            (preemptor_listen.cc). Round is public for the simulation. The program's threads come
+//            through Adopt, Forget, ProgramSetPriority and ProgramSetMask. Lock order: Layer's registration mutex, then
 //            mutex_; nothing is called under mutex_ but the driver and the gate.
 // Lease      whatever is restricted here is lifted when the urgency's lease runs out: a controller
 //            that is dead or hangs can restrict a queue for no longer (shared_page.h).

@@ -1,10 +1,11 @@
-// pump.h: the layer's one working thread.
+// pump.h: the layer's working thread: publishes, watches, tells the controller.
 //
 // Why        Somebody has to publish more when packets complete or a gate opens, and to notice that
 //            an urgent queue has drained; the program's own threads may be asleep by then.
 // Threads    Start once, from any thread. Wake from any thread, also a doorbell: a system call only
 //            if the pump sleeps. Everything else happens on the pump's thread.
-// Limits     sleeps without a timer while nothing is held, windowed or active.
+// Limits     sleeps without a timer while nothing is held, windowed or active; looks more seldom where there are
+//            many programs (pump_pace.h).
 // See        docs/life-of-a-preemption.md
 #pragma once
 

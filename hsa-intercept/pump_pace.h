@@ -2,10 +2,13 @@
 //
 // Why        The pump polls every 25 us or more while a queue is at work, and it is preferred to the program's own
 //            threads (thread.h). Dozens of them take all of a small machine: the programs that feed the queues stand,
-//            and so does what is waited for. So beyond two programs a processor all pumps together may take a
-//            quarter of the processors, each the same part of it, as far as their own looks cost.
+//            and so does what is waited for. So beyond two programs a processor each sleeps the longer, the more
+//            programs there are and the more its own looks cost: all of them together come to a quarter of the
+//            processors, the nearer the more programs there are.
 // Threads    the pump's only.
 // Units      _ns, host time.
+// Trust      the number of programs is the controller's, of all users; it can make a pump late by kMostNs
+//            (docs/security-model.md).
 // Limits     kMostNs, far below a lease. What wakes the pump (a doorbell, the controller) does not wait for it.
 #pragma once
 
@@ -18,7 +21,8 @@ class PumpPace {
  public:
   static constexpr std::uint64_t kMostNs = 5'000'000;
 
-  // A round took so long. `programs`: as many as the controller has; another program's word.
+  // A round took so long. `programs`: as many as the controller has; another process's word. `processors`: those
+  // that this program may use.
   void Looked(std::uint64_t took_ns, std::uint32_t programs, std::uint32_t processors) {
     // One during which the pump lost its processor says nothing; the mean of eight or so is not shaken by it.
     cost_ns_ = (cost_ns_ * 7 + std::min(took_ns + kSwitchNs, kCostMostNs)) / 8;

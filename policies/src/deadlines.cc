@@ -15,7 +15,7 @@
 // Counterparts of XSched's KEDF and LAX.
 //
 // Parameters read: window_us, linger_us, slice_ms, turn_tail_ms, concurrent, hold_max_ms,
-// guaranteed_share, cap_period_ms.
+// guaranteed_share_percent, cap_period_ms.
 #include <limits>
 
 #include "levels.h"

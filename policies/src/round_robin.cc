@@ -7,7 +7,7 @@
 //
 // Counterpart of XSched's time slices without a share.
 //
-// Parameters read: window_us, linger_us, slice_ms, turn_tail_ms, hold_max_ms, guaranteed_share,
+// Parameters read: window_us, linger_us, slice_ms, turn_tail_ms, hold_max_ms, guaranteed_share_percent,
 // cap_period_ms.
 #include "levels.h"
 #include "policies_list.h"

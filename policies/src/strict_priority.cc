@@ -21,7 +21,7 @@
 //
 // Counterpart of XSched's HPF, which has neither bound.
 //
-// Parameters read: window_us, linger_us, hold_max_ms, guaranteed_share, cap_period_ms, and mechanisms,
+// Parameters read: window_us, linger_us, hold_max_ms, guaranteed_share_percent, cap_period_ms, and mechanisms,
 // delay_budget, squeeze_units.
 #include "levels.h"
 #include "policies_list.h"

@@ -12,7 +12,7 @@
 //
 // Counterpart of XSched's CFS and of its UP and PUP (docs/policies.md).
 //
-// Parameters read: window_us, linger_us, slice_ms, turn_tail_ms, hold_max_ms, guaranteed_share,
+// Parameters read: window_us, linger_us, slice_ms, turn_tail_ms, hold_max_ms, guaranteed_share_percent,
 // cap_period_ms.
 #include <algorithm>
 #include <cstdlib>

@@ -125,7 +125,7 @@ class Core {
                 const ProgramClass& rule_class);
   void EndSession(std::uint32_t id);
   void OnLayerEvent(std::uint32_t id);
-  // To be called at NextDueUs(), which is empty while nothing is leased.
+  // To be called at NextDueUs(), which is empty while nothing is leased and no policy wants to be asked.
   void OnTimer();
   std::optional<std::uint64_t> NextDueUs() const;
 

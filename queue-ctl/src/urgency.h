@@ -27,7 +27,7 @@ GpuUrgency* ClaimGpu(UserPage& page, GpuKey key);
 
 struct SettleResult {
   std::uint32_t level = 0;  // the level that stands at the end
-  bool lowered = false;     // some closed gate may open now: wake the pumps
+  bool lowered = false;     // a closed gate may open now: wake those of GpuUrgency::closed
   bool raised = false;      // the controller itself raised it (a relay, or a new priority)
   bool acked = false;       // a layer had moved the word since the last call
   int rounds = 0;

@@ -159,7 +159,7 @@ struct alignas(64) QueueSlot {
   std::atomic<std::uint64_t> restricted_us;  // total time squeezed or suspended
   // Device time the queue has used: host-measured time in which at least one of its packets was
   // exposed to the hardware and not yet taken, while the queue is armed, raises or reports. Written by
-  // the pump at its looks, so it lags by at most one look (1 ms), and it counts
+  // the pump at its looks, so it lags by at most one look (5 ms where there are many programs), and it counts
   //  - time on the hardware, not compute units: two queues side by side are both charged in full;
   //  - packets that wait at the hardware (for a barrier's signal, or for another tenant's kernel);
   // and it misses the last packet's run where the packet processor takes a packet before it has
@@ -270,8 +270,8 @@ struct ProcessPage {
   alignas(64) std::atomic<std::uint32_t> wake;
   std::atomic<std::uint32_t> detached;  // 1: the controller has given this session up
   std::atomic<std::uint32_t> refresh;   // bumped to ask for fresh mirrors in every slot
-  std::atomic<std::uint32_t> orders;    // bumped after a queue's mode or mechanisms changed
-  std::atomic<std::uint32_t> programs;  // sessions of all users: whose pumps share the processors
+  std::atomic<std::uint32_t> orders;    // bumped after an order changed that concerns the preemptor
+  std::atomic<std::uint32_t> programs;  // sessions of all users: their pumps share the processors
   // Written by the layer.
   alignas(64) std::atomic<std::uint32_t> refreshed;  // the last `refresh` that was served
   std::atomic<std::uint32_t> queues_passed_through;  // queues that are not managed, and never held

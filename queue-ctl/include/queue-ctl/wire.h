@@ -8,8 +8,9 @@
 //            the connection is closed; the layer then passes everything through.
 // Limits     kWireMessageMax bytes a message. JSON replies longer than that come in several messages,
 //            each led by '+' (more follows) or '.' (last).
-// Socket     $XSCHED_HSA_SOCKET, else /run/xsched-hsa/control.sock if it exists, else
-//            $XDG_RUNTIME_DIR/xsched-hsa/control.sock, else /tmp/xsched-hsa-<uid>/control.sock.
+// Socket     $XSCHED_HSA_SOCKET, else /run/xsched-hsa/control.sock if it exists (a controller that is root
+//            makes it), else $XDG_RUNTIME_DIR/xsched-hsa/control.sock (a layer takes it only if it
+//            exists), else /tmp/xsched-hsa-<uid>/control.sock.
 #pragma once
 
 #include <cstdint>
