@@ -58,7 +58,8 @@
 //      "restricted_ms","device_ms" (shared_page.h),"deadline_in_ms"|null,"standing_mask":{"first",
 //      "units"}|null,"mechanisms":[...],"armed","raise","operator_hold","turn" (a policy lets it wait)}
 //      state: running (work in it), idle, holding (gate closed, exposed packets still running), held,
-//      squeezed, suspended, foreign (bypasses the API, never held), destroyed
+//      squeezed, suspended, sharing (left alone beside urgent work), foreign (bypasses the API, never
+//      held), destroyed
 // T = {"processes","queues","packets_submitted","packets_published","packets_read","packets_held",
 //      "preemptions" (times a gate closed on work),"held_ms","held_max_ms","raises","squeezes",
 //      "suspends","restricted_ms","device_ms","faults","queues_passed_through"}
