@@ -43,7 +43,10 @@ bool Preemptor::IsPreemptible(const ManagedQueue& queue) {
 // Null: no bell concerns us.
 UserPage* Preemptor::PageToHear() {
   MutexScope scope(&mutex_);
-  if (off_) return nullptr;
+  if (off_) {
+    EndRest();
+    return nullptr;
+  }
   bool restricted = false, preemptible = false;
   bool working = false;
   for (std::uint32_t i = 0; i < registry_->end(); ++i) {

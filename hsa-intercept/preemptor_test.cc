@@ -563,6 +563,16 @@ TEST_F(PreemptorTest, WorkThatComesWhileItGoesToRestIsSeen) {
   EXPECT_EQ(queue_->preemptor_rest, kListens);
 }
 
+TEST_F(PreemptorTest, NobodyIsToldAfterTheSession) {
+  Drain();
+  g_test_now_ns += kIdleMs * kMs;
+  ASSERT_EQ(preemptor_->PageToHear(), nullptr);
+  EXPECT_EQ(queue_->preemptor_rest, kRests);
+  preemptor_->SetSession(nullptr, nullptr);
+  EXPECT_EQ(preemptor_->PageToHear(), nullptr);
+  EXPECT_EQ(queue_->preemptor_rest, kListens);
+}
+
 TEST_F(PreemptorTest, AQueueThatMayOnlyBeHeldTellsNobody) {
   Drain();
   g_test_now_ns += kIdleMs * kMs;

@@ -18,13 +18,21 @@ constexpr std::uint64_t kBusyLockNs = 20'000;
 constexpr std::uint64_t kDrainPollMinNs = 25'000;
 constexpr std::uint64_t kReportPollNs = 500'000;
 
-// Those that this program may use.
-std::uint32_t Processors() {
+struct Processors {
+  std::uint32_t own, all;  // that this program may use; that are online
+};
+Processors CountProcessors() {
+  const auto all = static_cast<std::uint32_t>(std::max(sysconf(_SC_NPROCESSORS_ONLN), 1L));
   cpu_set_t set;
   CPU_ZERO(&set);
   // More than there are bits for are enough for anybody.
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return CPU_SETSIZE;
-  return static_cast<std::uint32_t>(CPU_COUNT(&set));
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return {all, all};
+  return {std::clamp(static_cast<std::uint32_t>(CPU_COUNT(&set)), 1u, all), all};
+}
+
+// Of `programs`, those that are on this program's processors: where each is pinned to some, as many as come on each.
+std::uint32_t Neighbours(std::uint32_t programs, const Processors& processors) {
+  return static_cast<std::uint32_t>(std::uint64_t{programs} * processors.own / processors.all);
 }
 
 }  // namespace
@@ -80,7 +88,7 @@ void Pump::TellController() {
 }
 
 void Pump::Run() {
-  const std::uint32_t processors = Processors();
+  const Processors processors = CountProcessors();
   while (true) {
     std::atomic<std::uint32_t>* word = wake_word_.load(std::memory_order_acquire);
     const std::uint32_t seen = word->load(std::memory_order_seq_cst);
@@ -92,7 +100,7 @@ void Pump::Run() {
     const ProcessPage* page = page_.load(std::memory_order_acquire);
     const std::uint32_t programs =
         page != nullptr ? page->programs.load(std::memory_order_relaxed) : 0;
-    pace_.Looked(NowNs() - began_ns, programs, processors);
+    pace_.Looked(NowNs() - began_ns, Neighbours(programs, processors), processors.own);
     // Whoever changes something after `seen` was read changes the word too, and the wait returns.
     sleeping_.store(1, std::memory_order_seq_cst);
     FutexWait(word, seen, std::min(pace_.Sleep(sleep_ns), kSleepMaxNs));

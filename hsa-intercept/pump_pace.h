@@ -7,8 +7,7 @@
 //            processors, the nearer the more programs there are.
 // Threads    the pump's only.
 // Units      _ns, host time.
-// Trust      the number of programs is the controller's, of all users; it can make a pump late by kMostNs
-//            (docs/security-model.md).
+// Trust      the number of programs is the controller's, of this user's only (docs/security-model.md).
 // Limits     kMostNs, far below a lease. What wakes the pump (a doorbell, the controller) does not wait for it.
 #pragma once
 

@@ -212,10 +212,14 @@ bool Core::HasUser(std::uint32_t uid) const {
 // Sessions come and go rarely; events, which need this, are many.
 void Core::RebuildGroups() {
   groups_.clear();
-  const auto programs = static_cast<std::uint32_t>(sessions_.size());
+  std::map<std::uint32_t, std::uint32_t>
+      programs;  // of each user: nobody else's pumps look more seldom for them
   for (const auto& [id, session] : sessions_) {
     groups_[GroupOf(*session)].insert(session->user_page);
-    session->page->programs.store(programs, std::memory_order_relaxed);
+    ++programs[session->layer.uid];
+  }
+  for (const auto& [id, session] : sessions_) {
+    session->page->programs.store(programs[session->layer.uid], std::memory_order_relaxed);
   }
 }
 

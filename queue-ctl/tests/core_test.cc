@@ -151,7 +151,11 @@ TEST_F(CoreTest, AnEndWakesOnlyThoseWhoseGateHasClosed) {
   }
   EXPECT_EQ(held.page->programs.load(), 3u);
   // The bit of a session that has ended is free again.
-  EXPECT_EQ(Join(1000, 104).page->session_bit, gones_bit);
+  const Program next = Join(1000, 104);
+  EXPECT_EQ(next.page->session_bit, gones_bit);
+  EXPECT_EQ(held.page->programs.load(), 4u);
+  const Program other = Join(2000, 105);
+  EXPECT_EQ(held.page->programs.load(), 4u) << "another user's do not count";
 }
 
 TEST_F(CrossUserCoreTest, AUsersPageWakesNobodyElsesPrograms) {

@@ -271,7 +271,7 @@ struct ProcessPage {
   std::atomic<std::uint32_t> detached;  // 1: the controller has given this session up
   std::atomic<std::uint32_t> refresh;   // bumped to ask for fresh mirrors in every slot
   std::atomic<std::uint32_t> orders;    // bumped after an order changed that concerns the preemptor
-  std::atomic<std::uint32_t> programs;  // sessions of all users: their pumps share the processors
+  std::atomic<std::uint32_t> programs;  // the user's sessions: their pumps share the processors
   // Written by the layer.
   alignas(64) std::atomic<std::uint32_t> refreshed;  // the last `refresh` that was served
   std::atomic<std::uint32_t> queues_passed_through;  // queues that are not managed, and never held
