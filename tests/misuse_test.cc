@@ -280,6 +280,39 @@ TEST_F(MisuseTest, AControllerOfAnotherVersionThatComesLaterIsNamedOnce) {
   ExpectNamedOnce(controller, xsched_hsa::kAbiVersion + 1, program.get());
 }
 
+// --------------------------------------------------------------------------- standard error
+
+class StandardErrorTest : public MisuseTest, public testing::WithParamInterface<const char*> {};
+
+// A pipe that is full, or whose reader has gone, and something to tell: a line that nobody can have.
+TEST_P(StandardErrorTest, NobodyReadsItAndTheProgramRuns) {
+  constexpr const char* kLauncher = R"(import os, signal, sys
+reader, writer = os.pipe()
+os.set_blocking(writer, False)
+try:
+    while True:
+        os.write(writer, b"x" * 512)
+except BlockingIOError:
+    os.set_blocking(writer, True)
+os.set_inheritable(reader, sys.argv[1] == "full")
+os.dup2(writer, 2)
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+os.execv(sys.argv[2], sys.argv[2:]))";
+  stack_.StartController(kPatient);
+  stack_.UseEnvironment({{"XSCHED_HSA_DEBUG_TRAP", "nonsense"}});
+  auto low = RivalsTest::StartLow(
+      {"python3", "-c", kLauncher, GetParam(), Bin("hsa-exercise"), "paused", "20"});
+  stack_.UseEnvironment({});
+  StartHigh();
+  SubmitHeld(low.get());
+  FinishHigh();
+  EXPECT_TRUE(low->WaitForOutput("completed 20"));
+  low->Signal(SIGKILL);  // ROCr has something to tell at its end, too, and waits
+}
+
+INSTANTIATE_TEST_SUITE_P(Ends, StandardErrorTest, testing::Values("full", "closed"),
+                         [](const auto& one) { return one.param; });
+
 // --------------------------------------------------------------------------- clocks
 
 TEST_F(MisuseTest, HoldsAreRightWhileTheWallClockJumpsByYears) {

@@ -46,8 +46,9 @@ class Program:
         self.started = time.monotonic()
         self.ready = False
         self.stopped = False
+        # Nobody reads what it says before its end, and there is room for some thirty lines only: it must not wait for that.
         self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
+                                        stderr=subprocess.PIPE, text=True, pipesize=4096)
         self.pid = self.process.pid
 
     def alive(self):
