@@ -118,6 +118,17 @@ class PreemptorTest : public testing::Test {
     }
     driver_.Take();
   }
+  // As if it had been measured so for long; half of it is the driver call.
+  void CyclesCost(std::uint64_t cycle_ns) {
+    driver_.call_ns = cycle_ns / 2;
+    Expose(1);
+    for (std::uint32_t i = 0; i < Samples::kMax; ++i) {
+      g_test_now_ns += 2'000 * kMs;
+      preemptor_->Round();
+    }
+    Drain();
+    driver_.Take();
+  }
   void Drain() {
     for (std::uint64_t tag = 0; ring_->taken() < ring_->published();) ring_->Take(&tag);
   }

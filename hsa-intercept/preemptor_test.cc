@@ -332,14 +332,7 @@ TEST_F(PreemptorTest, TriesALiftAgainUntilItWorks) {
 
 TEST_F(PreemptorTest, LooksAgainAtAHoldWhosePredictionWasTooShort) {
   slot_->mechanisms = kMechanismSuspend;
-  driver_.call_ns = 500'000;
-  Expose(1);
-  for (std::uint32_t i = 0; i < Samples::kMax; ++i) {  // a cycle now costs 1 ms
-    g_test_now_ns += 2'000 * kMs;
-    preemptor_->Round();
-  }
-  driver_.Take();
-  Drain();
+  CyclesCost(kMs);
   Expose(5);
   Urgent();
   const std::uint64_t next_ns = preemptor_->Round();
@@ -354,14 +347,7 @@ TEST_F(PreemptorTest, LooksAgainAtAHoldWhosePredictionWasTooShort) {
 // As where many programs share the device: the hardware does not come to the queue's packets for long.
 TEST_F(PreemptorTest, LooksAtAHoldThatLastsEverMoreSeldom) {
   slot_->mechanisms = kMechanismSuspend;
-  driver_.call_ns = 5 * kMs;
-  Expose(1);
-  for (std::uint32_t i = 0; i < Samples::kMax; ++i) {  // a cycle now costs 10 ms
-    g_test_now_ns += 2'000 * kMs;
-    preemptor_->Round();
-  }
-  driver_.Take();
-  Drain();
+  CyclesCost(10 * kMs);
   Expose(1);
   const std::uint64_t began_ns = g_test_now_ns;
   int looks = 0;
@@ -378,14 +364,7 @@ TEST_F(PreemptorTest, LooksAtAHoldThatLastsEverMoreSeldom) {
 TEST_F(PreemptorTest, HoldsOnWhenItLooksAgainNearTheRequestsEnd) {
   slot_->mechanisms = kMechanismSqueeze;
   slot_->delay_budget_permille = 900;
-  driver_.call_ns = 200'000;
-  Expose(1);
-  for (std::uint32_t i = 0; i < Samples::kMax; ++i) {  // a cycle now costs 0.4 ms
-    g_test_now_ns += 2'000 * kMs;
-    preemptor_->Round();
-  }
-  Drain();
-  driver_.Take();
+  CyclesCost(400'000);
   Expose(10);  // half of the 2 ms that requests take
   ring_->Write(ring_->published(), 99);
   queue_->announced_index = queue_->reserved_index = ring_->published() + 1;

@@ -51,7 +51,7 @@ struct alignas(sizeof(T)) Atomic {
   static constexpr bool is_always_lock_free = true;
 
   T load(std::memory_order = std::memory_order_seq_cst) const {
-    Explorer::Point(this);
+    Explorer::Point();
     std::uint64_t own = 0;
     if (Explorer::active != nullptr && Explorer::active->FromBuffer(this, &own)) {
       T value;
@@ -61,7 +61,7 @@ struct alignas(sizeof(T)) Atomic {
     return value_;
   }
   void store(T value, std::memory_order order = std::memory_order_seq_cst) {
-    Explorer::Point(this);
+    Explorer::Point();
     if (order != std::memory_order_seq_cst && Explorer::active != nullptr &&
         Explorer::active->Buffers()) {
       std::uint64_t bits = 0;
@@ -76,7 +76,7 @@ struct alignas(sizeof(T)) Atomic {
   }
   bool compare_exchange_strong(T& expected, T value,
                                std::memory_order = std::memory_order_seq_cst) {
-    Explorer::Point(this);
+    Explorer::Point();
     Fence();
     if (value_ == expected) {
       value_ = value;
@@ -109,7 +109,7 @@ struct alignas(sizeof(T)) Atomic {
  private:
   template <typename New>
   T Change(const New& next) {
-    Explorer::Point(this);
+    Explorer::Point();
     Fence();
     const T old = value_;
     value_ = next(old);
@@ -121,7 +121,7 @@ struct alignas(sizeof(T)) Atomic {
 
 template <typename T>
 T LoadPlain(const T* address) {
-  Explorer::Point(address);
+  Explorer::Point();
   std::uint64_t own = 0;
   if (Explorer::active != nullptr && Explorer::active->FromBuffer(address, &own)) {
     return static_cast<T>(own);
@@ -130,7 +130,7 @@ T LoadPlain(const T* address) {
 }
 template <typename T, typename V>
 void StorePlain(T* address, V value) {
-  Explorer::Point(address);
+  Explorer::Point();
   if (Explorer::active != nullptr && Explorer::active->Buffers()) {
     return Explorer::active->Buffer(address, static_cast<T>(value), sizeof(T));
   }
@@ -166,7 +166,7 @@ inline void Wait(Atomic<std::uint32_t>* word, std::uint32_t seen, std::uint64_t 
   explorer->WaitUntil([&] { return g_wakes[word] != before; }, timeout_ns);
 }
 inline void Wake(Atomic<std::uint32_t>* word) {
-  Explorer::Point(word);
+  Explorer::Point();
   ++g_wakes[word];
 }
 

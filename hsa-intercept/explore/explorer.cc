@@ -139,7 +139,7 @@ void Explorer::Reschedule() {
   }
 }
 
-void Explorer::Point(const void*) {
+void Explorer::Point() {
   Explorer* const self = active;
   if (self == nullptr || self->current_ < 0 || self->deciding_) return;
   if (!self->failure_.empty()) return self->Reschedule();

@@ -50,7 +50,7 @@ class Explorer {
   void Fail(const std::string& what);
 
   // From inside a thread.
-  static void Point(const void* address);
+  static void Point();
   void WaitUntil(const std::function<bool()>& condition, std::uint64_t timeout_ns = kNever);
   void Barrier();
   bool Buffers() const { return limits_.store_buffers && current_ >= 0; }

@@ -92,20 +92,28 @@ std::vector<Queue*> HwsDevice::Runlist() const {
   return list;
 }
 
-// What is mapped now: the whole list if it fits the VMIDs and HQD slots, else from where the last turn ended,
-// as far as it fits. Nobody is passed over, so everybody's turn comes.
+// What is to be mapped now: the whole list if it fits the VMIDs and HQD slots, else from where the last turn ended,
+// as far as it fits beside what has stayed (MES). Nobody is passed over, so everybody's turn comes.
 void HwsDevice::ChooseRunlist(std::vector<Queue*>* chosen) {
   const std::vector<Queue*> list = Runlist();
   std::set<std::uint64_t> processes;
+  std::size_t stayed = 0;
+  for (const Queue* queue : list) {
+    if (!queue->mapped) continue;
+    ++stayed;
+    processes.insert(queue->config.process);
+  }
   if (runlist_start_ >= list.size()) runlist_start_ = 0;
-  for (std::size_t i = 0; i < list.size() && chosen->size() < hqds_.size(); ++i) {
+  for (std::size_t i = 0; i < list.size() && stayed + chosen->size() < hqds_.size(); ++i) {
     Queue* queue = list[(runlist_start_ + i) % list.size()];
+    if (queue->mapped) continue;
     processes.insert(queue->config.process);
     if (processes.size() > params_.processes_max) break;
     chosen->push_back(queue);
   }
-  runlist_next_ = runlist_start_ + chosen->size();
-  if (!list.empty()) runlist_next_ %= list.size();
+  // Where something has stayed this is still the turn that was.
+  if (stayed != 0 || list.empty()) return;
+  runlist_next_ = (runlist_start_ + chosen->size()) % list.size();
 }
 
 // A queue keeps its slot as long as nobody else needs it; new ones take the lowest free one, which
@@ -126,13 +134,10 @@ void HwsDevice::AssignSlot(Queue* queue) {
 
 void HwsDevice::Remap() {
   remap_at_ = kNever;
-  std::vector<Queue*> chosen;
-  ChooseRunlist(&chosen);
-  // First those that still have a slot, so that nobody takes it from them.
   std::vector<Queue*> fresh;
-  for (Queue* queue : chosen) {
-    if (queue->mapped) continue;
-    fresh.push_back(queue);
+  ChooseRunlist(&fresh);
+  // First those that still have a slot, so that nobody takes it from them.
+  for (Queue* queue : fresh) {
     if (queue->hqd != kNone) queue->mapped = true;
   }
   for (Queue* queue : fresh) {
@@ -173,10 +178,10 @@ void HwsDevice::UpdateRotation() {
 void HwsDevice::RotateRunlist() {
   rotate_runlist_at_ = kNever;
   runlist_start_ = runlist_next_;
-  if (remap_at_ != kNever)
-    return;  // all queues are off already: the cycle under way maps the next ones
-  TimeNs unmapped_at = 0;
   const bool hws = params_.hardware_scheduler;
+  // All queues are off already: the cycle under way maps the next ones.
+  if (hws && remap_at_ != kNever) return;
+  TimeNs unmapped_at = 0;
   params_.hardware_scheduler = true;  // the whole list changes, whoever schedules it
   if (BeginCycle(now_, nullptr, &unmapped_at)) {
     EndCycle(unmapped_at);

@@ -15,6 +15,33 @@ DeviceParams Params() {
 }
 KernelCost Kernel(std::uint64_t workgroups, TimeNs ns) { return {workgroups, 4, 32, 0, ns}; }
 
+// More queues than fit.
+struct Many {
+  explicit Many(const DeviceParams& params) : rig(params) {}
+  void Add(std::uint64_t process = 0) {
+    sources.push_back(std::make_unique<TestSource>());
+    ids.push_back(rig.AddQueue(sources.back().get(), 7, process));
+  }
+  void SubmitToAll(const KernelCost& kernel, int count = 1) {
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      for (int k = 0; k < count; ++k) sources[i]->Submit(kernel);
+      rig.Kick(ids[i]);
+    }
+  }
+  void ExpectDone(std::size_t count) const {
+    for (std::size_t i = 0; i < ids.size(); ++i) EXPECT_EQ(sources[i]->done.size(), count) << i;
+  }
+  std::size_t Mapped() const {
+    std::size_t mapped = 0;
+    for (const QueueId id : ids) mapped += rig.Stats(id).mapped;
+    return mapped;
+  }
+
+  TestRig rig;
+  std::vector<std::unique_ptr<TestSource>> sources;
+  std::vector<QueueId> ids;
+};
+
 TEST(RunlistTest, FirstQueueOnAnIdleDeviceCostsTheBase) {
   TestRig rig(Params());
   TestSource source;
@@ -145,76 +172,64 @@ TEST(RunlistTest, DrainBeyondTheTimeoutFailsAndTheQueuesGoOn) {
 }
 
 TEST(RunlistTest, MoreQueuesThanSlotsTakeTurns) {
-  TestRig rig(Params());
-  std::vector<std::unique_ptr<TestSource>> sources;
-  std::vector<QueueId> ids;
-  for (int i = 0; i < 30; ++i) {
-    sources.push_back(std::make_unique<TestSource>());
-    ids.push_back(rig.AddQueue(sources.back().get(), 7, 1));
-  }
-  for (int i = 0; i < 30; ++i) {
-    for (int k = 0; k < 5; ++k) sources[i]->Submit(Kernel(640, 1'000'000));
-    rig.Kick(ids[i]);
-  }
-  ASSERT_TRUE(rig.Idle());
-  for (int i = 0; i < 30; ++i) EXPECT_EQ(sources[i]->done.size(), 5u) << i;
-  EXPECT_GT(rig.device->GetStats().runlist_cycles, 31u);
+  Many many(Params());
+  for (int i = 0; i < 30; ++i) many.Add(1);
+  many.SubmitToAll(Kernel(640, 1'000'000), 5);
+  ASSERT_TRUE(many.rig.Idle());
+  many.ExpectDone(5);
+  EXPECT_GT(many.rig.device->GetStats().runlist_cycles, 31u);
 }
 
 TEST(RunlistTest, MoreProcessesThanVmidsTakeTurns) {
-  TestRig rig(Params());
-  std::vector<std::unique_ptr<TestSource>> sources;
-  std::vector<QueueId> ids;
-  for (int i = 0; i < 16; ++i) {
-    sources.push_back(std::make_unique<TestSource>());
-    ids.push_back(rig.AddQueue(sources.back().get()));
-  }
-  for (int i = 0; i < 16; ++i) {
-    sources[i]->Submit(Kernel(6'400, 1'000'000));
-    rig.Kick(ids[i]);
-  }
-  ASSERT_TRUE(rig.Idle());
-  for (int i = 0; i < 16; ++i) EXPECT_EQ(sources[i]->done.size(), 1u) << i;
+  Many many(Params());
+  for (int i = 0; i < 16; ++i) many.Add();
+  many.SubmitToAll(Kernel(6'400, 1'000'000));
+  ASSERT_TRUE(many.rig.Idle());
+  many.ExpectDone(1);
 }
 
 // Created in turns, as programs that start together do, their queues alternate; nobody is passed over for that.
 TEST(RunlistTest, QueuesOfManyProcessesThatAlternateAllGetTheirTurn) {
-  TestRig rig(Params());
-  std::vector<std::unique_ptr<TestSource>> sources;
-  std::vector<QueueId> ids;
+  Many many(Params());
   // A multiple of the 24 slots, so that a second round of turns begins where the first one did.
-  for (int queue = 0; queue < 9; ++queue) {
-    for (int process = 0; process < 32; ++process) {
-      sources.push_back(std::make_unique<TestSource>());
-      ids.push_back(rig.AddQueue(sources.back().get(), 7, 100 + process));
-    }
-  }
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    sources[i]->Submit(Kernel(64, 100'000));
-    rig.Kick(ids[i]);
-  }
-  rig.Run(1'000'000'000);
-  for (std::size_t i = 0; i < ids.size(); ++i) EXPECT_EQ(sources[i]->done.size(), 1u) << i;
+  for (std::uint64_t i = 0; i < 9 * 32; ++i) many.Add(100 + i % 32);
+  many.SubmitToAll(Kernel(64, 100'000));
+  many.rig.Run(1'000'000'000);
+  many.ExpectDone(1);
 }
 
 // A turn lasts as long as it would have: cycles for other reasons, closer together than a turn is long, do not keep
 // those that wait from theirs.
 TEST(RunlistTest, CyclesForOthersDoNotKeepAQueueFromItsTurn) {
-  TestRig rig(Params());
-  std::vector<std::unique_ptr<TestSource>> sources;
-  std::vector<QueueId> ids;
-  for (int i = 0; i < 30; ++i) {
-    sources.push_back(std::make_unique<TestSource>());
-    ids.push_back(rig.AddQueue(sources.back().get(), 7, 1));
-  }
-  TestSource& last = *sources.back();
+  Many many(Params());
+  for (int i = 0; i < 30; ++i) many.Add(1);
+  TestSource& last = *many.sources.back();
   last.Submit(Kernel(64, 100'000));
-  rig.Kick(ids.back());
+  many.rig.Kick(many.ids.back());
   for (int i = 0; i < 20 && last.done.empty(); ++i) {
-    rig.Run(5'000'000);
-    rig.SetActive(ids[0], true);
+    many.rig.Run(5'000'000);
+    many.rig.SetActive(many.ids[0], true);
   }
   EXPECT_EQ(last.done.size(), 1u);
+}
+
+// Also where the others stay on the device while one queue changes (MES), and the turn ends in the middle of that.
+TEST(RunlistTest, NeverMoreQueuesAreMappedThanThereAreSlots) {
+  for (const bool hardware_scheduler : {true, false}) {
+    DeviceParams params = Params();
+    params.hardware_scheduler = hardware_scheduler;
+    params.runlist_cycle_ns = 3'000'000;
+    Many many(params);
+    for (int i = 0; i < 60; ++i) many.Add(1);
+    many.SubmitToAll(Kernel(640, 1'000'000), 40);
+    for (int i = 0; i < 100; ++i) {
+      many.rig.SetActive(many.ids[i % 60], true);
+      many.rig.Run(3'700'000);
+      EXPECT_LE(many.Mapped(), 24u) << i;
+    }
+    ASSERT_TRUE(many.rig.Idle());
+    many.ExpectDone(40);
+  }
 }
 
 TEST(RunlistTest, DroppedProcessLeavesItsCusToTheOthers) {
