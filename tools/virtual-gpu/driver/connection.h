@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "rpc_protocol.h"
+#include "timers.h"
 
 namespace virtual_gpu {
 
@@ -38,6 +39,7 @@ class Connection {
   std::shared_ptr<Process> process;  // after hello
   bool is_main = false;              // its end is the end of the process
   bool is_user = false;              // keeps the device process alive
+  Timers::Id wait_timeout;           // of its last WAIT_EVENTS; ROCr's are weeks away
 
  private:
   const int fd_;

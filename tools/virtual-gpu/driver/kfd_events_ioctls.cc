@@ -45,10 +45,13 @@ void KfdDriver::WaitEvents(const Request& request, Process& process) {
   const auto args = request.Arg<kfd::WaitEventsArgs>();
   const EventTable::WaiterId waiter = process.events.Wait(request);
   if (waiter == 0 || args.timeout == kForever) return;
-  timers_->Add(RawNs() + std::int64_t{args.timeout} * 1'000'000,
-               [shared = std::weak_ptr(request.connection->process), waiter] {
-                 if (const auto alive = shared.lock()) alive->events.Expire(waiter);
-               });
+  // A connection waits for one thing at a time: what is left of its last wait goes.
+  timers_->Cancel(request.connection->wait_timeout);
+  request.connection->wait_timeout =
+      timers_->Add(RawNs() + std::int64_t{args.timeout} * 1'000'000,
+                   [shared = std::weak_ptr(request.connection->process), waiter] {
+                     if (const auto alive = shared.lock()) alive->events.Expire(waiter);
+                   });
 }
 
 }  // namespace virtual_gpu

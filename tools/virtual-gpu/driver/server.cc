@@ -203,6 +203,7 @@ void Server::Close(int fd) {
   const auto connection = it->second;
   connections_.erase(it);
   epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, fd, nullptr);
+  timers_.Cancel(connection->wait_timeout);
   if (connection->process != nullptr) {
     connection->process->events.Forget(connection.get());
     if (connection->is_main) EndProcess(connection->process);

@@ -105,6 +105,7 @@ std::string Server::StatsJson(bool with_cus) const {
                  {"stood_ms", static_cast<double>(clock_.stood_ns()) / 1e6},
                  {"stops", clock_.stops()}}},
                {"processes_seen", processes_seen_},
+               {"timers", timers_.size()},
                {"lost_events", driver_->faults().Taken(FaultKind::kLostEvent)}};
   json["gpus"] = Json::array();
   for (const auto& gpu : gpus_) json["gpus"].push_back(GpuJson(*gpu));

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <string>
 #include <thread>
 
 #include "pacer.h"
@@ -98,6 +99,31 @@ TEST(SimClockTest, ATimerWaitsForSimulatedTime) {
   clock.GrantForEver(0);
   while (!ran) timers.RunDue(RawNs());
   EXPECT_GE(clock.Now(), due);
+}
+
+TEST(TimersTest, InTheirOrderAndNotOnceCancelled) {
+  Timers timers;
+  std::string ran;
+  const auto writes = [&ran](char letter) { return [&ran, letter] { ran += letter; }; };
+  timers.Add(3, writes('c'));
+  const Timers::Id cancelled = timers.Add(2, writes('x'));
+  timers.Add(2, writes('b'));  // as soon as the one before
+  const Timers::Id first = timers.Add(1, [&] {
+    ran += 'a';
+    timers.Add(1, writes('+'));
+  });
+  timers.Cancel(cancelled);
+  timers.Cancel(cancelled);
+  timers.Cancel({});
+  EXPECT_EQ(timers.size(), 3u);
+  EXPECT_EQ(timers.NextDue(), 1);
+  timers.RunDue(2);
+  EXPECT_EQ(ran, "a+b");
+  timers.Cancel(first);  // has run
+  EXPECT_EQ(timers.size(), 1u);
+  timers.RunDue(3);
+  EXPECT_EQ(ran, "a+bc");
+  EXPECT_EQ(timers.NextDue(), INT64_MAX);
 }
 
 TEST(SimClockTest, NoFileNoPage) {

@@ -212,6 +212,13 @@ TEST_F(NamedDeviceTest, KilledProcessGivesTheDeviceBack) {
   EXPECT_GE(stats["processes_seen"].get<int>(), 2);
 }
 
+// Twenty rounds of two waits, each with a limit of weeks (the runtime's): none outlives its program.
+TEST_F(NamedDeviceTest, AWaitThatIsOverLeavesNoTimer) {
+  const Outcome waited = Shell(Run(Exercise("two-waiters")));
+  ASSERT_EQ(waited.code, 0) << waited.output;
+  EXPECT_EQ(Stats()["timers"], 0);
+}
+
 TEST_F(NamedDeviceTest, OneProcessesDeathDoesNotDisturbAnother) {
   const Outcome both =
       Shell(Run("sh -c \"" + Exercise("endless") + " > /dev/null 2>&1 & p=\\$!; " +
