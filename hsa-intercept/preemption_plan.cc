@@ -8,7 +8,7 @@ namespace {
 // Requests vary, and so do the looks that measure them. What a hold delays is rare and long, so of 32
 // measures only the two worst don't count; what a cycle or a squeezed queue delays is much the same
 // each time, and the worst four are rather the measure's own.
-constexpr double kWorseHold = 15.0 / 16, kWorse = 7.0 / 8;
+constexpr double kWorseHold = 15.0 / 16, kWorse = 7.0 / 8, kWorstButOne = 31.0 / 32;
 constexpr double kCoRunPrior = 0.5;
 // Of a request: what runs is short then, and what ran at the last requests was.
 constexpr std::uint64_t kShortRestShare = 8, kShortRestsShare = 4;
@@ -31,8 +31,9 @@ class Chooser {
   Chooser(const PlanModel& model, const PlanInputs& inputs)
       : budget_ns_(model.RequestNs() / 1000 * inputs.budget_permille) {}
 
-  void Offer(const PlanChoice& choice) {
-    const bool within = choice.delay_ns <= budget_ns_;
+  // `margin`: of the budget, what the choice must leave, since little is known of it.
+  void Offer(const PlanChoice& choice, double margin = 0) {
+    const bool within = choice.delay_ns <= Scaled(budget_ns_, 1 - margin);
     const bool first = !any_;
     any_ = true;
     if (first || Better(choice, within)) {
@@ -40,6 +41,7 @@ class Chooser {
       best_within_ = within;
     }
   }
+  std::uint64_t budget_ns() const { return budget_ns_; }
   PlanChoice Best() const {
     PlanChoice best = best_;
     best.reason = best_within_ ? PlanReason::kCheapestWithinBudget : PlanReason::kLeastDelay;
@@ -114,11 +116,23 @@ bool PlanModel::WantsShare(std::uint64_t rest_ns) const {
   return !known || since_share_ >= kShareEvery;
 }
 
+double PlanModel::DelayedBy(double share_left) const {
+  return delayed_[ShareIndex(share_left)].Quantile(kWorstButOne, 0);
+}
+
+bool PlanModel::WantsSqueeze(double share_left, double next_share, double dear) const {
+  const std::uint32_t next = ShareIndex(next_share);
+  if (delayed_[ShareIndex(share_left)].ever() < kTriesFirst) return false;
+  const bool known = delayed_[next].ever() >= kTriesFirst || DelayedBy(next_share) > dear;
+  return !known || requests_ - squeezed_at_[next] >= kShareEvery;
+}
+
 void PlanModel::ObserveOutcome(PlanMechanism mechanism, std::uint64_t took_ns,
                                std::uint64_t rest_ns, std::uint64_t cycles_ns, double share_left) {
   const std::uint64_t base_ns = RequestNs();
   ++since_hold_;
   ++since_share_;
+  ++requests_;
   rest_ns_.Add(static_cast<double>(rest_ns));
   const double base = static_cast<double>(base_ns), cycles = static_cast<double>(cycles_ns);
   const double delay = static_cast<double>(Excess(took_ns, base_ns));
@@ -135,10 +149,54 @@ void PlanModel::ObserveOutcome(PlanMechanism mechanism, std::uint64_t took_ns,
       return unrestricted_.Add(std::min(delay / base, 16.0));
     case PlanMechanism::kSqueeze: {
       const double felt = static_cast<double>(Excess(cycles_ns, SlackNs()));
-      return sharing_[ShareIndex(share_left)].Add(std::clamp((delay - felt) / base, 0.0, 4.0));
+      const std::uint32_t index = ShareIndex(share_left);
+      if (requests_ - squeezed_at_[index] >= kShareEvery) delayed_[index] = Samples();  // afresh
+      squeezed_at_[index] = requests_;
+      delayed_[index].Add(delay / base);
+      return sharing_[index].Add(std::clamp((delay - felt) / base, 0.0, 4.0));
     }
   }
 }
+
+namespace {
+
+// A squeeze of which more was assumed than the budget, so that only tries speak for it. They are few, and
+// the slowest request of a hundred is hardly among them: all but one, which may have been late for
+// another reason, have to stay well within the budget, by all that they took longer.
+constexpr double kTriedMargin = 0.5;
+bool IsTried(const PlanInputs& inputs, double share_left) {
+  return inputs.units_ordered == 0 && PriorSharing(share_left) > inputs.budget_permille / 1000.0;
+}
+
+PlanChoice SqueezeTo(const PlanModel& model, const PlanInputs& inputs, std::uint32_t units_left,
+                     std::uint64_t left_ns) {
+  const double share_left = static_cast<double>(units_left) / inputs.compute_units;
+  const std::uint64_t cycles_ns = model.CycleNs() * std::max(1u, inputs.queues);
+  const std::uint64_t predicted_ns =
+      Excess(cycles_ns, model.SlackNs()) + Scaled(left_ns, model.SharingOf(share_left));
+  const double seen = IsTried(inputs, share_left) ? model.DelayedBy(share_left) : 0;
+  return {.mechanism = PlanMechanism::kSqueeze,
+          .reason = PlanReason::kLearning,
+          .units_left = units_left,
+          .delay_ns = std::max(predicted_ns, Scaled(left_ns, seen)),
+          .cost_ns = Scaled(left_ns, 1 - share_left) + 2 * cycles_ns};
+}
+
+// Where a squeeze is far within the budget, one that leaves a step more may be, too: what was assumed
+// of it says less than a few tries.
+bool TriesMore(const PlanModel& model, const PlanInputs& inputs, const PlanChoice& best,
+               std::uint64_t budget_ns) {
+  const std::uint32_t next = best.units_left + inputs.unit_step;
+  if (best.mechanism != PlanMechanism::kSqueeze ||
+      best.delay_ns > Scaled(budget_ns, kTriedMargin) || inputs.units_ordered != 0 ||
+      next >= inputs.compute_units) {
+    return false;
+  }
+  const double all = inputs.compute_units;
+  return model.WantsSqueeze(best.units_left / all, next / all, inputs.budget_permille / 1000.0);
+}
+
+}  // namespace
 
 PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs) {
   const std::uint64_t request_ns = model.RequestNs();
@@ -158,7 +216,6 @@ PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs) {
   PlanChoice share{.mechanism = PlanMechanism::kShare, .reason = PlanReason::kLearning};
   if (inputs.can_share && model.WantsShare(inputs.rest_ns)) return share;
   const std::uint64_t cycles_ns = model.CycleNs() * std::max(1u, inputs.queues);
-  const std::uint64_t felt_ns = Excess(cycles_ns, model.SlackNs());
   Chooser chooser(model, inputs);
   if (g_hold_is_enough) chooser.Offer(hold);
   if (inputs.can_share && model.Unrestricted() >= 0) {
@@ -177,13 +234,13 @@ PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs) {
   for (std::uint32_t left = inputs.unit_step; squeezable && left < inputs.compute_units;
        left += inputs.unit_step) {
     if (inputs.units_ordered != 0 && left != inputs.units_ordered) continue;
-    const double share_left = static_cast<double>(left) / inputs.compute_units;
-    chooser.Offer({.mechanism = PlanMechanism::kSqueeze,
-                   .units_left = left,
-                   .delay_ns = felt_ns + Scaled(left_ns, model.SharingOf(share_left)),
-                   .cost_ns = Scaled(left_ns, 1 - share_left) + 2 * cycles_ns});
+    const bool tried = IsTried(inputs, static_cast<double>(left) / inputs.compute_units);
+    chooser.Offer(SqueezeTo(model, inputs, left, left_ns), tried ? kTriedMargin : 0);
   }
   PlanChoice best = chooser.Best();
+  if (TriesMore(model, inputs, best, chooser.budget_ns())) {
+    return SqueezeTo(model, inputs, best.units_left + inputs.unit_step, left_ns);
+  }
   if (inputs.rest_ns == 0 && best.mechanism == PlanMechanism::kHold) {
     best.reason = PlanReason::kNothingExposed;
   }
@@ -196,7 +253,9 @@ std::uint64_t WideWindowNs(const PlanModel& model, PlanInputs inputs) {
   inputs.rest_ns = kEndlessNs;
   inputs.can_share = false;  // what is left alone is learnt with the policy's window
   const PlanChoice choice = ChoosePlan(model, inputs);
-  return choice.reason == PlanReason::kCheapestWithinBudget ? kWideWindowNs : 0;
+  const bool tries =
+      choice.mechanism == PlanMechanism::kSqueeze && choice.reason == PlanReason::kLearning;
+  return choice.reason == PlanReason::kCheapestWithinBudget || tries ? kWideWindowNs : 0;
 }
 
 std::uint64_t DwellNs(const PlanModel& model, const PlanInputs& inputs, std::uint64_t gap_ns) {

@@ -22,7 +22,8 @@
 //            co_run   how much of the rest a request feels while both share the device, when it feels much
 //            sharing  what a queue squeezed to so many units still takes: learnt for each eighth of
 //                     the device; before that 0.8 x (units left / all)^4, the form of a contention
-//                     model (docs/decisions.md). More units never count as less sharing.
+//                     model (docs/decisions.md). More units never count as less sharing. Where the
+//                     best squeeze takes half of the budget at most, one step more is tried now and then
 //            share    neither held nor restricted: where the less urgent kernels are short, requests may
 //                     hardly feel them, and every hold is for nothing. Tried only where what runs is
 //                     short against a request; where that costs too much, hardly ever again
@@ -72,6 +73,9 @@ class PlanModel {
   double co_run() const;
   // Of a request, what a queue takes that is left this share of the device.
   double SharingOf(double share_left) const;
+  // Of a request, what the slowest but one of the last took longer, cycles and all, while a queue was
+  // left this share; 0: not known.
+  double DelayedBy(double share_left) const;
   // Of a request, what it takes longer beside a queue that is left alone; negative: not known.
   double Unrestricted() const;
 
@@ -87,6 +91,9 @@ class PlanModel {
   // Leaving a queue alone is tried a few times where what runs is short now and was nearly always, and
   // seldom once it has turned out dear: devices and programs change.
   bool WantsShare(std::uint64_t rest_ns) const;
+  // A squeeze that leaves a step more than one that is known: tried a few times, if it is not dear.
+  // Long after it is tried afresh: devices and programs change.
+  bool WantsSqueeze(double share_left, double next_share, double dear) const;
   static constexpr std::uint32_t kTriesFirst = 4, kHoldEvery = 256, kShareEvery = 2048;
 
   // A request that found nothing of ours to decide about, and one that met the mechanism.
@@ -96,8 +103,10 @@ class PlanModel {
 
  private:
   Samples cycle_ns_, request_ns_, last_ns_, slack_ns_, co_run_, unrestricted_, rest_ns_;
-  std::uint32_t since_hold_ = 0, since_share_ = 0;  // requests
-  Samples sharing_[kShares];                        // by eighths of the device left
+  std::uint32_t since_hold_ = 0, since_share_ = 0, requests_ = 0;  // requests
+  Samples sharing_[kShares];                                       // by eighths of the device left
+  Samples delayed_[kShares];
+  std::uint32_t squeezed_at_[kShares] = {};
 };
 
 struct PlanInputs {

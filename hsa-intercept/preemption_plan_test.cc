@@ -97,6 +97,64 @@ TEST_F(PlanTest, GivesUpSqueezesThatTurnOutToDelayTooMuch) {
       << "what delays by half at 32 units cannot delay less at more";
 }
 
+TEST_F(PlanTest, TriesAStepMoreWhereASqueezeIsFarWithinTheBudget) {
+  SetCycle(20'000);
+  const PlanInputs inputs = Running(18 * kMs);
+  // A hold, and squeezes; of those to 48 and 64 units the chooser assumes 10 % and 33 %.
+  const auto took = [](std::uint32_t units) {
+    return std::uint64_t{units == 0 ? 9'000'000u : units <= 48 ? 2'230'000u : 3'000'000u};
+  };
+  std::uint32_t chosen[81] = {};
+  for (std::uint32_t i = 0; i < PlanModel::kShareEvery; ++i) {
+    const PlanChoice choice = ChoosePlan(model_, inputs);
+    if (choice.mechanism == PlanMechanism::kSqueeze) ++chosen[choice.units_left];
+    const bool tries = choice.reason == PlanReason::kLearning;
+    EXPECT_TRUE(!tries ||
+                WideWindowNs(model_, inputs) == (choice.units_left != 0 ? kWideWindowNs : 0));
+    model_.ObserveOutcome(choice.mechanism, took(choice.units_left), 18 * kMs, 20'000,
+                          choice.units_left / 80.0);
+  }
+  EXPECT_EQ(chosen[32], PlanModel::kTriesFirst);
+  EXPECT_EQ(chosen[64], 1u) << "the first one was dear";
+  EXPECT_GT(chosen[48], PlanModel::kShareEvery - 64);
+  // Much later it is tried afresh.
+  for (std::uint32_t i = 0; i < PlanModel::kShareEvery; ++i) {
+    const PlanChoice choice = ChoosePlan(model_, inputs);
+    if (choice.units_left == 64) ++chosen[64];
+    model_.ObserveOutcome(choice.mechanism, took(choice.units_left), 18 * kMs, 20'000,
+                          choice.units_left / 80.0);
+  }
+  EXPECT_EQ(chosen[64], 2u);
+}
+
+TEST_F(PlanTest, WhatOnlyTriesSpeakForHasToStayWellWithinTheBudget) {
+  SetCycle(20'000);
+  const PlanInputs inputs = Running(18 * kMs);
+  const auto request = [&](std::uint64_t took_ns) {
+    const PlanChoice choice = ChoosePlan(model_, inputs);
+    model_.ObserveOutcome(choice.mechanism, choice.units_left > 48 ? 3'000'000 : took_ns, 18 * kMs,
+                          20'000, choice.units_left / 80.0);
+    return choice.units_left;
+  };
+  for (int i = 0; i < 16; ++i) request(2'230'000);
+  ASSERT_EQ(request(2'300'000), 48u);  // of a budget of 110
+  EXPECT_EQ(request(2'230'000), 48u) << "one may have been late for another reason";
+  EXPECT_EQ(request(2'300'000), 48u);
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(request(2'230'000), 32u) << i;
+  for (std::uint32_t i = 0; i < PlanModel::kShareEvery; ++i) request(2'230'000);
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(request(2'230'000), 48u) << "tried afresh";
+}
+
+TEST_F(PlanTest, TriesNoStepMoreWhereTheBudgetIsHalfSpent) {
+  SetCycle(80'000);  // of a budget of 110
+  const PlanInputs inputs = Running(18 * kMs);
+  for (std::uint32_t i = 0; i < 4 * Samples::kMax; ++i) {
+    const PlanChoice choice = ChoosePlan(model_, inputs);
+    EXPECT_LE(choice.units_left, 16u) << i;
+    model_.ObserveOutcome(choice.mechanism, 2'280'000, 18 * kMs, 80'000, choice.units_left / 80.0);
+  }
+}
+
 TEST_F(PlanTest, ObeysAnOrderedNumberOfUnits) {
   SetCycle(20'000);
   PlanInputs inputs = Running(18 * kMs);

@@ -15,7 +15,7 @@ constexpr const char* kMechanismNames[] = {"hold", "squeeze", "suspend", "share"
 constexpr const char* kReasonNames[] = {
     "cheapest within the delay budget", "least delay, nothing is within the budget",
     "nothing else is allowed or works here", "nothing of it is on the hardware",
-    "to learn what requests and cycles take"};
+    "to learn what requests, cycles and squeezes take"};
 
 double Ms(const std::atomic<std::uint64_t>& ns) {
   const std::uint64_t value = ns.load(std::memory_order_relaxed);
