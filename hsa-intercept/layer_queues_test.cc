@@ -113,6 +113,38 @@ TEST_F(LayerQueuesTest, GivesTheRuntimesRefusalBack) {
   EXPECT_EQ(one.queue, nullptr);
 }
 
+// ROCr's status goes back; what ROCr has refused is not remembered, or a change of ours would bring it.
+TEST_F(LayerQueuesTest, RemembersWhatTheProgramHasSetAndOnlyThat) {
+  static hsa_status_t answer;
+  RealApi* real = TheLayer().real();
+  real->queue_set_priority = [](hsa_queue_t*, hsa_amd_queue_priority_t) { return answer; };
+  real->queue_cu_set_mask = [](const hsa_queue_t*, std::uint32_t, const std::uint32_t*) {
+    return answer;
+  };
+  QueueDescriptor one = Compute();
+  ASSERT_EQ(TheLayer().CreateQueues({1}, &one, 1), HSA_STATUS_SUCCESS);
+  const RestrictionState& state = Managed(one)->restricted;
+  const std::uint32_t mask[1] = {0xf0};
+  answer = HSA_STATUS_ERROR_INVALID_ARGUMENT;
+  EXPECT_EQ(TheLayer().SetQueuePriority(one.queue, HSA_AMD_QUEUE_PRIORITY_LOW), answer);
+  EXPECT_EQ(TheLayer().SetCuMask(one.queue, 32, mask), answer);
+  EXPECT_EQ(state.kfd.priority, 7u);
+  EXPECT_FALSE(state.program_set_priority);
+  EXPECT_EQ(state.user_mask_bits, 0u);
+  answer = HSA_STATUS_SUCCESS;
+  EXPECT_EQ(TheLayer().SetQueuePriority(one.queue, HSA_AMD_QUEUE_PRIORITY_LOW), answer);
+  EXPECT_EQ(state.kfd.priority, 0u);
+  EXPECT_TRUE(state.program_set_priority);
+  // ROCr has set fewer units than asked for, and says so: it has set them.
+  answer = static_cast<hsa_status_t>(HSA_STATUS_CU_MASK_REDUCED);
+  EXPECT_EQ(TheLayer().SetCuMask(one.queue, 32, mask), answer);
+  EXPECT_EQ(state.user_mask_bits, 32u);
+  EXPECT_EQ(state.user_mask[0], 0xf0u);
+  answer = HSA_STATUS_SUCCESS;
+  EXPECT_EQ(TheLayer().SetCuMask(one.queue, 0, nullptr), answer);
+  EXPECT_EQ(state.user_mask_bits, 0u) << "all units again";
+}
+
 TEST_F(LayerQueuesTest, CountedQueuesPassThrough) {
   hsa_queue_t* queue = nullptr;
   EXPECT_EQ(TheLayer().AcquireCounted({1}, HSA_QUEUE_TYPE_MULTI, HSA_AMD_QUEUE_PRIORITY_NORMAL,

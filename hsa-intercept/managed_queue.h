@@ -56,7 +56,8 @@ struct RestrictionState {
   KfdQueue kfd;
   KfdNode node;
   std::uint32_t restriction = kUnrestricted;
-  bool batched = false;  // suspended together with others: to be resumed the same way
+  bool batched = false;          // suspended together with others: to be resumed the same way
+  std::uint32_t units_left = 0;  // of a squeeze: what it was narrowed to
   std::uint64_t since_us = 0;
   bool ordered = false;              // suspended by an operator's order, whatever is urgent
   std::uint32_t standing_first = 0;  // the standing mask in force (QueueSlot), in compute units

@@ -125,6 +125,7 @@ int Preemptor::Squeeze(Arena* arena, const Candidate& candidate, std::uint32_t u
     return error;
   }
   candidate.slot->squeezes.fetch_add(1, std::memory_order_relaxed);
+  state.units_left = units_left;
   SetRestriction(candidate, kSqueezed);
   TraceQueue(*candidate.queue, candidate.slot, kTraceSqueeze, units_left, NowNs() - began_ns);
   return 0;
@@ -440,9 +441,9 @@ void Preemptor::ProgramSetMask(ManagedQueue* queue, const std::uint32_t* mask, s
     return Nudge();
   }
   // The program's mask stands now; narrow it again, or let the queue be.
-  std::uint32_t units = 0;
-  for (const Arena& arena : arenas_) units = std::max(units, arena.choice.units_left);
-  if (NarrowMask(state, units, &narrowed)) kfd_->SetMask(state.kfd, narrowed.words, narrowed.bits);
+  if (NarrowMask(state, state.units_left, &narrowed)) {
+    kfd_->SetMask(state.kfd, narrowed.words, narrowed.bits);
+  }
 }
 
 }  // namespace xsched_hsa

@@ -1,0 +1,96 @@
+// The preemptor over several requests, and with the program's own changes in between.
+#include <gtest/gtest.h>
+
+#include "preemptor_fixture.h"
+
+namespace xsched_hsa {
+namespace {
+
+// As narrow as this queue is, whatever another GPU's queues keep.
+TEST_F(PreemptorTest, AMaskThatTheProgramSetsMeanwhileIsNarrowedAtOnceAndRestoredWhole) {
+  slot_->delay_budget_permille = 300;
+  GpuUrgency* const here = urgency_;
+  urgency_ = FindUrgency(user_page_.get(), 8);
+  queue_->urgency = urgency_;
+  Learn();
+  slot_->mechanisms = kMechanismSqueeze;
+  slot_->squeeze_units = 64;
+  Expose(40);
+  Urgent();
+  preemptor_->Round();
+  Urgent(0);
+  preemptor_->Round();
+  ASSERT_EQ(driver_.Take(), (Calls{"mask 5 64", "mask 5 96"}));
+  urgency_ = here;
+  queue_->urgency = here;
+  slot_->squeeze_units = 32;
+  Urgent();
+  preemptor_->Round();
+  ASSERT_EQ(driver_.Take(), Calls{"mask 5 32"});
+  const std::uint32_t own[3] = {0xffffffff, 0x0000ffff, 0};
+  {
+    MutexScope scope(preemptor_->mutex());
+    preemptor_->ProgramSetMask(queue_, own, 96);
+  }
+  EXPECT_EQ(driver_.Take(), Calls{"mask 5 32"}) << "ROCr's call has widened it";
+  Urgent(0);
+  preemptor_->Round();
+  EXPECT_EQ(driver_.last_mask, (std::vector<std::uint32_t>{0xffffffff, 0x0000ffff, 0}));
+}
+
+TEST_F(PreemptorTest, AMaskThatTheProgramSetsUnderAStandingOneIsNarrowedByIt) {
+  slot_->standing_units = 32;
+  slot_->standing_lease_until_us = NowUs() + kLeaseUs;
+  preemptor_->Round();
+  ASSERT_EQ(driver_.Take(), Calls{"mask 5 32"});
+  const std::uint32_t own[3] = {0xffff0000, 0xffffffff, 0};
+  {
+    MutexScope scope(preemptor_->mutex());
+    preemptor_->ProgramSetMask(queue_, own, 96);
+  }
+  EXPECT_EQ(slot_->masked_units, 0u) << "it is not in force now";
+  preemptor_->Round();
+  EXPECT_EQ(driver_.last_mask, (std::vector<std::uint32_t>{0xffff0000, 0, 0}));
+  EXPECT_EQ(slot_->masked_units, 32u);
+  {
+    MutexScope scope(preemptor_->mutex());
+    preemptor_->ProgramSetMask(queue_, nullptr, 0);  // all of them again
+  }
+  preemptor_->Round();
+  EXPECT_EQ(driver_.last_mask, (std::vector<std::uint32_t>{0xffffffff, 0, 0}));
+  slot_->standing_units = 0;
+  preemptor_->Round();
+  EXPECT_EQ(driver_.last_mask, (std::vector<std::uint32_t>{0xffffffff, 0xffffffff, 0xffffffff}));
+}
+
+// One suspension for requests that come so fast that going back and forth would cost more.
+TEST_F(PreemptorTest, StaysSuspendedThroughABurstAndComesBackOnceAfterIt) {
+  slot_->mechanisms = kMechanismSuspend;
+  Expose(40);
+  const auto request = [&](std::uint64_t gap_ns) {
+    Urgent();
+    preemptor_->Round();
+    g_test_now_ns += 2 * kMs;
+    Urgent(0);
+    preemptor_->Round();
+    g_test_now_ns += gap_ns;
+  };
+  // Apart: each its own.
+  request(50 * kMs);
+  request(50 * kMs);
+  EXPECT_EQ(driver_.Take(), (Calls{"update 5 0% prio 7", "update 5 100% prio 7",
+                                   "update 5 0% prio 7", "update 5 100% prio 7"}));
+  // The mean gap has to come down first.
+  for (int i = 0; i < 30; ++i) request(200'000);
+  driver_.Take();
+  for (int i = 0; i < 20; ++i) request(200'000);
+  EXPECT_EQ(driver_.Take(), Calls{}) << "two cycles between requests that are closer than those";
+  EXPECT_EQ(slot_->restriction, kSuspended);
+  g_test_now_ns += 5 * kMs;
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 100% prio 7"});
+  EXPECT_EQ(slot_->restriction, kUnrestricted);
+}
+
+}  // namespace
+}  // namespace xsched_hsa
