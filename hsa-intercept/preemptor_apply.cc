@@ -174,9 +174,10 @@ bool Preemptor::Lift(Arena* arena, ManagedQueue* queue, QueueSlot* slot) {
   if (state.restriction == kUnrestricted) return true;
   int error = 0;
   const std::uint64_t began_ns = NowNs();
-  if (state.restriction == kSuspended) {
+  const bool stopped = queue->failed.load(std::memory_order_relaxed) != 0;
+  if (state.restriction == kSuspended && (state.batched || !stopped)) {
     error = Resume(state);
-  } else if (state.restriction == kSqueezed) {
+  } else if (state.restriction == kSqueezed && !stopped) {
     const Mask mask = FullMask(state);
     error = kfd_->SetMask(state.kfd, mask.words, mask.bits);
   }
@@ -260,7 +261,8 @@ void Preemptor::Probe(const GpuUrgency* urgency, Arena* arena) {
     const std::uint32_t usable = slot->mechanisms.load(std::memory_order_relaxed) &
                                  slot->mechanisms_available.load(std::memory_order_relaxed);
     if ((usable & (kMechanismSqueeze | kMechanismSuspend)) == 0 ||
-        queue->restricted.restriction != kUnrestricted || !gate_->HasUnfinished(*queue)) {
+        queue->restricted.restriction != kUnrestricted || !gate_->HasUnfinished(*queue) ||
+        queue->failed.load(std::memory_order_relaxed) != 0) {
       continue;
     }
     const std::uint64_t began_ns = NowNs();
@@ -279,7 +281,7 @@ void Preemptor::FollowPriority(ManagedQueue* queue, QueueSlot* slot) {
       (slot->mechanisms.load(std::memory_order_relaxed) &
        slot->mechanisms_available.load(std::memory_order_relaxed) & kMechanismPriority) != 0;
   if (!allowed || state.program_set_priority || wanted < 0 || wanted > kPriorityMax ||
-      state.restriction != kUnrestricted ||
+      state.restriction != kUnrestricted || queue->failed.load(std::memory_order_relaxed) != 0 ||
       state.kfd.priority == static_cast<std::uint32_t>(wanted)) {
     return;
   }
@@ -320,6 +322,7 @@ bool Preemptor::SetStandingMask(ManagedQueue* queue, QueueSlot* slot, std::uint3
   RestrictionState& state = queue->restricted;
   const std::uint32_t first_before = state.standing_first, units_before = state.standing_units;
   if (first == first_before && units == units_before) return true;
+  if (queue->failed.load(std::memory_order_relaxed) != 0) return true;
   // A squeezed queue's mask comes first; lifting it looks again.
   if (state.restriction == kSqueezed) return true;
   state.standing_first = first;

@@ -92,5 +92,46 @@ TEST_F(PreemptorTest, StaysSuspendedThroughABurstAndComesBackOnceAfterIt) {
   EXPECT_EQ(slot_->restriction, kUnrestricted);
 }
 
+// ROCr has taken it off the hardware after an error; 100 percent would bring it back to the same packet.
+TEST_F(PreemptorTest, NoDriverCallBringsBackAQueueThatRocrHasStopped) {
+  slot_->mechanisms = kMechanismSuspend;
+  Expose(40);
+  Urgent();
+  preemptor_->Round();
+  ASSERT_EQ(driver_.Take(), Calls{"update 5 0% prio 7"});
+  queue_->failed = queue_->foreign = 1;
+  Urgent(0);
+  preemptor_->Round();
+  EXPECT_EQ(slot_->restriction, kUnrestricted);
+  slot_->mechanisms = kMechanismsAll;
+  slot_->kfd_priority = 0;
+  slot_->standing_units = 32;
+  slot_->standing_lease_until_us = NowUs() + 10 * kLeaseUs;
+  g_test_now_ns += 2'000 * kMs;  // the last measure of a cycle is stale
+  Urgent();
+  preemptor_->Round();
+  Urgent(0);
+  preemptor_->Round();
+  slot_->hold_lease_until_us = NowUs() + kLeaseUs;
+  slot_->hold = kHoldSuspend;
+  preemptor_->Round();
+  preemptor_->LiftAll();
+  EXPECT_EQ(driver_.Take(), Calls{});
+}
+
+// But the driver waits with the end of a queue for the debugger that has suspended it.
+TEST_F(PreemptorTest, OneOfABatchThatRocrHasStoppedIsGivenBackToIt) {
+  slot_->mechanisms = kMechanismSuspend;
+  driver_.can_batch = true;
+  Expose(40);
+  AddQueue(40);
+  Urgent();
+  preemptor_->Round();
+  ASSERT_EQ(driver_.Take(), Calls{"suspend 5 6"});
+  queue_->failed = queue_->foreign = 1;
+  preemptor_->Forget(queue_);
+  EXPECT_EQ(driver_.Take(), Calls{"resume 5"});
+}
+
 }  // namespace
 }  // namespace xsched_hsa
