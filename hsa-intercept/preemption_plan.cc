@@ -10,6 +10,7 @@ namespace {
 // each time, and the worst four are rather the measure's own.
 constexpr double kWorseHold = 15.0 / 16, kWorse = 7.0 / 8;
 constexpr double kCoRunPrior = 0.5;
+constexpr std::uint32_t kMasksFirst = 3;
 // Of a request: what runs is short then, and what ran at the last requests was.
 constexpr std::uint64_t kShortRestShare = 8, kShortRestsShare = 4;
 constexpr double kDear = 0.5;                         // of a request: no further tries
@@ -80,6 +81,13 @@ void PlanModel::ObserveRequest(std::uint64_t took_ns) {
 
 std::uint64_t PlanModel::CycleNs() const {
   return static_cast<std::uint64_t>(cycle_ns_.Quantile(0.5, kCyclePriorNs));
+}
+void PlanModel::ObserveMask(std::uint64_t call_ns) {
+  mask_ns_.Add(2 * static_cast<double>(call_ns));
+}
+std::uint64_t PlanModel::MaskNs() const {
+  return mask_ns_.ever() < kMasksFirst ? CycleNs()
+                                       : static_cast<std::uint64_t>(mask_ns_.Quantile(0.5, 0));
 }
 std::uint64_t PlanModel::RequestNs() const {
   return static_cast<std::uint64_t>(std::min(request_ns_.Quantile(0.25, kRequestPriorNs),
@@ -158,7 +166,6 @@ PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs) {
   PlanChoice share{.mechanism = PlanMechanism::kShare, .reason = PlanReason::kLearning};
   if (inputs.can_share && model.WantsShare(inputs.rest_ns)) return share;
   const std::uint64_t cycles_ns = model.CycleNs() * std::max(1u, inputs.queues);
-  const std::uint64_t felt_ns = Excess(cycles_ns, model.SlackNs());
   Chooser chooser(model, inputs);
   if (g_hold_is_enough) chooser.Offer(hold);
   if (inputs.can_share && model.Unrestricted() >= 0) {
@@ -174,6 +181,8 @@ PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs) {
     if (g_hold_is_enough && model.WantsSuspension()) return suspend;
     chooser.Offer(suspend);
   }
+  const std::uint64_t masks_ns = model.MaskNs() * std::max(1u, inputs.queues);
+  const std::uint64_t felt_ns = Excess(masks_ns, model.SlackNs());
   for (std::uint32_t left = inputs.unit_step; squeezable && left < inputs.compute_units;
        left += inputs.unit_step) {
     if (inputs.units_ordered != 0 && left != inputs.units_ordered) continue;
@@ -181,7 +190,7 @@ PlanChoice ChoosePlan(const PlanModel& model, const PlanInputs& inputs) {
     chooser.Offer({.mechanism = PlanMechanism::kSqueeze,
                    .units_left = left,
                    .delay_ns = felt_ns + Scaled(left_ns, model.SharingOf(share_left)),
-                   .cost_ns = Scaled(left_ns, 1 - share_left) + 2 * cycles_ns});
+                   .cost_ns = Scaled(left_ns, 1 - share_left) + 2 * masks_ns});
   }
   PlanChoice best = chooser.Best();
   if (inputs.rest_ns == 0 && best.mechanism == PlanMechanism::kHold) {

@@ -85,13 +85,16 @@ void LogRetry(ManagedQueue* queue, const char* what, int error) {
 
 }  // namespace
 
-int Preemptor::Timed(Arena* arena, int error, std::uint64_t began_ns) {
+int Preemptor::Timed(Arena* arena, int error, std::uint64_t began_ns, bool mask) {
   const std::uint64_t took_ns = NowNs() - began_ns;
   arena->cycles_ns += took_ns;
   if (error == 0) {
     arena->model.ObserveCycle(took_ns);
+    if (mask) arena->model.ObserveMask(took_ns);
     arena->measured_ns = began_ns + took_ns;
-    if (page_ != nullptr) page_->cycle_ns.store(arena->model.CycleNs(), std::memory_order_relaxed);
+    if (page_ == nullptr) return error;
+    page_->cycle_ns.store(arena->model.CycleNs(), std::memory_order_relaxed);
+    if (mask) page_->mask_ns.store(arena->model.MaskNs(), std::memory_order_relaxed);
   }
   return error;
 }
@@ -118,7 +121,7 @@ int Preemptor::Squeeze(Arena* arena, const Candidate& candidate, std::uint32_t u
   Mask mask;
   NarrowMask(state, units_left, &mask);
   const std::uint64_t began_ns = NowNs();
-  const int error = Timed(arena, kfd_->SetMask(state.kfd, mask.words, mask.bits), began_ns);
+  const int error = Timed(arena, kfd_->SetMask(state.kfd, mask.words, mask.bits), began_ns, true);
   if (error != 0) {
     candidate.slot->mechanisms_available.fetch_and(~kMechanismSqueeze);
     LogRefusal(*candidate.queue, "mask", error, "it is not squeezed any more");
@@ -372,6 +375,7 @@ void Preemptor::Record(Arena* arena, const Outranked& outranked, std::uint64_t n
   decision.units_left.store(arena->choice.units_left, relaxed);
   decision.error.store(0, relaxed);
   decision.rest_ns.store(arena->rest_ns, relaxed);
+  decision.rest_spread_ns.store(arena->rest_spread_ns, relaxed);
   decision.cycle_ns.store(arena->model.CycleNs(), relaxed);
   decision.request_ns.store(arena->model.RequestNs(), relaxed);
   decision.predicted_delay_ns.store(arena->choice.delay_ns, relaxed);

@@ -92,6 +92,92 @@ TEST_F(PreemptorTest, StaysSuspendedThroughABurstAndComesBackOnceAfterIt) {
   EXPECT_EQ(slot_->restriction, kUnrestricted);
 }
 
+TEST_F(PreemptorTest, MeasuresACycleByUpdatesThatChangeNothingAndAgainWhenTheMeasureIsOld) {
+  Preemptor fresh(registry_.get(), gate_.get(), pump_.get(), &driver_);
+  fresh.SetSession(page_.get(), user_page_.get());
+  Expose(1);
+  for (int i = 0; i < 5; ++i) fresh.Round();
+  EXPECT_EQ(driver_.Take(), Calls(3, "update 5 100% prio 7"));
+  EXPECT_EQ(page_->cycle_ns, 200'000u);
+  g_test_now_ns += 1'100 * kMs;
+  for (int i = 0; i < 3; ++i) fresh.Round();
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 100% prio 7"});
+  Drain();
+  g_test_now_ns += 5'000 * kMs;
+  fresh.Round();
+  EXPECT_EQ(driver_.Take(), Calls{}) << "an empty device has nothing to save, and tells nothing";
+  fresh.SetSession(nullptr, nullptr);
+}
+
+TEST_F(PreemptorTest, SaysHowFarOffItsPredictionMayBe) {
+  slot_->mechanisms = kMechanismSuspend;
+  for (const bool seen : {true, false}) {
+    if (!seen) kernel_ = 77;
+    Expose(40);
+    Urgent();
+    preemptor_->Round();
+    EXPECT_GE(Last().rest_ns, 4 * kMs);
+    if (seen) {
+      EXPECT_LT(Last().rest_spread_ns, Last().rest_ns / 10);
+    } else {
+      EXPECT_EQ(Last().rest_spread_ns, Last().rest_ns) << "nothing is known of it";
+    }
+    g_test_now_ns += 2 * kMs;
+    Urgent(0);
+    preemptor_->Round();
+    Drain();
+    g_test_now_ns += 50 * kMs;
+  }
+}
+
+// It may be of any length, and would run beside the whole request.
+TEST_F(PreemptorTest, LeavesNoQueueAloneWhoseKernelHasNeverBeenSeenToEnd) {
+  LearnShortRests();
+  slot_->mechanisms = kMechanismShare;
+  for (const std::uint64_t kernel : {77, 99}) {
+    kernel_ = kernel;
+    Expose(1);
+    Urgent();
+    preemptor_->Round();
+    EXPECT_EQ(slot_->restriction, kernel == 99 ? kSharing : kUnrestricted);
+    g_test_now_ns += 2 * kMs;
+    Urgent(0);
+    preemptor_->Round();
+    Drain();
+    g_test_now_ns += 50 * kMs;
+  }
+}
+
+TEST_F(PreemptorTest, MeasuresWhatMasksCostAndTheWayFromTheUrgentDoorbell) {
+  slot_->mechanisms = kMechanismSqueeze;
+  slot_->squeeze_units = 32;
+  slot_->delay_budget_permille = 300;
+  driver_.call_ns = 50'000;
+  EXPECT_EQ(page_->mask_ns, 0u);
+  const auto request = [&](std::uint64_t raised_ns) {
+    Expose(40);
+    urgency_->raised_ns = raised_ns;
+    g_test_now_ns += 30'000;
+    Urgent();
+    preemptor_->Round();
+    EXPECT_EQ(slot_->restriction, kSqueezed);
+    g_test_now_ns += 2 * kMs;
+    Urgent(0);
+    preemptor_->Round();
+    Drain();
+    g_test_now_ns += 50 * kMs;
+  };
+  // Old ones are another request's, and one to come is damaged.
+  for (int i = 0; i < 3; ++i) request(1);
+  request(g_test_now_ns + 1'000 * kMs);
+  EXPECT_EQ(page_->reaction_ns, 0u);
+  for (int i = 0; i < 3; ++i) request(g_test_now_ns);
+  EXPECT_EQ(page_->reaction_ns, 30'000u);
+  EXPECT_EQ(page_->mask_ns, 100'000u) << "twice the call, as for every cycle";
+  EXPECT_EQ(preemptor_->model(0).MaskNs(), 100'000u);
+  EXPECT_EQ(preemptor_->model(0).CycleNs(), 200'000u) << "which were dearer before";
+}
+
 // ROCr has taken it off the hardware after an error; 100 percent would bring it back to the same packet.
 TEST_F(PreemptorTest, NoDriverCallBringsBackAQueueThatRocrHasStopped) {
   slot_->mechanisms = kMechanismSuspend;
