@@ -2,6 +2,7 @@
 
 #include <hsa/hsa.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace xsched_hsa {
@@ -44,6 +45,7 @@ std::uint16_t KernelTimes::EntryOf(std::uint64_t hash) {
   const auto at = static_cast<std::uint16_t>(1 + hash % places);
   entries_[at].hash.store(hash, std::memory_order_relaxed);
   entries_[at].ns.store(0, std::memory_order_relaxed);
+  entries_[at].spread_ns.store(0, std::memory_order_relaxed);
   return at;
 }
 
@@ -66,9 +68,30 @@ std::uint64_t KernelTimes::PredictNs(KernelKey key) const {
   return kUnknownNs;
 }
 
+KernelEstimate KernelTimes::EstimateOf(KernelKey key) const {
+  if (key.itself == 0) return {kBarrierNs, 0, true};
+  for (const std::uint16_t at : {key.in_context, key.itself}) {
+    const std::uint64_t ns = entries_[at].ns.load(std::memory_order_relaxed);
+    if (ns != 0) return {ns, entries_[at].spread_ns.load(std::memory_order_relaxed), true};
+  }
+  return {kUnknownNs, kUnknownNs, false};
+}
+
 void KernelTimes::ObserveEntry(std::uint16_t at, std::uint64_t ns) {
-  const std::uint64_t old = entries_[at].ns.load(std::memory_order_relaxed);
-  entries_[at].ns.store(old == 0 ? ns : (old * 3 + ns) / 4, std::memory_order_relaxed);
+  Entry& entry = entries_[at];
+  const auto mean = [](std::uint64_t old, std::uint64_t now) {
+    return static_cast<std::uint32_t>((old * 3 + now) / 4);
+  };
+  ns = std::min<std::uint64_t>(ns, UINT32_MAX);
+  const std::uint64_t old = entry.ns.load(std::memory_order_relaxed);
+  if (old == 0) {
+    entry.spread_ns.store(static_cast<std::uint32_t>(ns), std::memory_order_relaxed);
+    return entry.ns.store(static_cast<std::uint32_t>(ns), std::memory_order_relaxed);
+  }
+  const std::uint64_t off = old > ns ? old - ns : ns - old;
+  entry.spread_ns.store(mean(entry.spread_ns.load(std::memory_order_relaxed), off),
+                        std::memory_order_relaxed);
+  entry.ns.store(mean(old, ns), std::memory_order_relaxed);
 }
 
 void KernelTimes::Observe(KernelKey key, std::uint64_t ns) {

@@ -37,6 +37,27 @@ TEST(KernelTimesTest, LearnsAndForgetsSlowly) {
   EXPECT_EQ(times.PredictNs(key), 1'250'000u);
 }
 
+TEST(KernelTimesTest, KnowsHowFarItsPredictionsWereOff) {
+  KernelTimes times;
+  const KernelKey key = KeyAlone(&times, 0x7000);
+  EXPECT_FALSE(times.EstimateOf(key).seen);
+  EXPECT_EQ(times.EstimateOf(key).spread_ns, times.EstimateOf(key).ns);
+  times.Observe(key, 1'000'000);
+  EXPECT_TRUE(times.EstimateOf(key).seen);
+  EXPECT_EQ(times.EstimateOf(key).spread_ns, 1'000'000u) << "one says nothing of the next";
+  for (int i = 0; i < 15; ++i) times.Observe(key, 1'000'000);
+  EXPECT_EQ(times.EstimateOf(key).ns, 1'000'000u);
+  EXPECT_LT(times.EstimateOf(key).spread_ns, 20'000u);
+  for (int i = 0; i < 16; ++i) times.Observe(key, i % 2 == 0 ? 200'000 : 1'800'000);
+  EXPECT_GT(times.EstimateOf(key).spread_ns, 500'000u) << "now they differ";
+  const KernelKey other = KeyAlone(&times, 0x8000);
+  times.Observe(other, 60'000'000'000);
+  EXPECT_EQ(times.EstimateOf(other).ns, UINT32_MAX) << "cut, not wrapped";
+  KernelContext context;
+  const KernelKey barrier = KeyOf(&times, 0, 0, &context, HSA_PACKET_TYPE_BARRIER_AND);
+  EXPECT_EQ(times.EstimateOf(barrier).spread_ns, 0u);
+}
+
 TEST(KernelTimesTest, TellsKernelsAndGridsApart) {
   KernelTimes times;
   const auto a = KeyAlone(&times, 0x7000, 64).itself;

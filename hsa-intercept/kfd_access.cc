@@ -122,6 +122,7 @@ bool FindKfdNode(const char* root, GpuKey key, KfdNode* node) {
 }
 
 bool QueueIdProbe::TakeBefore() {
+  destroyed_before_ = Destroyed();
   char path[kPathBytes];
   // A process without queues may not be listed; the driver's directory always is.
   std::snprintf(path, sizeof(path), "%s%s", root_, kProcesses);
@@ -150,6 +151,7 @@ bool QueueIdProbe::IsNewQueue(std::uint32_t id, const KfdNode& node,
 
 // ROCr may make a queue of its own in the same call; if it has the same size, neither is certain.
 std::uint32_t QueueIdProbe::FindNew(const KfdNode& node, std::uint64_t ring_bytes) const {
+  if (destroyed_before_ == QueueDestructions::kUnderWay) return kUnknownKfdQueueId;
   char path[kPathBytes];
   std::snprintf(path, sizeof(path), "%s%s/%d/queues", root_, kProcesses, pid_);
   std::uint32_t found = kUnknownKfdQueueId;
@@ -160,7 +162,7 @@ std::uint32_t QueueIdProbe::FindNew(const KfdNode& node, std::uint64_t ring_byte
     found = id;
     ++count;
   });
-  return count == 1 ? found : kUnknownKfdQueueId;
+  return count == 1 && Destroyed() == destroyed_before_ ? found : kUnknownKfdQueueId;
 }
 
 int KfdAccess::Open() {

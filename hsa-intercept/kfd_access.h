@@ -14,6 +14,7 @@
 // See        kfd_access_test.cc, docs/decisions.md
 #pragma once
 
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 
@@ -40,11 +41,31 @@ struct KfdNode {
 // False if the driver does not list it. `root`: "" but in tests.
 bool FindKfdNode(const char* root, GpuKey key, KfdNode* node);
 
+// Destructions of this process's queues. An id that becomes free is given to the next queue: it then looks
+// like one that was there before, and somebody else's new queue like ours.
+class QueueDestructions {
+ public:
+  static constexpr std::uint64_t kUnderWay = ~std::uint64_t{0};
+  void Begin() { begun_.fetch_add(1, std::memory_order_seq_cst); }
+  void End() { ended_.fetch_add(1, std::memory_order_seq_cst); }
+  // How many there were, or kUnderWay.
+  std::uint64_t Count() const {
+    const std::uint64_t ended = ended_.load(std::memory_order_seq_cst);
+    return begun_.load(std::memory_order_seq_cst) == ended ? ended : kUnderWay;
+  }
+
+ private:
+  std::atomic<std::uint64_t> begun_{0}, ended_{0};
+};
+
 // The ids of a process's queues, before and after a creation.
 class QueueIdProbe {
  public:
-  // `pid`: as the driver counts, in the outermost PID namespace.
-  constexpr QueueIdProbe(const char* root, std::int32_t pid) : root_(root), pid_(pid) {}
+  // `pid`: as the driver counts, in the outermost PID namespace. Where a queue was destroyed meanwhile, no id
+  // is certain.
+  constexpr QueueIdProbe(const char* root, std::int32_t pid,
+                         const QueueDestructions* destructions = nullptr)
+      : root_(root), pid_(pid), destructions_(destructions) {}
   // False: the driver shows no such list here.
   bool TakeBefore();
   // The one compute queue of this ring size on this GPU that was not there before.
@@ -53,8 +74,12 @@ class QueueIdProbe {
  private:
   bool IsNewQueue(std::uint32_t id, const KfdNode& node, std::uint64_t ring_bytes) const;
 
+  std::uint64_t Destroyed() const { return destructions_ != nullptr ? destructions_->Count() : 0; }
+
   const char* root_;
   std::int32_t pid_;
+  const QueueDestructions* destructions_;
+  std::uint64_t destroyed_before_ = 0;
   std::uint64_t before_[kKfdQueueIdsMax / 64] = {};
 };
 

@@ -81,6 +81,30 @@ TEST_F(KfdTreeTest, NamesNoQueueWhenTwoCouldBeMeant) {
   EXPECT_EQ(probe.FindNew({.gpu_id = 4660}, 65536), kUnknownKfdQueueId);
 }
 
+// Our queue is given the id of one that another thread destroys meanwhile, and looks old; a third one's, which
+// is not made through us, is the only new one.
+TEST_F(KfdTreeTest, NamesNoQueueWhereAnIdMayHaveBeenUsedAgain) {
+  MakeProcesses();
+  AddQueue(3, 0, 65536, 4660);
+  QueueDestructions destructions;
+  const KfdNode node{.gpu_id = 4660, .compute_units = 80, .shader_arrays = 16};
+  destructions.Begin();
+  destructions.End();
+  QueueIdProbe undisturbed(root_.c_str(), 42, &destructions);
+  ASSERT_TRUE(undisturbed.TakeBefore());
+  QueueIdProbe disturbed = undisturbed;
+  AddQueue(4, 0, 65536, 4660);
+  EXPECT_EQ(undisturbed.FindNew(node, 65536), 4u);
+  destructions.Begin();
+  QueueIdProbe during(root_.c_str(), 42, &destructions);
+  ASSERT_TRUE(during.TakeBefore());
+  EXPECT_EQ(disturbed.FindNew(node, 65536), kUnknownKfdQueueId) << "it is under way";
+  destructions.End();
+  EXPECT_EQ(disturbed.FindNew(node, 65536), kUnknownKfdQueueId);
+  AddQueue(5, 0, 65536, 4660);
+  EXPECT_EQ(during.FindNew(node, 65536), kUnknownKfdQueueId) << "it ended after the look";
+}
+
 TEST_F(KfdTreeTest, KnowsNothingWithoutTheDriversList) {
   QueueIdProbe probe(root_.c_str(), 42);
   EXPECT_FALSE(probe.TakeBefore());

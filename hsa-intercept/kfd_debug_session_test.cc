@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
@@ -20,6 +23,23 @@ TEST(KfdDebugSessionTest, KnowsWhoTracesThisProcess) {
   std::ofstream(folder / "status") << "Name:\tx\nPid:\t7\nTracerPid:\t4711\nUid:\t0\n";
   EXPECT_EQ(TracerPid(root), 4711);
   std::filesystem::remove_all(root);
+}
+
+// Without a debugger the same call asks the driver, which is none here.
+TEST(KfdDebugSessionTest, DoesNotBeginWhereADebuggerIsThere) {
+  for (const bool traced : {false, true}) {
+    const pid_t child = fork();
+    if (child == 0) {
+      if (traced && ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) _exit(99);
+      KfdDebugSession session;
+      const int error = session.Begin(-1);
+      _exit(session.on() ? 98 : error);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFEXITED(status));
+    EXPECT_EQ(WEXITSTATUS(status), traced ? EBUSY : EBADF);
+  }
 }
 
 TEST(KfdDebugSessionTest, DoesNothingBeforeItHasBegun) {

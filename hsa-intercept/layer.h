@@ -85,6 +85,9 @@ class Layer {
   int SetThreadPriority(std::int32_t priority);
   int GetState(xsched_hsa_state* state);
 
+  // ROCr has stopped it after an error. Waits for nobody: it comes on ROCr's thread for all callbacks.
+  void QueueHasFailed(hsa_queue_t* queue, hsa_status_t status);
+
   // Opens every gate for good: exit, unload.
   void OpenAll();
   // In a fork child: forget everything, touch nothing of the parent's.
@@ -108,6 +111,7 @@ class Layer {
   // layer_queues.cc
   hsa_status_t MakeQueue(const QueueRequest& request, GateKind gate, InterceptGate** intercept);
   hsa_status_t MakeHeldQueue(const QueueRequest& request);
+  hsa_status_t MakeAndHearErrors(QueueRequest request, GateKind gate, InterceptGate** intercept);
   hsa_status_t MakeQueueAboveATool(const QueueRequest& request, GateKind gate,
                                    InterceptGate** intercept);
   void AdoptIntercepted(hsa_queue_t* queue);
@@ -156,6 +160,7 @@ class Layer {
   KfdAccess kfd_;
   QueueDriver driver_;
   Preemptor preemptor_;
+  QueueDestructions destructions_;
   Mutex creation_mutex_{};  // one queue is made at a time: its KFD id is the new one
   // The thread that has creation_mutex_: a tool below may come back to us on it, and passes through.
   std::atomic<std::uint64_t> making_{0};

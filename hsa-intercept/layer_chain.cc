@@ -66,7 +66,7 @@ hsa_status_t Layer::CreateIntercepted(const QueueRequest& r) {
     return make();
   }
   CreationScope scope(this);
-  QueueIdProbe probe("", DriverPid());
+  QueueIdProbe probe("", DriverPid(), &destructions_);
   const bool probing = probe.TakeBefore();
   const hsa_status_t status = make();
   if (status != HSA_STATUS_SUCCESS) return status;

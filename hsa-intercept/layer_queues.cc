@@ -15,6 +15,7 @@
 #include "layer.h"
 #include "log.h"
 #include "queue_descriptor.h"
+#include "queue_errors.h"
 
 namespace xsched_hsa {
 namespace {
@@ -107,10 +108,10 @@ hsa_status_t Layer::MakeHeldQueue(const QueueRequest& request) {
   traits.packets = request.packets;
   traits.ext_table_bytes = real_.queue_intercept_create != nullptr ? version_.ext_table_bytes : 0;
   const GateChosen gate = ChooseGate(config_.gate, traits);
-  QueueIdProbe probe("", DriverPid());
+  QueueIdProbe probe("", DriverPid(), &destructions_);
   const bool probing = gate.kind != GateKind::kNone && probe.TakeBefore();
   InterceptGate* intercept = nullptr;
-  const hsa_status_t status = MakeQueue(request, gate.kind, &intercept);
+  const hsa_status_t status = MakeAndHearErrors(request, gate.kind, &intercept);
   if (status != HSA_STATUS_SUCCESS) return status;
   hsa_queue_t* queue = *request.queue;
   if (gate.kind == GateKind::kNone) {
@@ -129,8 +130,38 @@ hsa_status_t Layer::MakeHeldQueue(const QueueRequest& request) {
   }
   // An intercept queue that nobody looks after would stand still when ROCr's ring is full.
   real_.queue_destroy(queue);
+  ReleaseErrorRelayOf(queue);
   intercept->Free();
   return MakeQueue(request, GateKind::kNone, &intercept);
+}
+
+hsa_status_t Layer::MakeAndHearErrors(QueueRequest request, GateKind gate,
+                                      InterceptGate** intercept) {
+  ErrorRelay* relay =
+      gate != GateKind::kNone ? TakeErrorRelay(request.callback, request.data) : nullptr;
+  if (relay != nullptr) {
+    request.callback = &OnQueueError;
+    request.data = relay;
+  }
+  const hsa_status_t status = MakeQueue(request, gate, intercept);
+  if (status != HSA_STATUS_SUCCESS) {
+    ReleaseErrorRelay(relay);
+  } else if (relay != nullptr) {
+    relay->queue.store(*request.queue, std::memory_order_relaxed);
+  }
+  return status;
+}
+
+void Layer::QueueHasFailed(hsa_queue_t* queue, hsa_status_t status) {
+  ManagedQueue* managed = registry_.Find(queue);
+  if (managed == nullptr || managed->failed.exchange(1, std::memory_order_relaxed) != 0) return;
+  managed->foreign.store(1, std::memory_order_relaxed);
+  managed->slot.load(std::memory_order_acquire)
+      ->state.store(kSlotForeign, std::memory_order_release);
+  Log(LogLevel::kWarn,
+      "queue %lu: the runtime has stopped it after an error (status 0x%x): it is left alone",
+      queue->id, static_cast<unsigned>(status));
+  pump_.TellController();
 }
 
 hsa_status_t Layer::CreateQueues(hsa_agent_t agent, QueueDescriptor* descriptors,
@@ -140,7 +171,7 @@ hsa_status_t Layer::CreateQueues(hsa_agent_t agent, QueueDescriptor* descriptors
     return real_.amd_queue_create(agent, descriptors, count);
   }
   CreationScope scope(this);
-  QueueIdProbe probe("", DriverPid());
+  QueueIdProbe probe("", DriverPid(), &destructions_);
   // Of several new queues nobody could tell which has which id.
   const bool probing = count == 1 && probe.TakeBefore();
   const hsa_status_t status = real_.amd_queue_create(agent, descriptors, count);
@@ -282,6 +313,7 @@ bool Layer::Manage(hsa_agent_t agent, hsa_queue_t* queue, const QueueIdProbe* pr
   managed->exposed_since_us = 0;
   managed->active_since_us.store(0);
   managed->foreign.store(0);
+  managed->failed.store(0);
   managed->inherited_level.store(0);
   managed->waits = false;
   managed->waits_since_us = 0;
@@ -336,7 +368,10 @@ hsa_status_t Layer::DestroyQueue(hsa_queue_t* queue) {
   InterceptGate* intercept = managed != nullptr ? managed->intercept : nullptr;
   if (managed != nullptr) Unmanage(managed);
   ForgetIntercepted(queue);
+  destructions_.Begin();
   const hsa_status_t status = real_.queue_destroy(queue);
+  destructions_.End();
+  if (status == HSA_STATUS_SUCCESS) ReleaseErrorRelayOf(queue);
   // ROCr may call it as long as the queue is there.
   if (intercept != nullptr && status == HSA_STATUS_SUCCESS) intercept->Free();
   return status;
@@ -345,7 +380,10 @@ hsa_status_t Layer::DestroyQueue(hsa_queue_t* queue) {
 hsa_status_t Layer::InactivateQueue(hsa_queue_t* queue) {
   ManagedQueue* managed = registry_.Find(queue);
   if (managed != nullptr) Unmanage(managed);
-  return real_.queue_inactivate(queue);
+  destructions_.Begin();  // to the driver it is one
+  const hsa_status_t status = real_.queue_inactivate(queue);
+  destructions_.End();
+  return status;
 }
 
 }  // namespace xsched_hsa

@@ -3,9 +3,12 @@
 #include <hsa/hsa_ext_amd.h>
 
 #include <cstdlib>
+#include <string>
 #include <vector>
 
 #include "layer.h"
+#include "log.h"
+#include "queue_errors.h"
 
 namespace xsched_hsa {
 namespace {
@@ -111,6 +114,85 @@ TEST_F(LayerQueuesTest, GivesTheRuntimesRefusalBack) {
   QueueDescriptor one = Compute();
   EXPECT_EQ(TheLayer().CreateQueues({1}, &one, 1), HSA_STATUS_ERROR_INVALID_ARGUMENT);
   EXPECT_EQ(one.queue, nullptr);
+}
+
+// ROCr's status goes back; what ROCr has refused is not remembered, or a change of ours would bring it.
+TEST_F(LayerQueuesTest, RemembersWhatTheProgramHasSetAndOnlyThat) {
+  static hsa_status_t answer;
+  RealApi* real = TheLayer().real();
+  real->queue_set_priority = [](hsa_queue_t*, hsa_amd_queue_priority_t) { return answer; };
+  real->queue_cu_set_mask = [](const hsa_queue_t*, std::uint32_t, const std::uint32_t*) {
+    return answer;
+  };
+  QueueDescriptor one = Compute();
+  ASSERT_EQ(TheLayer().CreateQueues({1}, &one, 1), HSA_STATUS_SUCCESS);
+  const RestrictionState& state = Managed(one)->restricted;
+  const std::uint32_t mask[1] = {0xf0};
+  answer = HSA_STATUS_ERROR_INVALID_ARGUMENT;
+  EXPECT_EQ(TheLayer().SetQueuePriority(one.queue, HSA_AMD_QUEUE_PRIORITY_LOW), answer);
+  EXPECT_EQ(TheLayer().SetCuMask(one.queue, 32, mask), answer);
+  EXPECT_EQ(state.kfd.priority, 7u);
+  EXPECT_FALSE(state.program_set_priority);
+  EXPECT_EQ(state.user_mask_bits, 0u);
+  answer = HSA_STATUS_SUCCESS;
+  EXPECT_EQ(TheLayer().SetQueuePriority(one.queue, HSA_AMD_QUEUE_PRIORITY_LOW), answer);
+  EXPECT_EQ(state.kfd.priority, 0u);
+  EXPECT_TRUE(state.program_set_priority);
+  // ROCr has set fewer units than asked for, and says so: it has set them.
+  answer = static_cast<hsa_status_t>(HSA_STATUS_CU_MASK_REDUCED);
+  EXPECT_EQ(TheLayer().SetCuMask(one.queue, 32, mask), answer);
+  EXPECT_EQ(state.user_mask_bits, 32u);
+  EXPECT_EQ(state.user_mask[0], 0xf0u);
+  answer = HSA_STATUS_SUCCESS;
+  EXPECT_EQ(TheLayer().SetCuMask(one.queue, 0, nullptr), answer);
+  EXPECT_EQ(state.user_mask_bits, 0u) << "all units again";
+}
+
+// ROCr stops a queue and calls back; the program hears of it as if we were not there.
+TEST_F(LayerQueuesTest, AQueueThatTheRuntimeHasStoppedIsLeftAlone) {
+  static QueueCallback given;
+  static void* given_data;
+  static int heard;
+  RealApi* real = TheLayer().real();
+  real->queue_create = [](hsa_agent_t, std::uint32_t, hsa_queue_type32_t type,
+                          QueueCallback callback, void* data, std::uint32_t, std::uint32_t,
+                          hsa_queue_t** queue) {
+    given = callback;
+    given_data = data;
+    *queue = NewQueue(type);
+    return HSA_STATUS_SUCCESS;
+  };
+  const QueueCallback own = [](hsa_status_t status, hsa_queue_t* queue, void* data) {
+    EXPECT_EQ(status, HSA_STATUS_ERROR_INVALID_PACKET_FORMAT);
+    EXPECT_EQ(queue, g_made.back());
+    EXPECT_EQ(data, &heard);
+    ++heard;
+  };
+  for (const bool has_own : {true, false}) {
+    hsa_queue_t* queue = nullptr;
+    ASSERT_EQ(TheLayer().CreateQueue({1}, kPackets, HSA_QUEUE_TYPE_MULTI, has_own ? own : nullptr,
+                                     has_own ? &heard : nullptr, 0, 0, &queue),
+              HSA_STATUS_SUCCESS);
+    const ManagedQueue* managed = TheLayer().registry()->Find(queue);
+    ASSERT_NE(managed, nullptr);
+    EXPECT_EQ(managed->failed, 0u);
+    ASSERT_NE(given, nullptr);
+    testing::internal::CaptureStderr();
+    given(HSA_STATUS_ERROR_INVALID_PACKET_FORMAT, queue, given_data);
+    const std::string said = testing::internal::GetCapturedStderr();
+    EXPECT_NE(said.find("stopped it after an error"), std::string::npos) << said;
+    EXPECT_EQ(managed->failed, 1u);
+    EXPECT_EQ(managed->slot.load()->state, kSlotForeign) << "the controller counts it no more";
+    EXPECT_EQ(heard, 1);
+    EXPECT_EQ(TheLayer().DestroyQueue(queue), HSA_STATUS_SUCCESS);
+  }
+  // As many as one likes, one after the other: places are given back.
+  for (std::uint32_t i = 0; i < 2 * kQueuesMax; ++i) {
+    hsa_queue_t* queue = nullptr;
+    TheLayer().CreateQueue({1}, kPackets, HSA_QUEUE_TYPE_MULTI, own, &heard, 0, 0, &queue);
+    ASSERT_NE(given, own) << i;
+    TheLayer().DestroyQueue(queue);
+  }
 }
 
 TEST_F(LayerQueuesTest, CountedQueuesPassThrough) {

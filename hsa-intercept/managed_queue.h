@@ -56,7 +56,8 @@ struct RestrictionState {
   KfdQueue kfd;
   KfdNode node;
   std::uint32_t restriction = kUnrestricted;
-  bool batched = false;  // suspended together with others: to be resumed the same way
+  bool batched = false;          // suspended together with others: to be resumed the same way
+  std::uint32_t units_left = 0;  // of a squeeze: what it was narrowed to
   std::uint64_t since_us = 0;
   bool ordered = false;              // suspended by an operator's order, whatever is urgent
   std::uint32_t standing_first = 0;  // the standing mask in force (QueueSlot), in compute units
@@ -100,6 +101,7 @@ struct alignas(64) ManagedQueue {
   std::atomic<std::uint32_t> live{0};          // registered: the pump may look at it
   std::atomic<std::uint32_t> pump_inside{0};   // the pump is looking: destruction waits for it
   std::atomic<std::uint32_t> foreign{0};       // its program bypasses the API: never held
+  std::atomic<std::uint32_t> failed{0};        // ROCr has stopped it after an error: likewise
   std::atomic<std::uint32_t> pump_watches{0};  // the pump looks after it: no need to wake it again
   std::atomic<std::uint32_t> preemptor_rest{0};   // PreemptorRest
   std::atomic<std::uint32_t> inherited_level{0};  // of a queue that waits for this one; 0: none

@@ -17,7 +17,8 @@
 //
 //            left     of the request: all of it, or when a hold is looked at again, the rest. One that
 //                     has outlived its prediction is taken to need an eighth more of what it took
-//            cycles   one for each queue to be restricted (each change is a runlist cycle for all)
+//            cycles   one for each queue to be restricted (each change is a runlist cycle for all); a
+//                     squeeze's are those in which masks were changed
 //            slack    of a cycle, how much a request does not feel: its host was not ready anyway
 //            co_run   how much of the rest a request feels while both share the device, when it feels much
 //            sharing  what a queue squeezed to so many units still takes: learnt for each eighth of
@@ -26,7 +27,8 @@
 //                     best squeeze takes half of the budget at most, one step more is tried now and then
 //            share    neither held nor restricted: where the less urgent kernels are short, requests may
 //                     hardly feel them, and every hold is for nothing. Tried only where what runs is
-//                     short against a request; where that costs too much, hardly ever again
+//                     short against a request, and only kernels that have been seen to end: one that has
+//                     not may be of any length. Where it costs too much, hardly ever again
 // Threads    plain data and pure functions; the caller serialises a PlanModel.
 // Units      nanoseconds of the host's clock. Shares are fractions of 1.
 // See        docs/life-of-a-preemption.md, preemption_plan_test.cc
@@ -65,6 +67,14 @@ class PlanModel {
   // The median: a call that had to wait for another one's cycle is no measure.
   std::uint64_t CycleNs() const;
   std::uint32_t cycle_samples() const { return cycle_ns_.ever(); }
+  // A cycle where a mask was changed; until that is known, any cycle. With the hardware scheduler it is the
+  // same, with MES and beside other drivers' work it need not be.
+  std::uint64_t MaskNs() const;
+  // From an urgent doorbell, in another process, until this one's preemptor looks. Gates need no look: they
+  // close at their next publication. 0: not known.
+  std::uint64_t ReactionNs() const {
+    return static_cast<std::uint64_t>(reaction_ns_.Quantile(0.5, 0));
+  }
   // What a request takes by itself: the lower quartile of those that met no more than a hold. Were only
   // the last ones counted, what we do would become the measure of itself. All that we do makes requests
   // longer, so if the last ones' lower quartile is less, it is that.
@@ -82,6 +92,8 @@ class PlanModel {
   // A driver call that changes a queue at work took `call_ns`. It returns when all queues are off the
   // hardware; mapping them again takes about as long and is not seen.
   void ObserveCycle(std::uint64_t call_ns);
+  void ObserveMask(std::uint64_t call_ns);  // in addition
+  void ObserveReaction(std::uint64_t ns) { reaction_ns_.Add(static_cast<double>(ns)); }
   // Some requests have to meet only a hold, or that measure would never be had, or grow old; and some
   // a suspension, as long as a cycle is not far longer than a request, or the slack would never be.
   bool WantsHold() const { return since_hold_ >= kHoldEvery || request_ns_.ever() < kTriesFirst; }
@@ -102,6 +114,7 @@ class PlanModel {
                       std::uint64_t cycles_ns, double share_left);
 
  private:
+  Samples mask_ns_, reaction_ns_;
   Samples cycle_ns_, request_ns_, last_ns_, slack_ns_, co_run_, unrestricted_, rest_ns_;
   std::uint32_t since_hold_ = 0, since_share_ = 0, requests_ = 0;  // requests
   Samples sharing_[kShares];                                       // by eighths of the device left
@@ -110,7 +123,8 @@ class PlanModel {
 };
 
 struct PlanInputs {
-  std::uint64_t rest_ns = 0;     // predicted: what the hardware still has of the less urgent queues
+  std::uint64_t rest_ns = 0;  // predicted: what the hardware still has of the less urgent queues
+  std::uint64_t rest_spread_ns = 0;  // how far off that may be; told, and not reckoned with
   std::uint64_t elapsed_ns = 0;  // of the request; a hold is looked at again in the middle of it
   std::uint32_t queues = 1;      // how many of them have to be restricted
   bool can_batch = false;        // they can be suspended in one cycle together

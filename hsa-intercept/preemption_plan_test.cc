@@ -294,6 +294,17 @@ TEST_F(PlanTest, TriesToLeaveAloneOnlyWhatIsShortAndAgainOnlyLongAfter) {
   EXPECT_NE(ChoosePlan(fresh, inputs).mechanism, PlanMechanism::kShare);
 }
 
+TEST_F(PlanTest, PricesASqueezeByWhatMasksCost) {
+  SetCycle(20'000);
+  EXPECT_EQ(model_.MaskNs(), 20'000u) << "any cycle, until it is known";
+  ASSERT_EQ(ChoosePlan(model_, Running(18 * kMs)).mechanism, PlanMechanism::kSqueeze);
+  for (int i = 0; i < 3; ++i) model_.ObserveMask(1'500'000);
+  EXPECT_EQ(model_.MaskNs(), 3 * kMs);
+  const PlanChoice choice = ChoosePlan(model_, Running(18 * kMs));
+  EXPECT_EQ(choice.mechanism, PlanMechanism::kSuspend);
+  EXPECT_EQ(choice.delay_ns, 20'000u) << "a suspension has not become dearer";
+}
+
 TEST_F(PlanTest, OneOddMeasureDoesNotCount) {
   model_.ObserveCycle(40 * kMs);
   EXPECT_EQ(model_.CycleNs(), 200'000u);

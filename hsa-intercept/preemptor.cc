@@ -104,7 +104,7 @@ void Preemptor::LookAtGpu(std::uint32_t index, GpuUrgency* urgency, std::uint64_
   Outranked outranked;
   FindOutranked(urgency, now_ns / 1000, &outranked);
   if (outranked.count != 0 && !arena.urgent) {
-    Arrive(&arena, &outranked, now_ns);
+    Arrive(&arena, *urgency, &outranked, now_ns);
   } else if (outranked.count == 0 && arena.urgent) {
     Depart(&arena, *urgency, now_ns);
   } else if (arena.urgent && arena.review_ns != 0 && now_ns >= arena.review_ns) {
@@ -161,7 +161,8 @@ void Preemptor::FindOutranked(const GpuUrgency* urgency, std::uint64_t now_us, O
   }
 }
 
-void Preemptor::Arrive(Arena* arena, Outranked* outranked, std::uint64_t now_ns) {
+void Preemptor::Arrive(Arena* arena, const GpuUrgency& urgency, Outranked* outranked,
+                       std::uint64_t now_ns) {
   arena->urgent = true;
   arena->began_ns = now_ns;
   arena->cycles_ns = 0;
@@ -169,6 +170,12 @@ void Preemptor::Arrive(Arena* arena, Outranked* outranked, std::uint64_t now_ns)
   if (arena->ended_ns != 0) {
     const std::uint64_t gap_ns = now_ns - arena->ended_ns;
     arena->gap_ns = arena->gap_ns == 0 ? gap_ns : (3 * arena->gap_ns + gap_ns) / 4;
+  }
+  // Another process's word. Orders make a queue outranked, too; then it is old, and was another request's.
+  const std::uint64_t raised_ns = urgency.raised_ns.load(std::memory_order_relaxed);
+  if (raised_ns > arena->ended_ns && raised_ns <= now_ns && now_ns - raised_ns < kLeaseUs * 1000) {
+    arena->model.ObserveReaction(now_ns - raised_ns);
+    page_->reaction_ns.store(arena->model.ReactionNs(), std::memory_order_relaxed);
   }
   Decide(arena, outranked, now_ns);
 }
@@ -192,7 +199,7 @@ PlanInputs Preemptor::InputsOf(const Outranked& outranked) const {
     const std::uint32_t usable =
         candidate.slot->mechanisms.load(std::memory_order_relaxed) &
         candidate.slot->mechanisms_available.load(std::memory_order_relaxed);
-    inputs.can_share = inputs.can_share && (usable & kMechanismShare) != 0;
+    inputs.can_share = inputs.can_share && candidate.seen && (usable & kMechanismShare) != 0;
     const bool has_work = candidate.rest_ns != 0 || gate_->HasBacklog(*candidate.queue);
     if (has_work) {
       ++inputs.queues;
@@ -202,6 +209,7 @@ PlanInputs Preemptor::InputsOf(const Outranked& outranked) const {
     }
     if (candidate.rest_ns < inputs.rest_ns) continue;
     inputs.rest_ns = candidate.rest_ns;
+    inputs.rest_spread_ns = candidate.spread_ns;
     inputs.compute_units = state.node.compute_units;
     inputs.unit_step = state.node.shader_arrays;
     inputs.units_ordered = candidate.slot->squeeze_units.load(std::memory_order_relaxed);
@@ -222,7 +230,10 @@ void Preemptor::SizeWindow(const Arena& arena, ManagedQueue* queue, QueueSlot* s
 void Preemptor::Decide(Arena* arena, Outranked* outranked, std::uint64_t now_ns) {
   for (std::uint32_t i = 0; i < outranked->count; ++i) {
     Candidate& candidate = outranked->list[i];
-    candidate.rest_ns = gate_->RestNs(candidate.queue, now_ns);
+    const PredictedRest rest = gate_->RestOf(candidate.queue, now_ns);
+    candidate.rest_ns = rest.ns;
+    candidate.spread_ns = rest.spread_ns;
+    candidate.seen = rest.seen;
   }
   PlanInputs inputs = InputsOf(*outranked);
   arena->review_ns = 0;
@@ -236,6 +247,7 @@ void Preemptor::Decide(Arena* arena, Outranked* outranked, std::uint64_t now_ns)
   if (!again || choice.mechanism != PlanMechanism::kHold) {
     arena->choice = choice;
     arena->rest_ns = inputs.rest_ns;
+    arena->rest_spread_ns = inputs.rest_ns != 0 ? inputs.rest_spread_ns : 0;
     Apply(arena, *outranked, now_ns);
   }
   if (choice.mechanism == PlanMechanism::kHold && inputs.rest_ns != 0) {

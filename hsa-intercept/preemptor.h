@@ -68,11 +68,12 @@ class Preemptor {
     bool urgent = false;
     std::uint64_t began_ns = 0;
     std::uint64_t ended_ns = 0;
-    std::uint64_t gap_ns = 0;       // lately, from the end of one request to the next
-    std::uint64_t review_ns = 0;    // when the choice is looked at again; 0: no more
-    std::uint64_t lift_ns = 0;      // when restrictions end, once nothing is urgent
-    std::uint64_t lease_ns = 0;     // until then the urgency holds
-    std::uint64_t rest_ns = 0;      // as predicted when the choice was made
+    std::uint64_t gap_ns = 0;     // lately, from the end of one request to the next
+    std::uint64_t review_ns = 0;  // when the choice is looked at again; 0: no more
+    std::uint64_t lift_ns = 0;    // when restrictions end, once nothing is urgent
+    std::uint64_t lease_ns = 0;   // until then the urgency holds
+    std::uint64_t rest_ns = 0;    // as predicted when the choice was made
+    std::uint64_t rest_spread_ns = 0;
     std::uint64_t cycles_ns = 0;    // spent on it
     std::uint64_t measured_ns = 0;  // when a cycle was last measured
     std::uint64_t decision = 0;     // its number + 1; 0: none to complete
@@ -81,6 +82,8 @@ class Preemptor {
     ManagedQueue* queue;
     QueueSlot* slot;
     std::uint64_t rest_ns;
+    std::uint64_t spread_ns = 0;
+    bool seen = true;
   };
   static constexpr std::uint64_t kRetryLiftNs = 10'000'000;
   static constexpr std::uint32_t kCandidatesMax = 64;  // further queues are only held
@@ -96,7 +99,7 @@ class Preemptor {
   void LookAtGpu(std::uint32_t index, GpuUrgency* urgency, std::uint64_t now_ns,
                  std::uint64_t* next_ns);
   void FindOutranked(const GpuUrgency* urgency, std::uint64_t now_us, Outranked* found);
-  void Arrive(Arena* arena, Outranked* outranked, std::uint64_t now_ns);
+  void Arrive(Arena* arena, const GpuUrgency& urgency, Outranked* outranked, std::uint64_t now_ns);
   void Depart(Arena* arena, const GpuUrgency& urgency, std::uint64_t now_ns);
   void Decide(Arena* arena, Outranked* outranked, std::uint64_t now_ns);
   PlanInputs InputsOf(const Outranked& outranked) const;
@@ -112,7 +115,7 @@ class Preemptor {
   static void SetRestriction(const Candidate& candidate, Restriction restriction);
   bool Lift(Arena* arena, ManagedQueue* queue, QueueSlot* slot);
   void LiftNotOutranked(const GpuUrgency* urgency, Arena* arena, const Outranked& outranked);
-  int Timed(Arena* arena, int error, std::uint64_t began_ns);
+  int Timed(Arena* arena, int error, std::uint64_t began_ns, bool mask = false);
   bool MayProbe(const Arena& arena, std::uint64_t now_ns) const;
   void Probe(const GpuUrgency* urgency, Arena* arena);
   void FollowPriority(ManagedQueue* queue, QueueSlot* slot);

@@ -85,13 +85,16 @@ void LogRetry(ManagedQueue* queue, const char* what, int error) {
 
 }  // namespace
 
-int Preemptor::Timed(Arena* arena, int error, std::uint64_t began_ns) {
+int Preemptor::Timed(Arena* arena, int error, std::uint64_t began_ns, bool mask) {
   const std::uint64_t took_ns = NowNs() - began_ns;
   arena->cycles_ns += took_ns;
   if (error == 0) {
     arena->model.ObserveCycle(took_ns);
+    if (mask) arena->model.ObserveMask(took_ns);
     arena->measured_ns = began_ns + took_ns;
-    if (page_ != nullptr) page_->cycle_ns.store(arena->model.CycleNs(), std::memory_order_relaxed);
+    if (page_ == nullptr) return error;
+    page_->cycle_ns.store(arena->model.CycleNs(), std::memory_order_relaxed);
+    if (mask) page_->mask_ns.store(arena->model.MaskNs(), std::memory_order_relaxed);
   }
   return error;
 }
@@ -118,13 +121,14 @@ int Preemptor::Squeeze(Arena* arena, const Candidate& candidate, std::uint32_t u
   Mask mask;
   NarrowMask(state, units_left, &mask);
   const std::uint64_t began_ns = NowNs();
-  const int error = Timed(arena, kfd_->SetMask(state.kfd, mask.words, mask.bits), began_ns);
+  const int error = Timed(arena, kfd_->SetMask(state.kfd, mask.words, mask.bits), began_ns, true);
   if (error != 0) {
     candidate.slot->mechanisms_available.fetch_and(~kMechanismSqueeze);
     LogRefusal(*candidate.queue, "mask", error, "it is not squeezed any more");
     return error;
   }
   candidate.slot->squeezes.fetch_add(1, std::memory_order_relaxed);
+  state.units_left = units_left;
   SetRestriction(candidate, kSqueezed);
   TraceQueue(*candidate.queue, candidate.slot, kTraceSqueeze, units_left, NowNs() - began_ns);
   return 0;
@@ -173,9 +177,10 @@ bool Preemptor::Lift(Arena* arena, ManagedQueue* queue, QueueSlot* slot) {
   if (state.restriction == kUnrestricted) return true;
   int error = 0;
   const std::uint64_t began_ns = NowNs();
-  if (state.restriction == kSuspended) {
+  const bool stopped = queue->failed.load(std::memory_order_relaxed) != 0;
+  if (state.restriction == kSuspended && (state.batched || !stopped)) {
     error = Resume(state);
-  } else if (state.restriction == kSqueezed) {
+  } else if (state.restriction == kSqueezed && !stopped) {
     const Mask mask = FullMask(state);
     error = kfd_->SetMask(state.kfd, mask.words, mask.bits);
   }
@@ -259,7 +264,8 @@ void Preemptor::Probe(const GpuUrgency* urgency, Arena* arena) {
     const std::uint32_t usable = slot->mechanisms.load(std::memory_order_relaxed) &
                                  slot->mechanisms_available.load(std::memory_order_relaxed);
     if ((usable & (kMechanismSqueeze | kMechanismSuspend)) == 0 ||
-        queue->restricted.restriction != kUnrestricted || !gate_->HasUnfinished(*queue)) {
+        queue->restricted.restriction != kUnrestricted || !gate_->HasUnfinished(*queue) ||
+        queue->failed.load(std::memory_order_relaxed) != 0) {
       continue;
     }
     const std::uint64_t began_ns = NowNs();
@@ -278,7 +284,7 @@ void Preemptor::FollowPriority(ManagedQueue* queue, QueueSlot* slot) {
       (slot->mechanisms.load(std::memory_order_relaxed) &
        slot->mechanisms_available.load(std::memory_order_relaxed) & kMechanismPriority) != 0;
   if (!allowed || state.program_set_priority || wanted < 0 || wanted > kPriorityMax ||
-      state.restriction != kUnrestricted ||
+      state.restriction != kUnrestricted || queue->failed.load(std::memory_order_relaxed) != 0 ||
       state.kfd.priority == static_cast<std::uint32_t>(wanted)) {
     return;
   }
@@ -319,6 +325,7 @@ bool Preemptor::SetStandingMask(ManagedQueue* queue, QueueSlot* slot, std::uint3
   RestrictionState& state = queue->restricted;
   const std::uint32_t first_before = state.standing_first, units_before = state.standing_units;
   if (first == first_before && units == units_before) return true;
+  if (queue->failed.load(std::memory_order_relaxed) != 0) return true;
   // A squeezed queue's mask comes first; lifting it looks again.
   if (state.restriction == kSqueezed) return true;
   state.standing_first = first;
@@ -368,6 +375,7 @@ void Preemptor::Record(Arena* arena, const Outranked& outranked, std::uint64_t n
   decision.units_left.store(arena->choice.units_left, relaxed);
   decision.error.store(0, relaxed);
   decision.rest_ns.store(arena->rest_ns, relaxed);
+  decision.rest_spread_ns.store(arena->rest_spread_ns, relaxed);
   decision.cycle_ns.store(arena->model.CycleNs(), relaxed);
   decision.request_ns.store(arena->model.RequestNs(), relaxed);
   decision.predicted_delay_ns.store(arena->choice.delay_ns, relaxed);
@@ -440,9 +448,9 @@ void Preemptor::ProgramSetMask(ManagedQueue* queue, const std::uint32_t* mask, s
     return Nudge();
   }
   // The program's mask stands now; narrow it again, or let the queue be.
-  std::uint32_t units = 0;
-  for (const Arena& arena : arenas_) units = std::max(units, arena.choice.units_left);
-  if (NarrowMask(state, units, &narrowed)) kfd_->SetMask(state.kfd, narrowed.words, narrowed.bits);
+  if (NarrowMask(state, state.units_left, &narrowed)) {
+    kfd_->SetMask(state.kfd, narrowed.words, narrowed.bits);
+  }
 }
 
 }  // namespace xsched_hsa

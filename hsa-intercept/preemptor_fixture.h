@@ -82,7 +82,16 @@ class PreemptorTest : public testing::Test {
     queue_ = MakeQueue(ring_.get(), 5);
     slot_ = queue_->slot;
     preemptor_->SetSession(page_.get(), user_page_.get());
+    TeachKernel();
     Learn();
+  }
+  // It has been seen to end, often, after as long as is taken of one that has not.
+  void TeachKernel() {
+    ring_->Write(0, kernel_);
+    for (int i = 0; i < 16; ++i) {
+      KernelContext fresh;
+      times_.Observe(times_.KeyOf(queue_->ring, &fresh), KernelTimes::kUnknownNs);
+    }
   }
   // Past learning: a cycle of 0.2 ms that is felt in full, requests of 2 ms by themselves.
   void Learn() {
@@ -167,7 +176,7 @@ class PreemptorTest : public testing::Test {
   void Expose(std::uint64_t count) {
     for (std::uint64_t i = 0; i < count; ++i) {
       const std::uint64_t index = ring_->published();
-      ring_->Write(index, 99);
+      ring_->Write(index, kernel_);
       queue_->reserved_index = index + 1;
       queue_->announced_index = index + 1;
       ring_->PublishPastTheApi(index + 1);
@@ -179,6 +188,7 @@ class PreemptorTest : public testing::Test {
   }
   const Decision& Last() { return page_->decisions[(page_->decisions_made - 1) % kDecisionsMax]; }
 
+  std::uint64_t kernel_ = 99;  // that Expose dispatches
   std::unique_ptr<UserPage> user_page_;
   std::unique_ptr<ProcessPage> page_;
   std::unique_ptr<QueueRegistry> registry_;

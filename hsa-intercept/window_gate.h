@@ -31,6 +31,13 @@ struct GateLook {
   std::uint64_t poll_ns = 0;  // window full: look again after about this; 0: no need
 };
 
+// Predicted device time until the hardware is through with what it has of a queue.
+struct PredictedRest {
+  std::uint64_t ns = 0;
+  std::uint64_t spread_ns = 0;  // how far off that may be
+  bool seen = true;             // all of it are packets whose like has been seen to end
+};
+
 class WindowGate {
  public:
   static constexpr std::uint64_t kWatchdogNs = 100'000'000;
@@ -55,8 +62,10 @@ class WindowGate {
   // going away. Waits for the lock, whose holders never block.
   void Retire(ManagedQueue* queue);
 
-  // Predicted device time until the hardware is through with what it has of this queue.
-  std::uint64_t RestNs(ManagedQueue* queue, std::uint64_t now_ns);
+  PredictedRest RestOf(ManagedQueue* queue, std::uint64_t now_ns);
+  std::uint64_t RestNs(ManagedQueue* queue, std::uint64_t now_ns) {
+    return RestOf(queue, now_ns).ns;
+  }
 
   // Announced, but not yet taken by the packet processor?
   bool HasUnfinished(const ManagedQueue& queue) const;
@@ -105,7 +114,7 @@ class WindowGate {
                           std::uint64_t window_ns, std::uint64_t now_ns, GateLook* look);
   std::uint64_t Progress(const ManagedQueue& queue, std::uint64_t real) const;
   void Learn(WindowState* window, std::uint64_t progress, std::uint64_t real, std::uint64_t now_ns);
-  std::uint64_t RestLocked(const ManagedQueue& queue, std::uint64_t now_ns) const;
+  PredictedRest RestLocked(const ManagedQueue& queue, std::uint64_t now_ns) const;
   std::uint64_t RemainingNs(const WindowState& window, std::uint64_t real,
                             std::uint64_t now_ns) const;
   std::uint64_t Track(ManagedQueue* queue, std::uint64_t index);

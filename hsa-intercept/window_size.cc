@@ -123,13 +123,13 @@ std::uint64_t WindowGate::RemainingNs(const WindowState& window, std::uint64_t r
 
 // What the hardware still has to do of this queue, as far as it was published. Packets from before
 // the queue was armed are looked up by themselves: what ran before them is not known.
-std::uint64_t WindowGate::RestNs(ManagedQueue* queue, std::uint64_t now_ns) {
+PredictedRest WindowGate::RestOf(ManagedQueue* queue, std::uint64_t now_ns) {
   int tries = 0;
   while (queue->lock.exchange(1, std::memory_order_seq_cst) != 0) {
-    if (++tries > kRestTriesMax) return 0;
+    if (++tries > kRestTriesMax) return {};
     sched_yield();
   }
-  const std::uint64_t rest = RestLocked(*queue, now_ns);
+  const PredictedRest rest = RestLocked(*queue, now_ns);
   queue->lock.store(0, std::memory_order_seq_cst);
   if (queue->again.load(std::memory_order_seq_cst) != 0) {
     GateLook ignored;
@@ -138,24 +138,27 @@ std::uint64_t WindowGate::RestNs(ManagedQueue* queue, std::uint64_t now_ns) {
   return rest;
 }
 
-std::uint64_t WindowGate::RestLocked(const ManagedQueue& queue, std::uint64_t now_ns) const {
+PredictedRest WindowGate::RestLocked(const ManagedQueue& queue, std::uint64_t now_ns) const {
   const WindowState& window = queue.window;
   const std::uint64_t real = api_.load_write_index_relaxed(queue.queue);
   const std::uint64_t progress = Progress(queue, real);
   const std::uint64_t end = std::min(real, progress + kTrackedPackets);
   const bool tracked = window.tracking && progress >= window.tracked_from;
-  std::uint64_t rest = 0;
+  PredictedRest rest;
   KernelContext context;
   for (std::uint64_t i = progress; i < end; ++i) {
-    const unsigned char* packet = PacketAt(queue, i);
-    std::uint64_t ns = tracked ? window.predicted_ns[i % kTrackedPackets]
-                               : times_->PredictNs(times_->KeyOf(packet, &context));
+    const KernelKey key = tracked ? window.kernel_key[i % kTrackedPackets]
+                                  : times_->KeyOf(PacketAt(queue, i), &context);
+    const KernelEstimate estimate = times_->EstimateOf(key);
+    std::uint64_t ns = tracked ? window.predicted_ns[i % kTrackedPackets] : estimate.ns;
+    rest.spread_ns += estimate.spread_ns;
+    rest.seen = rest.seen && estimate.seen;
     if (tracked && i == window.progress) {
       // One that has outlived its prediction is taken to need an eighth of it more.
       const std::uint64_t elapsed = now_ns - std::min(now_ns, window.head_seen_ns);
       ns = ns > elapsed + ns / 8 ? ns - elapsed : ns / 8;
     }
-    rest += ns;
+    rest.ns += ns;
   }
   return rest;
 }

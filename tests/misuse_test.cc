@@ -164,6 +164,28 @@ TEST_P(MisuseAtEachGateTest, TheLastShutDownInACallbackEndsAsWithoutTheLayer) {
   EXPECT_EQ(plain.exit_code, layered.exit_code);
 }
 
+// --------------------------------------------------------------------------- errors
+
+// ROCr takes a queue off the hardware after an error. It has unfinished packets for ever: it is urgent no more,
+// and what holds, suspends or ranks others leaves it where it is.
+TEST_P(MisuseAtEachGateTest, AnUrgentQueueThatTheRuntimeHasStoppedHoldsNobody) {
+  stack_.StartController(kPatient);
+  auto low = RivalsTest::StartLow({Bin("hsa-exercise"), "paused", "10"});
+  auto high = stack_.Start("high", Misuse({"bad-packet", "20"}));
+  ASSERT_TRUE(high->WaitForOutput("ready"));
+  ASSERT_TRUE(stack_.WaitForQueue(kHigh, "raise", true));
+  high->Write("\n");
+  ASSERT_TRUE(high->WaitForOutput("error 0x1009 of its queue"));
+  low->Write("\n");
+  EXPECT_TRUE(low->WaitForOutput("completed 10"));
+  EXPECT_EQ(low->Wait().exit_code, 0);
+  high->Write("\n");
+  const Result result = high->Wait();
+  EXPECT_NE(result.out.find("completed 20"), std::string::npos) << result.out << result.err;
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.err.find("has stopped it after an error"), std::string::npos) << result.err;
+}
+
 INSTANTIATE_TEST_SUITE_P(Gates, MisuseAtEachGateTest, testing::Values("window", "intercept"),
                          [](const auto& gate) { return std::string(gate.param); });
 

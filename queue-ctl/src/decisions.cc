@@ -44,6 +44,7 @@ std::optional<json> DecisionJson(const Decision& decision, std::uint64_t number)
                  {"units_left", decision.units_left.load(std::memory_order_relaxed)},
                  {"error", error < 4096 ? strerrordesc_np(static_cast<int>(error)) : nullptr},
                  {"rest_ms", Ms(decision.rest_ns)},
+                 {"rest_spread_ms", Ms(decision.rest_spread_ns)},
                  {"cycle_ms", Ms(decision.cycle_ns)},
                  {"request_ms", Ms(decision.request_ns)},
                  {"predicted_delay_ms", Ms(decision.predicted_delay_ns)},

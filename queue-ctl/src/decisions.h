@@ -13,8 +13,9 @@
 namespace xsched_hsa {
 
 // Oldest first: {"number","at_us","queue","mechanism","reason","queues","units_left","error",
-// "rest_ms","cycle_ms","request_ms","predicted_delay_ms","predicted_cost_ms","driver_ms",
-// "measured_ms"|null}. measured_ms is how long the urgent work took, from its doorbell until the
+// "rest_ms","rest_spread_ms","cycle_ms","request_ms","predicted_delay_ms","predicted_cost_ms","driver_ms",
+// "measured_ms"|null}. rest_spread_ms is how far off predictions of these kernels were lately, the whole
+// of rest_ms where they have not been seen to end. measured_ms is how long the urgent work took, from its doorbell until the
 // controller took it for done, linger included; null while it is not over.
 nlohmann::json DecisionsJson(const ProcessPage& page);
 

@@ -148,6 +148,10 @@ void AddRequests(const Core& core, Families* families) {
                 "Bursts of work of urgent queues");
   Family cycle("xsched_hsa_runlist_cycle_seconds", MetricType::Gauge,
                "A runlist cycle as last measured");
+  Family mask("xsched_hsa_mask_change_seconds", MetricType::Gauge,
+              "A change of compute units as last measured");
+  Family reaction("xsched_hsa_reaction_seconds", MetricType::Gauge,
+                  "From an urgent doorbell to this program's preemptor, lately");
   Family decisions("xsched_hsa_decisions_total", MetricType::Counter,
                    "Preemptions that a plan chose for");
   for (const auto& [id, session] : core.sessions()) {
@@ -159,9 +163,12 @@ void AddRequests(const Core& core, Families* families) {
     marked.Add(labels, Octaves(requests.marked));
     bursts.Add(labels, Octaves(requests.bursts));
     cycle.Add(labels, Bounded(session->page->cycle_ns) * 1e-9);
+    mask.Add(labels, Bounded(session->page->mask_ns) * 1e-9);
+    reaction.Add(labels, Bounded(session->page->reaction_ns) * 1e-9);
     decisions.Add(labels, static_cast<double>(session->DecisionsMade()));
   }
-  for (Family* family : {&begun, &missed, &open, &marked, &bursts, &cycle, &decisions}) {
+  for (Family* family :
+       {&begun, &missed, &open, &marked, &bursts, &cycle, &mask, &reaction, &decisions}) {
     family->MoveTo(families);
   }
 }

@@ -151,9 +151,10 @@ const char* GateName(GateKind gate) {
   }
 }
 
-// What a runlist cycle costs here, as the layer last measured it; null: never.
-json CycleMs(const ProcessPage& page) {
-  const std::uint64_t ns = page.cycle_ns.load(std::memory_order_relaxed);
+// What something costs here, as the layer last measured it; null: never.
+json MeasuredMs(const ProcessPage* page, std::atomic<std::uint64_t> ProcessPage::*what) {
+  if (page == nullptr) return {};
+  const std::uint64_t ns = (page->*what).load(std::memory_order_relaxed);
   return ns == 0 || ns > kCounterMax ? json() : json(static_cast<double>(ns) / 1e6);
 }
 
@@ -226,7 +227,9 @@ json ProcessJson(const Session& session, bool refreshed, std::uint64_t now_us) {
           {"refreshed", refreshed},
           {"queues", std::move(queues)},
           {"queues_seen", totals.queues},
-          {"cycle_ms", session.page != nullptr ? CycleMs(*session.page) : json()},
+          {"cycle_ms", MeasuredMs(session.page, &ProcessPage::cycle_ns)},
+          {"mask_ms", MeasuredMs(session.page, &ProcessPage::mask_ns)},
+          {"reaction_ms", MeasuredMs(session.page, &ProcessPage::reaction_ns)},
           {"decisions_made", session.DecisionsMade()},
           {"totals", ToJson(totals)}};
 }

@@ -202,6 +202,45 @@ void LastShutDownInCallback(std::uint64_t count) {
   _exit(0);
 }
 
+// ------------------------------------------------------------------------------ errors
+std::atomic<int> g_error{0};
+std::atomic<hsa_queue_t*> g_failed{nullptr};
+
+// A packet that no GPU takes, and `count` behind it that never run. The program is told, goes on with
+// another queue, and gets rid of the first one at the end.
+void BadPacket(std::uint64_t count) {
+  Work work;
+  const auto failed = [](hsa_status_t status, hsa_queue_t* queue, void* data) {
+    g_failed.store(queue);
+    static_cast<std::atomic<int>*>(data)->store(static_cast<int>(status));
+  };
+  Check(hsa_queue_create(FindGpu(), 1024, HSA_QUEUE_TYPE_MULTI, failed, &g_error, UINT32_MAX,
+                         UINT32_MAX, &work.queue),
+        "hsa_queue_create");
+  work.done = MakeSignal(kMany);
+  Say("ready");
+  Pause();
+  const std::uint64_t bad = Reserve(work.queue, 1);
+  auto* packet = static_cast<hsa_agent_dispatch_packet_t*>(work.queue->base_address) + bad;
+  std::memset(reinterpret_cast<char*>(packet) + 2, 0, sizeof(*packet) - 2);
+  __atomic_store_n(
+      &packet->header,
+      static_cast<std::uint16_t>(HSA_PACKET_TYPE_AGENT_DISPATCH << HSA_PACKET_HEADER_TYPE),
+      __ATOMIC_RELEASE);
+  RingDoorbell(work.queue, bad);
+  Submit(work, count);
+  for (int i = 0; i < 30'000 && g_error.load() == 0; ++i) usleep(1000);
+  char text[64];
+  std::snprintf(text, sizeof(text), "error 0x%x of %s", g_error.load(),
+                g_failed.load() == work.queue ? "its queue" : "another queue");
+  Say(text);
+  Pause();
+  const Work next = MakeWork();
+  Submit(next, count);
+  Finish(next, count);
+  Check(hsa_queue_destroy(work.queue), "hsa_queue_destroy");
+}
+
 // ------------------------------------------------------------------------------ descriptors
 // Takes every descriptor there is, submits, makes a queue more, and gives them back at a line.
 void Starved(std::uint64_t count) {
@@ -269,6 +308,8 @@ int main(int argc, char** argv) {
     ShutDownInCallback(count);
   } else if (verb == "last-shut-down") {
     LastShutDownInCallback(count);
+  } else if (verb == "bad-packet") {
+    BadPacket(count);
   } else if (verb == "starved") {
     Starved(count);
   } else if (verb == "drop-rights" || verb == "drop-rights-early") {
@@ -278,7 +319,8 @@ int main(int argc, char** argv) {
   } else {
     std::fprintf(stderr,
                  "hsa-misuse: use exec|fork-exec COUNT PROGRAM..., interrupted|shut-down|"
-                 "last-shut-down|starved|drop-rights|drop-rights-early COUNT, fork-descriptors\n");
+                 "last-shut-down|bad-packet|starved|drop-rights|drop-rights-early COUNT, "
+                 "fork-descriptors\n");
     return 2;
   }
   Check(hsa_shut_down(), "hsa_shut_down");

@@ -47,17 +47,19 @@ void PrintProcesses(const json& reply) {
 // Predicted against measured, one line a preemption.
 void PrintDecisions(const json& process) {
   std::cout << "pid " << Cell(process, "pid") << " " << Cell(process, "comm") << ": "
-            << Cell(process, "decisions_made") << " preemptions, a runlist cycle takes "
-            << Milliseconds(process, "cycle_ms") << " ms\n";
+            << Cell(process, "decisions_made") << " preemptions; measured: a runlist cycle "
+            << Milliseconds(process, "cycle_ms") << " ms, a change of mask "
+            << Milliseconds(process, "mask_ms") << " ms, from an urgent doorbell to here "
+            << Milliseconds(process, "reaction_ms") << " ms\n";
   std::vector<std::vector<std::string>> rows = {{"NO", "QUEUE", "CHOICE", "UNITS", "REST-MS",
-                                                 "CYCLE-MS", "DELAY-MS", "COST-MS", "DRIVER-MS",
-                                                 "REQUEST-MS", "TOOK-MS", "BECAUSE"}};
+                                                 "+-MS", "CYCLE-MS", "DELAY-MS", "COST-MS",
+                                                 "DRIVER-MS", "REQUEST-MS", "TOOK-MS", "BECAUSE"}};
   for (const json& decision : process.at("decisions")) {
     std::vector<std::string> row;
     for (const char* key : {"number", "queue", "mechanism"}) row.push_back(Cell(decision, key));
     row.push_back(decision.value("units_left", 0) == 0 ? "-" : Cell(decision, "units_left"));
-    for (const char* key : {"rest_ms", "cycle_ms", "predicted_delay_ms", "predicted_cost_ms",
-                            "driver_ms", "request_ms", "measured_ms"}) {
+    for (const char* key : {"rest_ms", "rest_spread_ms", "cycle_ms", "predicted_delay_ms",
+                            "predicted_cost_ms", "driver_ms", "request_ms", "measured_ms"}) {
       row.push_back(Milliseconds(decision, key));
     }
     const bool refused = !decision.at("error").is_null();

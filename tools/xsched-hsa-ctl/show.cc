@@ -184,9 +184,12 @@ void PrintProcess(const json& process) {
   Line("priority", Cell(process, "priority") + " asked for");
   Line("runtime", "HSA tables " + Cell(process, "hsa_table_major") + ", extensions " +
                       Cell(process, "hsa_ext_table_bytes") + " bytes");
-  Line("runlist cycle", process.at("cycle_ms").is_null()
-                            ? "not measured"
-                            : Milliseconds(process, "cycle_ms") + " ms");
+  for (const auto& [name, key] : {std::pair{"runlist cycle", "cycle_ms"},
+                                  {"change of mask", "mask_ms"},
+                                  {"urgent doorbell to here", "reaction_ms"}}) {
+    const bool measured = !process.value(key, json()).is_null();
+    Line(name, measured ? Milliseconds(process, key) + " ms" : "not measured");
+  }
   const json requests = process.value("requests", json::object());
   if (!requests.empty()) {
     Line("marked requests", Cell(requests, "ended") + " ended, " + Cell(requests, "open") +

@@ -47,7 +47,8 @@
 //      "hsa_table_major","hsa_ext_table_bytes","priority","rule":NAME|null,"class":{"priority","weight",
 //      "cap_percent","share_percent","deadline_ms"|null,"latency_target_ms"|null},
 //      "queues_passed_through","faults","refreshed","queues":[Q...],"queues_seen","totals":T,
-//      "cycle_ms":N|null (a runlist cycle, measured),"decisions_made",
+//      "cycle_ms":N|null (a runlist cycle, measured),"mask_ms":N|null (a change of mask, likewise),
+//      "reaction_ms":N|null (from an urgent doorbell to this program's preemptor),"decisions_made",
 //      "requests":{"begun","ended","missed","open","latency":L},"bursts":L}
 //      refreshed: the mirrors below were renewed for this request; false: as the layer last left them
 // L = {"count","mean_ms","p50_ms","p95_ms","p99_ms","max_ms"}  null where count is 0; percentiles are

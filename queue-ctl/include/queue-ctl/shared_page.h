@@ -25,7 +25,7 @@
 namespace xsched_hsa {
 
 inline constexpr std::uint32_t kPageMagic = 0x41534858;  // "XHSA"
-inline constexpr std::uint32_t kAbiVersion = 5;
+inline constexpr std::uint32_t kAbiVersion = 6;
 inline constexpr std::uint32_t kQueuesMax = 256;
 inline constexpr std::uint32_t kGpusMax = 16;
 inline constexpr std::uint32_t kSessionBits = 1024;     // a program's bit in GpuUrgency::closed
@@ -206,15 +206,16 @@ enum class PlanReason : std::uint32_t {
 struct alignas(64) Decision {
   std::atomic<std::uint64_t> sequence;
   std::atomic<std::uint64_t> at_us;
-  std::atomic<std::uint32_t> serial;              // the queue whose rest was longest
-  std::atomic<std::uint32_t> mechanism;           // PlanMechanism
-  std::atomic<std::uint32_t> reason;              // PlanReason
-  std::atomic<std::uint32_t> queues;              // how many it was applied to
-  std::atomic<std::uint32_t> units_left;          // squeeze: compute units the queue kept
-  std::atomic<std::uint32_t> error;               // errno of the driver's refusal, else 0
-  std::atomic<std::uint64_t> rest_ns;             // predicted rest of what the hardware had
-  std::atomic<std::uint64_t> cycle_ns;            // one runlist cycle, as measured lately
-  std::atomic<std::uint64_t> request_ns;          // how long the urgent work takes, as learnt
+  std::atomic<std::uint32_t> serial;          // the queue whose rest was longest
+  std::atomic<std::uint32_t> mechanism;       // PlanMechanism
+  std::atomic<std::uint32_t> reason;          // PlanReason
+  std::atomic<std::uint32_t> queues;          // how many it was applied to
+  std::atomic<std::uint32_t> units_left;      // squeeze: compute units the queue kept
+  std::atomic<std::uint32_t> error;           // errno of the driver's refusal, else 0
+  std::atomic<std::uint64_t> rest_ns;         // predicted rest of what the hardware had
+  std::atomic<std::uint64_t> rest_spread_ns;  // how far off that may be, as predictions were lately
+  std::atomic<std::uint64_t> cycle_ns;        // one runlist cycle, as measured lately
+  std::atomic<std::uint64_t> request_ns;      // how long the urgent work takes, as learnt
   std::atomic<std::uint64_t> predicted_delay_ns;  // what the choice adds to it
   std::atomic<std::uint64_t> predicted_cost_ns;   // and takes from this queue
   std::atomic<std::uint64_t> took_ns;             // the driver calls, measured
@@ -275,8 +276,11 @@ struct ProcessPage {
   // Written by the layer.
   alignas(64) std::atomic<std::uint32_t> refreshed;  // the last `refresh` that was served
   std::atomic<std::uint32_t> queues_passed_through;  // queues that are not managed, and never held
-  std::atomic<std::uint32_t> faults;          // the layer's own faults (each went pass-through)
-  std::atomic<std::uint64_t> cycle_ns;        // a runlist cycle as measured here; 0: never
+  std::atomic<std::uint32_t> faults;    // the layer's own faults (each went pass-through)
+  std::atomic<std::uint64_t> cycle_ns;  // a runlist cycle as measured here; 0: never
+  std::atomic<std::uint64_t> mask_ns;   // the same where a mask was changed; 0: never
+  std::atomic<std::uint64_t>
+      reaction_ns;  // from an urgent doorbell to the preemptor's look; 0: never
   std::atomic<std::uint64_t> decisions_made;  // so many; the last kDecisionsMax are below
   // Bumped (before the eventfd is written) after a slot's state or line 1 changed. The controller
   // scans the slots only then.

@@ -30,8 +30,13 @@ TEST(TraceFormatTest, ARequestHoldsAndLetsGo) {
                        {2200, 1, kTraceSuspend, 5, 0, 150'000}, {5000, 2, kTraceDrained, 6, 0, 0},
                        {5100, 0, kTraceUrgency, 0, 0, 0},       {5200, 1, kTraceOpened, 5, 3, 0},
                        {5300, 1, kTraceLift, 5, 0, 9'000}};
-  recording.decisions = {
-      {{"session", 1}, {"at_us", 2}, {"mechanism", "suspend"}, {"measured_ms", 3.0}}};
+  recording.decisions = {{{"session", 1},
+                          {"at_us", 2},
+                          {"mechanism", "suspend"},
+                          {"reason", "least delay"},
+                          {"predicted_delay_ms", 0.2},
+                          {"request_ms", 2.5},
+                          {"measured_ms", 3.0}}};
   const json events = CheckedTrace(ChromeTrace(recording));
   EXPECT_EQ(CountEvents(events, "B", "closed"), 1);
   EXPECT_EQ(CountEvents(events, "B", "suspended"), 1);
@@ -39,6 +44,15 @@ TEST(TraceFormatTest, ARequestHoldsAndLetsGo) {
   EXPECT_EQ(CountEvents(events, "i", "published"), 1);
   EXPECT_EQ(CountEvents(events, "X", "suspend"), 1);
   EXPECT_EQ(CountEvents(events, "C", "queue 5 exposed"), 1);
+  // Predicted beside measured, and as long as it took.
+  for (const json& event : events) {
+    if (event["ph"] != "X") continue;
+    EXPECT_EQ(event["dur"], 3000.0);
+    EXPECT_EQ(event["args"]["predicted_delay_ms"], 0.2);
+    EXPECT_EQ(event["args"]["request_ms"], 2.5);
+    EXPECT_EQ(event["args"]["measured_ms"], 3.0);
+    EXPECT_EQ(event["args"]["reason"], "least delay");
+  }
   std::vector<int> levels;
   for (const json& event : events) {
     if (event["name"] == "urgency level") levels.push_back(event["args"]["value"]);

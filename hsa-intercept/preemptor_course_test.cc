@@ -1,0 +1,223 @@
+// The preemptor over several requests, and with the program's own changes in between.
+#include <gtest/gtest.h>
+
+#include "preemptor_fixture.h"
+
+namespace xsched_hsa {
+namespace {
+
+// As narrow as this queue is, whatever another GPU's queues keep.
+TEST_F(PreemptorTest, AMaskThatTheProgramSetsMeanwhileIsNarrowedAtOnceAndRestoredWhole) {
+  slot_->delay_budget_permille = 300;
+  GpuUrgency* const here = urgency_;
+  urgency_ = FindUrgency(user_page_.get(), 8);
+  queue_->urgency = urgency_;
+  Learn();
+  slot_->mechanisms = kMechanismSqueeze;
+  slot_->squeeze_units = 64;
+  Expose(40);
+  Urgent();
+  preemptor_->Round();
+  Urgent(0);
+  preemptor_->Round();
+  ASSERT_EQ(driver_.Take(), (Calls{"mask 5 64", "mask 5 96"}));
+  urgency_ = here;
+  queue_->urgency = here;
+  slot_->squeeze_units = 32;
+  Urgent();
+  preemptor_->Round();
+  ASSERT_EQ(driver_.Take(), Calls{"mask 5 32"});
+  const std::uint32_t own[3] = {0xffffffff, 0x0000ffff, 0};
+  {
+    MutexScope scope(preemptor_->mutex());
+    preemptor_->ProgramSetMask(queue_, own, 96);
+  }
+  EXPECT_EQ(driver_.Take(), Calls{"mask 5 32"}) << "ROCr's call has widened it";
+  Urgent(0);
+  preemptor_->Round();
+  EXPECT_EQ(driver_.last_mask, (std::vector<std::uint32_t>{0xffffffff, 0x0000ffff, 0}));
+}
+
+TEST_F(PreemptorTest, AMaskThatTheProgramSetsUnderAStandingOneIsNarrowedByIt) {
+  slot_->standing_units = 32;
+  slot_->standing_lease_until_us = NowUs() + kLeaseUs;
+  preemptor_->Round();
+  ASSERT_EQ(driver_.Take(), Calls{"mask 5 32"});
+  const std::uint32_t own[3] = {0xffff0000, 0xffffffff, 0};
+  {
+    MutexScope scope(preemptor_->mutex());
+    preemptor_->ProgramSetMask(queue_, own, 96);
+  }
+  EXPECT_EQ(slot_->masked_units, 0u) << "it is not in force now";
+  preemptor_->Round();
+  EXPECT_EQ(driver_.last_mask, (std::vector<std::uint32_t>{0xffff0000, 0, 0}));
+  EXPECT_EQ(slot_->masked_units, 32u);
+  {
+    MutexScope scope(preemptor_->mutex());
+    preemptor_->ProgramSetMask(queue_, nullptr, 0);  // all of them again
+  }
+  preemptor_->Round();
+  EXPECT_EQ(driver_.last_mask, (std::vector<std::uint32_t>{0xffffffff, 0, 0}));
+  slot_->standing_units = 0;
+  preemptor_->Round();
+  EXPECT_EQ(driver_.last_mask, (std::vector<std::uint32_t>{0xffffffff, 0xffffffff, 0xffffffff}));
+}
+
+// One suspension for requests that come so fast that going back and forth would cost more.
+TEST_F(PreemptorTest, StaysSuspendedThroughABurstAndComesBackOnceAfterIt) {
+  slot_->mechanisms = kMechanismSuspend;
+  Expose(40);
+  const auto request = [&](std::uint64_t gap_ns) {
+    Urgent();
+    preemptor_->Round();
+    g_test_now_ns += 2 * kMs;
+    Urgent(0);
+    preemptor_->Round();
+    g_test_now_ns += gap_ns;
+  };
+  // Apart: each its own.
+  request(50 * kMs);
+  request(50 * kMs);
+  EXPECT_EQ(driver_.Take(), (Calls{"update 5 0% prio 7", "update 5 100% prio 7",
+                                   "update 5 0% prio 7", "update 5 100% prio 7"}));
+  // The mean gap has to come down first.
+  for (int i = 0; i < 30; ++i) request(200'000);
+  driver_.Take();
+  for (int i = 0; i < 20; ++i) request(200'000);
+  EXPECT_EQ(driver_.Take(), Calls{}) << "two cycles between requests that are closer than those";
+  EXPECT_EQ(slot_->restriction, kSuspended);
+  g_test_now_ns += 5 * kMs;
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 100% prio 7"});
+  EXPECT_EQ(slot_->restriction, kUnrestricted);
+}
+
+TEST_F(PreemptorTest, MeasuresACycleByUpdatesThatChangeNothingAndAgainWhenTheMeasureIsOld) {
+  Preemptor fresh(registry_.get(), gate_.get(), pump_.get(), &driver_);
+  fresh.SetSession(page_.get(), user_page_.get());
+  Expose(1);
+  for (int i = 0; i < 5; ++i) fresh.Round();
+  EXPECT_EQ(driver_.Take(), Calls(3, "update 5 100% prio 7"));
+  EXPECT_EQ(page_->cycle_ns, 200'000u);
+  g_test_now_ns += 1'100 * kMs;
+  for (int i = 0; i < 3; ++i) fresh.Round();
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 100% prio 7"});
+  Drain();
+  g_test_now_ns += 5'000 * kMs;
+  fresh.Round();
+  EXPECT_EQ(driver_.Take(), Calls{}) << "an empty device has nothing to save, and tells nothing";
+  fresh.SetSession(nullptr, nullptr);
+}
+
+TEST_F(PreemptorTest, SaysHowFarOffItsPredictionMayBe) {
+  slot_->mechanisms = kMechanismSuspend;
+  for (const bool seen : {true, false}) {
+    if (!seen) kernel_ = 77;
+    Expose(40);
+    Urgent();
+    preemptor_->Round();
+    EXPECT_GE(Last().rest_ns, 4 * kMs);
+    if (seen) {
+      EXPECT_LT(Last().rest_spread_ns, Last().rest_ns / 10);
+    } else {
+      EXPECT_EQ(Last().rest_spread_ns, Last().rest_ns) << "nothing is known of it";
+    }
+    g_test_now_ns += 2 * kMs;
+    Urgent(0);
+    preemptor_->Round();
+    Drain();
+    g_test_now_ns += 50 * kMs;
+  }
+}
+
+// It may be of any length, and would run beside the whole request.
+TEST_F(PreemptorTest, LeavesNoQueueAloneWhoseKernelHasNeverBeenSeenToEnd) {
+  LearnShortRests();
+  slot_->mechanisms = kMechanismShare;
+  for (const std::uint64_t kernel : {77, 99}) {
+    kernel_ = kernel;
+    Expose(1);
+    Urgent();
+    preemptor_->Round();
+    EXPECT_EQ(slot_->restriction, kernel == 99 ? kSharing : kUnrestricted);
+    g_test_now_ns += 2 * kMs;
+    Urgent(0);
+    preemptor_->Round();
+    Drain();
+    g_test_now_ns += 50 * kMs;
+  }
+}
+
+TEST_F(PreemptorTest, MeasuresWhatMasksCostAndTheWayFromTheUrgentDoorbell) {
+  slot_->mechanisms = kMechanismSqueeze;
+  slot_->squeeze_units = 32;
+  slot_->delay_budget_permille = 300;
+  driver_.call_ns = 50'000;
+  EXPECT_EQ(page_->mask_ns, 0u);
+  const auto request = [&](std::uint64_t raised_ns) {
+    Expose(40);
+    urgency_->raised_ns = raised_ns;
+    g_test_now_ns += 30'000;
+    Urgent();
+    preemptor_->Round();
+    EXPECT_EQ(slot_->restriction, kSqueezed);
+    g_test_now_ns += 2 * kMs;
+    Urgent(0);
+    preemptor_->Round();
+    Drain();
+    g_test_now_ns += 50 * kMs;
+  };
+  // Old ones are another request's, and one to come is damaged.
+  for (int i = 0; i < 3; ++i) request(1);
+  request(g_test_now_ns + 1'000 * kMs);
+  EXPECT_EQ(page_->reaction_ns, 0u);
+  for (int i = 0; i < 3; ++i) request(g_test_now_ns);
+  EXPECT_EQ(page_->reaction_ns, 30'000u);
+  EXPECT_EQ(page_->mask_ns, 100'000u) << "twice the call, as for every cycle";
+  EXPECT_EQ(preemptor_->model(0).MaskNs(), 100'000u);
+  EXPECT_EQ(preemptor_->model(0).CycleNs(), 200'000u) << "which were dearer before";
+}
+
+// ROCr has taken it off the hardware after an error; 100 percent would bring it back to the same packet.
+TEST_F(PreemptorTest, NoDriverCallBringsBackAQueueThatRocrHasStopped) {
+  slot_->mechanisms = kMechanismSuspend;
+  Expose(40);
+  Urgent();
+  preemptor_->Round();
+  ASSERT_EQ(driver_.Take(), Calls{"update 5 0% prio 7"});
+  queue_->failed = queue_->foreign = 1;
+  Urgent(0);
+  preemptor_->Round();
+  EXPECT_EQ(slot_->restriction, kUnrestricted);
+  slot_->mechanisms = kMechanismsAll;
+  slot_->kfd_priority = 0;
+  slot_->standing_units = 32;
+  slot_->standing_lease_until_us = NowUs() + 10 * kLeaseUs;
+  g_test_now_ns += 2'000 * kMs;  // the last measure of a cycle is stale
+  Urgent();
+  preemptor_->Round();
+  Urgent(0);
+  preemptor_->Round();
+  slot_->hold_lease_until_us = NowUs() + kLeaseUs;
+  slot_->hold = kHoldSuspend;
+  preemptor_->Round();
+  preemptor_->LiftAll();
+  EXPECT_EQ(driver_.Take(), Calls{});
+}
+
+// But the driver waits with the end of a queue for the debugger that has suspended it.
+TEST_F(PreemptorTest, OneOfABatchThatRocrHasStoppedIsGivenBackToIt) {
+  slot_->mechanisms = kMechanismSuspend;
+  driver_.can_batch = true;
+  Expose(40);
+  AddQueue(40);
+  Urgent();
+  preemptor_->Round();
+  ASSERT_EQ(driver_.Take(), Calls{"suspend 5 6"});
+  queue_->failed = queue_->foreign = 1;
+  preemptor_->Forget(queue_);
+  EXPECT_EQ(driver_.Take(), Calls{"resume 5"});
+}
+
+}  // namespace
+}  // namespace xsched_hsa
