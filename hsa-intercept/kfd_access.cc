@@ -32,6 +32,7 @@ constexpr char kProcesses[] = "/sys/devices/virtual/kfd/kfd/proc";
 constexpr std::uint64_t kComputeQueue = 0;  // KFD_QUEUE_TYPE_COMPUTE, the driver's own numbering
 constexpr int kPathBytes = 256;
 constexpr int kTriesMax = 64;
+constexpr std::uint64_t kGfx10 = 100000;  // 10.0.0; from there on units go by pairs (WGP)
 
 // Reads a small file whole; an empty text if it is not there.
 void ReadText(const char* path, char* text, std::size_t text_bytes) {
@@ -78,7 +79,7 @@ bool ReadNode(const char* root, const char* name, GpuKey key, KfdNode* node) {
   if (!ReadNumber(path, &gpu_id) || gpu_id == 0) return false;  // 0: a CPU
   std::snprintf(path, sizeof(path), "%s%s/%.20s/properties", root, kTopology, name);
   ReadText(path, text, sizeof(text));
-  std::uint64_t location = 0, domain = 0, simds = 0, simds_per_cu = 0, arrays = 0;
+  std::uint64_t location = 0, domain = 0, simds = 0, simds_per_cu = 0, arrays = 0, gfx = 0;
   if (!FindProperty(text, "location_id", &location)) return false;
   FindProperty(text, "domain", &domain);
   if ((domain << 16 | (location & 0xffff)) + 1 != key) return false;
@@ -87,7 +88,8 @@ bool ReadNode(const char* root, const char* name, GpuKey key, KfdNode* node) {
   FindProperty(text, "array_count", &arrays);
   node->gpu_id = static_cast<std::uint32_t>(gpu_id);
   node->compute_units = simds_per_cu != 0 ? static_cast<std::uint32_t>(simds / simds_per_cu) : 0;
-  node->shader_arrays = static_cast<std::uint32_t>(arrays);
+  FindProperty(text, "gfx_target_version", &gfx);
+  node->shader_arrays = gfx < kGfx10 ? static_cast<std::uint32_t>(arrays) : 0;
   return true;
 }
 

@@ -34,7 +34,8 @@ struct KfdNode {
   std::uint32_t compute_units = 0;
   // Shader arrays over all XCCs. A mask's first n x shader_arrays bits are n compute units in each:
   // the driver deals bits out to XCCs, then shader engines, in turn
-  // (mqd_symmetrically_map_cu_mask).
+  // (mqd_symmetrically_map_cu_mask). 0: no mask is to be set, as on gfx10 and later, where it has to
+  // take both units of a pair and the driver deals out pairs.
   std::uint32_t shader_arrays = 0;
 };
 

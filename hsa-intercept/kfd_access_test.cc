@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <tuple>
 
 namespace xsched_hsa {
 namespace {
@@ -56,6 +57,21 @@ TEST_F(KfdTreeTest, FindsAGpuByItsPciAddressAndDomain) {
   EXPECT_EQ(node.compute_units, 304u);
   EXPECT_FALSE(FindKfdNode(root_.c_str(), 0x900 + 1, &node));
   EXPECT_FALSE(FindKfdNode("/nowhere", kFirst, &node));
+}
+
+// Our masks are right for units that are dealt out one by one.
+TEST_F(KfdTreeTest, SetsNoMaskWhereUnitsGoByPairs) {
+  for (const auto& [name, version, arrays] :
+       {std::tuple{"3", 90500, 32u}, {"4", 100300, 0u}, {"5", 110000, 0u}}) {
+    AddNode(name, 99,
+            "simd_count 1216\nsimd_per_cu 4\narray_count 32\ndomain 0\nlocation_id " +
+                std::to_string(1000 + version) + "\ngfx_target_version " + std::to_string(version) +
+                "\n");
+    KfdNode node;
+    const GpuKey key = static_cast<GpuKey>((1000 + version) & 0xffff) + 1;
+    ASSERT_TRUE(FindKfdNode(root_.c_str(), key, &node)) << version;
+    EXPECT_EQ(node.shader_arrays, arrays) << version;
+  }
 }
 
 TEST_F(KfdTreeTest, FindsTheQueueThatCameWithACreation) {

@@ -109,6 +109,30 @@ TEST_F(PreemptorTest, MeasuresACycleByUpdatesThatChangeNothingAndAgainWhenTheMea
   fresh.SetSession(nullptr, nullptr);
 }
 
+// A more urgent queue waits for it: it is no longer outranked, and the hardware has what is waited for.
+TEST_F(PreemptorTest, AQueueThatAMoreUrgentOneWaitsForIsResumedAtOnce) {
+  for (const std::uint32_t mechanism : {kMechanismSuspend, kMechanismSqueeze}) {
+    slot_->mechanisms = mechanism;
+    slot_->delay_budget_permille = 300;
+    Expose(40);
+    Urgent();
+    preemptor_->Round();
+    ASSERT_NE(slot_->restriction, kUnrestricted);
+    driver_.Take();
+    queue_->inherited_level = kPriorityHigh + 1;
+    preemptor_->Round();
+    EXPECT_EQ(driver_.Take(),
+              Calls{mechanism == kMechanismSuspend ? "update 5 100% prio 7" : "mask 5 96"});
+    EXPECT_EQ(slot_->restriction, kUnrestricted);
+    queue_->inherited_level = 0;
+    g_test_now_ns += 2 * kMs;
+    Urgent(0);
+    preemptor_->Round();
+    Drain();
+    g_test_now_ns += 50 * kMs;
+  }
+}
+
 TEST_F(PreemptorTest, SaysHowFarOffItsPredictionMayBe) {
   slot_->mechanisms = kMechanismSuspend;
   for (const bool seen : {true, false}) {

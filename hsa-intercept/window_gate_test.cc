@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+
 #include "clock.h"
 #include "test_ring.h"
 
@@ -410,6 +412,25 @@ TEST_F(WindowGateTest, LeavesAQueueAloneThatIsWrittenPastTheApi) {
   for (std::uint64_t i = 1; i < 4; ++i) ring_.Write(i, 1, i);
   Submit(2);
   EXPECT_EQ(ring_.published(), 6u);
+}
+
+// The packet processor goes by the doorbell, which the program has rung at its address: the index stays.
+TEST_F(WindowGateTest, LeavesAQueueAloneWhoseDoorbellIsRungPastTheApi) {
+  Arm();
+  Close();
+  const std::uint64_t first = ring_.Reserve(2);
+  ring_.Write(first, 1, 0);
+  ring_.Write(first + 1, 1, 1);
+  ring_.PublishPastTheApi(2);
+  TakeAll();
+  ring_.PublishPastTheApi(0);
+  testing::internal::CaptureStderr();
+  Look();
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(ring_.slot().state, kSlotForeign);
+  EXPECT_NE(said.find("written past the HSA API"), std::string::npos) << said;
+  Submit(1);
+  EXPECT_EQ(ring_.published(), 3u) << "never held";
 }
 
 TEST_F(WindowGateTest, FollowsHeadersWhereTheReadIndexLags) {

@@ -6,15 +6,21 @@
 namespace xsched_hsa_tests {
 namespace {
 
+// Or a held queue is let run after half a second, and nothing deadlocks, whatever it waits for.
+const std::vector<std::string> kNoMercy = {"--param", "guaranteed_share_percent=0"};
+
 class DependencyTest : public testing::TestWithParam<const char*> {
  protected:
   DependencyTest() { stack_.UseGate(GetParam()); }
   // One program with a chain of queues; `priorities` in the order in which they wait for each other.
   void StartChain(const std::vector<std::string>& priorities) {
-    program_ = stack_.Start(
-        "normal", {Bin("hsa-exercise"), "depends", "10", std::to_string(priorities.size())});
+    StartQueues({"depends", "10", std::to_string(priorities.size())}, priorities);
+  }
+  void StartQueues(std::vector<std::string> words, const std::vector<std::string>& priorities) {
+    words.insert(words.begin(), Bin("hsa-exercise"));
+    program_ = stack_.Start("normal", words);
     ASSERT_TRUE(program_->WaitForOutput("ready"));
-    const nlohmann::json process = stack_.List()["processes"][0];
+    const nlohmann::json process = stack_.List()["processes"].back();
     ASSERT_EQ(process["queues"].size(), priorities.size());
     for (std::size_t i = 0; i < priorities.size(); ++i) {
       const std::string name = std::to_string(process["pid"].get<int>()) + ":" +
@@ -35,33 +41,43 @@ class DependencyTest : public testing::TestWithParam<const char*> {
 };
 
 TEST_P(DependencyTest, HighQueueThatWaitsForALowOneOfItsProcessEnds) {
-  stack_.StartController();
+  stack_.StartController(kNoMercy);
   StartChain({"high", "low"});
   RunChain();
 }
 
 TEST_P(DependencyTest, ChainOverThreeQueuesEnds) {
-  stack_.StartController();
+  stack_.StartController(kNoMercy);
   StartChain({"high", "normal", "low"});
   RunChain();
 }
 
+// Not only barrier-AND packets wait; and a host thread may stand in between.
+TEST_P(DependencyTest, HighQueueThatWaitsByAnotherPacketOrThroughTheHostEnds) {
+  stack_.StartController(kNoMercy);
+  for (const char* kind : {"or", "value", "host"}) {
+    SCOPED_TRACE(kind);
+    StartQueues({"depends-by", "10", kind}, {"high", "low"});
+    RunChain();
+  }
+}
+
 // The one in the middle ranks below what it waits for: what it inherits has to be passed on.
 TEST_P(DependencyTest, ChainThroughALowQueueToANormalOneEnds) {
-  stack_.StartController();
+  stack_.StartController(kNoMercy);
   StartChain({"high", "low", "normal", "low"});
   RunChain();
 }
 
 TEST_P(DependencyTest, ChainThatDoublesBackEnds) {
-  stack_.StartController();
+  stack_.StartController(kNoMercy);
   StartChain({"normal", "high", "low", "high", "low"});
   RunChain();
 }
 
 // Nothing of the waiting program can run; the other one goes on, though the wait is not over.
 TEST_P(DependencyTest, HighQueueThatWaitsForItsHostHoldsNobody) {
-  stack_.StartController();
+  stack_.StartController(kNoMercy);
   auto high = stack_.Start("high", {Bin("hsa-exercise"), "blocked", "1"});
   auto low = stack_.Start("low", {Bin("hsa-exercise"), "paused", "10"});
   ASSERT_TRUE(high->WaitForOutput("ready"));
@@ -79,7 +95,7 @@ TEST_P(DependencyTest, HighQueueThatWaitsForItsHostHoldsNobody) {
 
 // A third program between the two levels stays held while the low queue works for the high one.
 TEST_P(DependencyTest, NobodyGetsBetweenAHighQueueAndTheLowOneItWaitsFor) {
-  stack_.StartController();
+  stack_.StartController(kNoMercy);
   StartChain({"high", "low"});
   auto middle = stack_.Start("normal", {Bin("hsa-exercise"), "paused", "10"});
   ASSERT_TRUE(middle->WaitForOutput("ready"));

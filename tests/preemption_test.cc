@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <fstream>
 
@@ -120,6 +121,79 @@ TEST_P(PreemptionAtEachGateTest, SqueezedQueueGoesOnAndLosesNothing) {
   ExpectNothingLost();
 }
 
+// At the queue's creation and at each change of rank; what the program itself has set stays.
+TEST_P(PreemptionAtEachGateTest, HardwarePriorityFollowsTheRankUntilTheProgramSetsItsOwn) {
+  stack_.StartController({"--mechanisms", "priority"});
+  low_ = stack_.Start("low", {Bin("hsa-exercise"), "sets", "10"});
+  ASSERT_TRUE(low_->WaitForOutput("ready"));
+  urgent_ = stack_.Start("high", {Bin("hsa-exercise"), "paused", "10"});
+  ASSERT_TRUE(urgent_->WaitForOutput("ready"));
+  ASSERT_TRUE(stack_.WaitForQueue(kHigh, "raise", true));
+  // ROCr's own queues are among them.
+  const auto has = [&](pid_t pid, const std::vector<int>& any_of) {
+    for (const auto& queue : stack_.DeviceQueues(pid)) {
+      const int priority = queue["type"] == "aql" ? queue["priority"].get<int>() : -1;
+      if (std::find(any_of.begin(), any_of.end(), priority) != any_of.end()) return true;
+    }
+    return false;
+  };
+  const auto becomes = [&](pid_t pid, const std::vector<int>& any_of) {
+    for (int i = 0; i < 200 && !has(pid, any_of); ++i) usleep(25'000);
+    return has(pid, any_of);
+  };
+  // Through the intercept gate it is ROCr that sets it, which knows three; its highest is 11 since 6.2.
+  const bool exact = GetParam() == std::string("window");
+  const pid_t low = stack_.PidAt(kLow), high = stack_.PidAt(kHigh);
+  EXPECT_TRUE(becomes(low, {0}));
+  EXPECT_TRUE(becomes(high, exact ? std::vector{15} : std::vector{15, 11}));
+  EXPECT_EQ(stack_.Ctl({"set-priority", std::to_string(low), "12"}).exit_code, 0);
+  EXPECT_TRUE(becomes(low, exact ? std::vector{12} : std::vector{15, 11}));
+  low_->Write("\n");
+  ASSERT_TRUE(low_->WaitForOutput("priority set"));
+  EXPECT_TRUE(has(low, {0}));
+  EXPECT_EQ(stack_.Ctl({"set-priority", std::to_string(low), "10"}).exit_code, 0);
+  EXPECT_TRUE(stack_.WaitForQueue(kLow, "priority", 10));
+  for (int i = 0; i < 20; ++i, usleep(10'000)) ASSERT_TRUE(has(low, {0})) << "not ours any more";
+  low_->Write("\n");
+  ASSERT_TRUE(low_->WaitForOutput("mask set"));
+  low_->Write("\n");
+  EXPECT_TRUE(low_->WaitForOutput("completed 10"));
+  EXPECT_EQ(low_->Wait().exit_code, 0);
+}
+
+// ROCr's own update says 100 percent, and resumes what we have suspended.
+TEST_P(PreemptionAtEachGateTest, TheProgramsOwnPriorityAndMaskLeaveItSuspended) {
+  stack_.StartController(kSuspend);
+  low_ = stack_.Start("low", {Bin("hsa-exercise"), "sets", "10"});
+  ASSERT_TRUE(low_->WaitForOutput("ready"));
+  ASSERT_TRUE(stack_.WaitForQueue(kLow, "state", "idle"));
+  low_pid_ = stack_.PidAt(kLow);
+  const std::string pid = std::to_string(low_pid_);
+  EXPECT_EQ(stack_.Ctl({"suspend", pid}).exit_code, 0);
+  ASSERT_TRUE(stack_.WaitForQueue(kLow, "state", "suspended"));
+  // That of the queue which is off: what an update of ours sends is what stands there.
+  const auto priority = [&] {
+    for (const auto& queue : stack_.DeviceQueues(low_pid_)) {
+      if (queue["type"] == "aql" && queue["percentage"] == 0) return queue["priority"].get<int>();
+    }
+    return -1;
+  };
+  EXPECT_EQ(priority(), 7);
+  for (const char* what : {"priority set", "mask set"}) {
+    ASSERT_EQ(Suspended(false), 1) << what;
+    low_->Write("\n");
+    ASSERT_TRUE(low_->WaitForOutput(what));
+    EXPECT_EQ(priority(), 0) << what;
+  }
+  EXPECT_EQ(Suspended(false), 1);
+  EXPECT_EQ(stack_.QueueAt(kLow)["state"], "suspended");
+  low_->Write("\n");
+  ASSERT_TRUE(low_->WaitForOutput("submitted"));
+  EXPECT_EQ(stack_.Ctl({"resume", pid}).exit_code, 0);
+  EXPECT_TRUE(low_->WaitForOutput("completed 10"));
+  EXPECT_EQ(low_->Wait().exit_code, 0);
+}
+
 TEST_F(PreemptionTest, SuspendedQueueComesBackWhenTheControllerIsKilled) {
   stack_.StartController(kSuspend);
   StartLow();
@@ -180,21 +254,36 @@ TEST_F(PreemptionTest, ExplainsWhatItDid) {
   StartLow();
   PreemptUntil("suspended");
   FinishUrgent();
+  const auto living = nlohmann::json::parse(stack_.Ctl({"explain", "--json"}).out)["processes"][0];
+  EXPECT_GT(living["cycle_ms"], 0);
+  EXPECT_GT(living["reaction_ms"], 0);
+  EXPECT_TRUE(living["mask_ms"].is_null()) << "it was never squeezed";
   ExpectNothingLost();
   const Result result = stack_.Ctl({"explain", "--json"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const auto told = nlohmann::json::parse(result.out);
   ASSERT_EQ(told["processes"].size(), 1u) << result.out;
-  bool suspended = false;
+  bool suspended = false, measured = false;
   for (const auto& decision : told["processes"][0]["decisions"]) {
     if (decision["mechanism"] != "suspend") continue;
     suspended = true;
     EXPECT_GT(decision["rest_ms"], 0);
     EXPECT_GT(decision["driver_ms"], 0);
+    EXPECT_GT(decision["request_ms"], 0);
+    EXPECT_TRUE(decision["predicted_delay_ms"].is_number());
+    EXPECT_TRUE(decision["rest_spread_ms"].is_number());
+    // Longer than the driver calls of it: those are in it.
+    measured = measured || (decision["measured_ms"].is_number() &&
+                            decision["measured_ms"] > decision["driver_ms"]);
     EXPECT_FALSE(decision["reason"].get<std::string>().empty());
     EXPECT_TRUE(decision["error"].is_null()) << decision.dump();
   }
   EXPECT_TRUE(suspended);
+  EXPECT_TRUE(measured) << result.out;
+  const std::string text = stack_.Ctl({"explain"}).out;
+  for (const char* column : {"REST-MS", "+-MS", "DELAY-MS", "TOOK-MS", "BECAUSE"}) {
+    EXPECT_NE(text.find(column), std::string::npos) << column << "\n" << text;
+  }
   EXPECT_NE(stack_.Ctl({"explain", "1"}).exit_code, 0) << "no such program is an error";
 }
 

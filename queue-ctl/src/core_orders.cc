@@ -95,7 +95,7 @@ Status Core::SetHold(const Caller& caller, const Target& target, HoldOrder order
                                "the driver refused); 'hold' works"
                          : name +
                                ": its queues can't be held, the program writes them without the "
-                               "HSA API");
+                               "HSA API, or the runtime has stopped them after an error");
 }
 
 Status Core::SetUnits(const Caller& caller, const Target& target, std::uint32_t units, int* changed,

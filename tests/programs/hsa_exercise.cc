@@ -8,6 +8,7 @@
 // Errors     one line on stderr, exit 1; no GPU agent: exit 77.
 #include <hsa/amd_hsa_queue.h>
 #include <hsa/hsa.h>
+#include <hsa/hsa_ext_amd.h>
 #include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -118,6 +119,61 @@ void RunBusy(hsa_agent_t gpu) {
   Check(hsa_queue_destroy(queue), "hsa_queue_destroy");
 }
 
+// A packet that waits for `dependency` to be zero, by another kind of barrier than AND.
+void SubmitOtherBarrier(hsa_queue_t* queue, const std::string& kind, hsa_signal_t done,
+                        hsa_signal_t dependency) {
+  const std::uint64_t index = Reserve(queue, 1);
+  WriteBarrier(queue, index, done, dependency);
+  auto* packet =
+      static_cast<unsigned char*>(queue->base_address) + (index & (queue->size - 1)) * 64;
+  std::uint16_t header;
+  std::memcpy(&header, packet, sizeof(header));
+  header = static_cast<std::uint16_t>(header & ~0xff);
+  if (kind == "or") {
+    // The second one is never fired: the first is enough.
+    const hsa_signal_t never = MakeSignal(1);
+    std::memcpy(packet + 16, &never, sizeof(never));
+    header |= HSA_PACKET_TYPE_BARRIER_OR;
+  } else {
+    hsa_amd_barrier_value_packet_t value{};
+    value.header.AmdFormat = HSA_AMD_PACKET_TYPE_BARRIER_VALUE;
+    value.signal = dependency;
+    value.mask = -1;
+    value.cond = HSA_SIGNAL_CONDITION_LT;
+    value.value = 1;
+    value.completion_signal = done;
+    std::memcpy(packet + 2, reinterpret_cast<unsigned char*>(&value) + 2, sizeof(value) - 2);
+    header |= HSA_PACKET_TYPE_VENDOR_SPECIFIC;
+  }
+  __atomic_store_n(reinterpret_cast<std::uint16_t*>(packet), header, __ATOMIC_RELEASE);
+  RingDoorbell(queue, index);
+}
+
+// Queue 0 waits for queue 1 by another kind of packet (`or`, `value`), or by a host thread that waits for
+// queue 1 and then lets queue 0 go (`host`).
+void RunDependsBy(hsa_agent_t gpu, std::uint64_t count, const std::string& kind) {
+  hsa_queue_t* const waiting = MakeQueue(gpu, 1024);
+  hsa_queue_t* const other = MakeQueue(gpu, 1024);
+  const hsa_signal_t done = MakeSignal(1),
+                     before = MakeSignal(static_cast<hsa_signal_value_t>(count));
+  const hsa_signal_t latch = MakeSignal(1);
+  Say("ready");
+  Pause();
+  if (kind == "host") {
+    Submit(waiting, 1, done, latch);
+  } else {
+    SubmitOtherBarrier(waiting, kind, done, before);
+  }
+  Say("waiting");
+  Pause();
+  Submit(other, count, before);
+  Say("submitted");
+  if (kind == "host" && WaitZero(before) == 0) hsa_signal_store_screlease(latch, 0);
+  WaitAndReport(done, 1);
+  Check(hsa_queue_destroy(waiting), "hsa_queue_destroy");
+  Check(hsa_queue_destroy(other), "hsa_queue_destroy");
+}
+
 // Queue 0 waits for queue 1, that one for queue 2, and so on; only the last has N packets that wait
 // for nothing. At the first line all but the last submit, at the second the last.
 void RunDepends(hsa_agent_t gpu, std::uint64_t count, std::uint64_t queues) {
@@ -136,6 +192,26 @@ void RunDepends(hsa_agent_t gpu, std::uint64_t count, std::uint64_t queues) {
   Say("submitted");
   WaitAndReport(done[0], 1);
   for (hsa_queue_t* queue : chain) Check(hsa_queue_destroy(queue), "hsa_queue_destroy");
+}
+
+// At the first line the program sets its queue's priority, at the second a mask; then N packets.
+void RunSets(hsa_agent_t gpu, std::uint64_t count) {
+  hsa_queue_t* queue = MakeQueue(gpu, 1024);
+  const hsa_signal_t done = MakeSignal(static_cast<hsa_signal_value_t>(count));
+  Say("ready");
+  Pause();
+  Check(hsa_amd_queue_set_priority(queue, HSA_AMD_QUEUE_PRIORITY_LOW),
+        "hsa_amd_queue_set_priority");
+  Say("priority set");
+  Pause();
+  std::uint32_t mask[3] = {0xffffffff, 0xffff, 0};
+  Check(hsa_amd_queue_cu_set_mask(queue, 96, mask), "hsa_amd_queue_cu_set_mask");
+  Say("mask set");
+  Pause();
+  Submit(queue, count, done);
+  Say("submitted");
+  WaitAndReport(done, count);
+  Check(hsa_queue_destroy(queue), "hsa_queue_destroy");
 }
 
 // Submits N, says so, and at a line destroys the queue and ends (verb destroy) or just returns
@@ -240,6 +316,10 @@ int main(int argc, char** argv) {
     RunBlocked(gpu, count);
   } else if (verb == "busy") {
     RunBusy(gpu);
+  } else if (verb == "depends-by" && argc > 3) {
+    RunDependsBy(gpu, count, argv[3]);
+  } else if (verb == "sets") {
+    RunSets(gpu, count);
   } else if (verb == "depends") {
     RunDepends(gpu, count, Number(argc, argv, 3, 2));
   } else if (verb == "destroy" || verb == "exit") {
