@@ -1,5 +1,5 @@
 // xsched_hsad.cc: the controller's command line.
-#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/systemd_sink.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
@@ -12,6 +12,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -26,6 +27,7 @@
 #include "events.h"
 #include "manual.h"
 #include "policies/registry.h"
+#include "queue-ctl/stderr_line.h"
 #include "server.h"
 #include "socket_path.h"
 #include "version.h"
@@ -125,13 +127,28 @@ void SendToJournal(const nlohmann::json& event) {
   sd_journal_sendv(parts.data(), static_cast<int>(parts.size()));
 }
 
+// Everybody's gates wait for this thread, so it does not wait for whoever reads its stderr.
+class StderrSink final : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    if (line.size() > PIPE_BUF) {
+      line.resize(PIPE_BUF);
+      line[PIPE_BUF - 1] = '\n';
+    }
+    WriteStderrLine(line.data(), line.size());
+  }
+  void flush_() override {}
+};
+
 // The journal has a time and a priority of its own for each line; elsewhere they are in the text.
 std::shared_ptr<spdlog::logger> MakeLogger() {
   if (LogsToTheJournal()) {
     return std::make_shared<spdlog::logger>("xsched-hsad",
                                             std::make_shared<spdlog::sinks::systemd_sink_st>());
   }
-  auto logger = spdlog::stderr_logger_st("xsched-hsad");
+  auto logger = std::make_shared<spdlog::logger>("xsched-hsad", std::make_shared<StderrSink>());
   logger->set_pattern("%n: %H:%M:%S.%f %l: %v");
   return logger;
 }
