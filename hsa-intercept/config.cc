@@ -71,8 +71,8 @@ void FindSocketPath(char* path, std::uint32_t path_bytes) {
   }
   CopyText(path, path_bytes, "/run/xsched-hsa/control.sock");
   if (access(path, F_OK) == 0) return;
-  if (const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-      runtime != nullptr && *runtime != '\0') {
+  // The specification of that variable has relative paths ignored; the controller ignores them, too.
+  if (const char* runtime = std::getenv("XDG_RUNTIME_DIR"); runtime != nullptr && *runtime == '/') {
     std::snprintf(path, path_bytes, "%s/xsched-hsa/control.sock", runtime);
     if (access(path, F_OK) == 0) return;
   }

@@ -1,9 +1,13 @@
 #include "config.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string>
 
 namespace xsched_hsa {
 namespace {
@@ -64,6 +68,32 @@ TEST(ConfigTest, IsCompleteWhateverTheEnvironmentHolds) {
                            "XSCHED_HSA_RUN_TOKEN", "XSCHED_HSA_DISABLE"}) {
     unsetenv(name);
   }
+}
+
+// The controller's side of the same rule: SocketPathTest in queue-ctl/tests.
+TEST(ConfigTest, TheRuntimeDirCountsOnlyWhereItIsAbsolute) {
+  namespace fs = std::filesystem;
+  if (fs::exists("/run/xsched-hsa/control.sock"))
+    GTEST_SKIP() << "a controller of the system runs here";
+  unsetenv("XSCHED_HSA_SOCKET");
+  char folder[] = "/tmp/xsched-hsa-config-test-XXXXXX";
+  ASSERT_NE(mkdtemp(folder), nullptr);
+  const fs::path before = fs::current_path();
+  fs::current_path(folder);
+  fs::create_directories("runtime/xsched-hsa");
+  std::ofstream("runtime/xsched-hsa/control.sock") << "here";
+  char path[256];
+  for (const char* relative : {"", ".", "runtime", "./runtime"}) {
+    setenv("XDG_RUNTIME_DIR", relative, 1);
+    FindSocketPath(path, sizeof(path));
+    EXPECT_EQ(path, "/tmp/xsched-hsa-" + std::to_string(getuid()) + "/control.sock") << relative;
+  }
+  setenv("XDG_RUNTIME_DIR", (std::string(folder) + "/runtime").c_str(), 1);
+  FindSocketPath(path, sizeof(path));
+  EXPECT_EQ(path, std::string(folder) + "/runtime/xsched-hsa/control.sock");
+  unsetenv("XDG_RUNTIME_DIR");
+  fs::current_path(before);
+  fs::remove_all(folder);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <csignal>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "../tools/xsched-hsa-ctl/tests/trace_check.h"
@@ -14,6 +15,12 @@ namespace xsched_hsa_tests {
 namespace {
 
 using nlohmann::json;
+using Words = std::vector<std::string>;
+
+Result RunIn(Words prefix, const Words& command) {
+  prefix.insert(prefix.end(), command.begin(), command.end());
+  return Run(prefix);
+}
 
 class ToolTest : public testing::Test {
  protected:
@@ -128,6 +135,33 @@ TEST_F(ToolTest, SuspendReachesTheDriverAndIsUndone) {
   EXPECT_TRUE(low->WaitForOutput("completed 40"));
 }
 
+// The driver lists queues under the outermost namespace's process ids, which the program does not know.
+TEST_F(ToolTest, AProgramInAPidNamespaceHasBothIdsAndIsSuspended) {
+  const Words in_namespace = {"unshare", "--pid", "--fork", "--kill-child", "--mount-proc"};
+  if (geteuid() != 0 || RunIn(in_namespace, {"true"}).exit_code != 0) {
+    GTEST_SKIP() << "a PID namespace of one's own is not permitted here";
+  }
+  Words command = in_namespace;
+  command.insert(command.end(), {Bin("hsa-exercise"), "paused", "40"});
+  auto low = stack_.Start("low", command);
+  ASSERT_TRUE(low->WaitForOutput("ready"));
+  ASSERT_TRUE(stack_.WaitForQueue(0, "state", "idle"));
+  const json process = CtlJson({"list"})["processes"].at(0);
+  EXPECT_EQ(process["namespace_pid"], 1) << process;
+  const int outer = process["pid"];
+  EXPECT_NE(outer, 1);
+  EXPECT_TRUE(process["queues"][0]["kfd_queue_id"].is_number()) << process;
+  // By either id: no other program here is the controller's number 1.
+  EXPECT_EQ(CtlJson({"suspend", "1"})["changed"], 1);
+  ASSERT_TRUE(stack_.WaitForQueue(0, "state", "suspended"));
+  EXPECT_EQ(CtlJson({"resume", std::to_string(outer)})["changed"], 1);
+  low->Write("\n");
+  EXPECT_TRUE(low->WaitForOutput("completed 40"));
+  const Result shown = stack_.Ctl({"show", std::to_string(outer)});
+  EXPECT_NE(shown.out.find(std::to_string(outer) + " > 1, itself it sees 1"), std::string::npos)
+      << shown.out;
+}
+
 TEST_F(ToolTest, CuMaskReachesTheDriverAndIsUndone) {
   stack_.KillController(SIGTERM);
   stack_.StartControllerOnDevice();
@@ -163,40 +197,74 @@ TEST_F(ToolTest, ASuspensionByOrderEndsWithTheController) {
   EXPECT_TRUE(low->WaitForOutput("completed 40"));
 }
 
-TEST_F(ToolTest, OtherCommandsAnswerPeopleAndProgramsAlike) {
+// Words, what people are told, and what programs find in the answer.
+struct Spoken {
+  std::vector<std::string> words;
+  const char* text;
+  const char* key;
+};
+
+std::vector<Spoken> EveryCommand(const std::string& pid, const std::string& file) {
+  return {{{"list"}, "STATE", "processes"},
+          {{"list", "--all"}, "STATE", "processes"},
+          {{"show", pid}, "KFD queue id", "processes"},
+          {{"top", "--batch", "1"}, "PROGRAM", "processes"},
+          {{"stats"}, "counters.decisions ", "counters"},
+          {{"explain"}, "nothing was preempted so far", "processes"},
+          {{"explain", pid}, ": 0 preemptions", "processes"},
+          {{"devices"}, "compute_units", "devices"},
+          {{"policy"}, "every GPU: strict-priority", "policies"},
+          {{"policy", "show"}, "every GPU: strict-priority", "available"},
+          {{"policy", "set", "strict-priority", "window_us=300"}, "policy strict-priority", "ok"},
+          {{"config", "show"}, "no file: the defaults", "effective"},
+          {{"config", "reload"}, "read again: 0 file(s)", "files"},
+          {{"trace", "status"}, "not recording", "recording"},
+          {{"trace", "start"}, "recording 1 programs", "sessions"},
+          {{"trace", "stop", file}, "load it at ui.perfetto.dev", "lost"},
+          {{"set-priority", pid, "low"}, "set to priority 0", "changed"},
+          {{"set-weight", pid, "200"}, "with a weight of 200\n", "changed"},
+          {{"set-weight", pid, "default"}, "with the weight of their rule again", "changed"},
+          {{"set-cap", pid, "50"}, "with a cap of 50 percent", "changed"},
+          {{"set-share", pid, "40"}, "with a share of 40 percent", "changed"},
+          {{"set-deadline", pid, "12.5"}, "with a deadline of 12.5 ms", "changed"},
+          {{"set-latency-target", pid, "30"}, "with a latency-target of 30 ms", "changed"},
+          {{"hold", pid}, "1 queue(s) held", "changed"},
+          {{"release", pid}, "1 queue(s) released", "changed"},
+          {{"suspend", pid}, "1 queue(s) suspended", "changed"},
+          {{"resume", pid}, "1 queue(s) resumed", "changed"},
+          {{"cu-mask", pid, "33"}, "kept on 32 compute units", "units"},
+          {{"cu-mask", pid, "all"}, "back on all their compute units", "changed"}};
+}
+
+TEST_F(ToolTest, EveryCommandAnswersPeopleAndPrograms) {
+  stack_.KillController(SIGTERM);
+  stack_.StartControllerOnDevice();
   auto low = StartProgram("low", "paused");
   ASSERT_TRUE(stack_.WaitForQueue(0, "state", "idle"));
-  const std::string pid = std::to_string(stack_.PidAt(0));
-  const std::vector<std::vector<std::string>> commands = {
-      {"list"},
-      {"list", "--all"},
-      {"stats"},
-      {"explain"},
-      {"explain", pid},
-      {"devices"},
-      {"policy"},
-      {"policy", "show"},
-      {"policy", "set", "strict-priority", "window_us=300"},
-      {"config", "show"},
-      {"config", "reload"},
-      {"trace", "status"},
-      {"show", pid},
-      {"set-weight", pid, "200"},
-      {"set-weight", pid, "default"},
-      {"set-deadline", pid, "12.5"},
-      {"set-cap", pid, "50"},
-      {"set-share", pid, "40"},
-      {"set-latency-target", pid, "30"},
-      {"set-priority", pid, "low"},
-      {"hold", pid},
-      {"release", pid},
-      {"top", "--batch", "1"}};
-  for (const auto& command : commands) {
-    const Result text = stack_.Ctl(command);
-    EXPECT_EQ(text.exit_code, 0) << command[0] << ": " << text.err;
-    EXPECT_FALSE(text.out.empty()) << command[0];
-    EXPECT_TRUE(CtlJson(command).is_object()) << command[0];
+  TemporaryDirectory directory;
+  const auto commands =
+      EveryCommand(std::to_string(stack_.PidAt(0)), directory.path() + "/trace.json");
+  std::set<std::string> verbs = {"run", "doctor", "events", "report"};  // have tests of their own
+  for (const Spoken& spoken : commands) {
+    verbs.insert(spoken.words[0]);
+    const Result text = stack_.Ctl(spoken.words);
+    EXPECT_EQ(text.exit_code, 0) << json(spoken.words) << text.err;
+    EXPECT_NE(text.out.find(spoken.text), std::string::npos) << json(spoken.words) << text.out;
   }
+  for (const Spoken& spoken : commands) {
+    const json answer = CtlJson(spoken.words);
+    EXPECT_TRUE(answer.contains(spoken.key)) << json(spoken.words) << answer;
+  }
+  // None is left out: what the tool itself lists.
+  std::istringstream help(stack_.Ctl({"--help"}).out);
+  std::string line;
+  while (std::getline(help, line) && line != "Subcommands:") {
+  }
+  int listed = 0;
+  for (std::string verb; help >> verb && std::getline(help, line); ++listed) {
+    EXPECT_EQ(verbs.count(verb), 1u) << verb;
+  }
+  EXPECT_GE(listed, 20);
   const Result policy = stack_.Ctl({"policy", "set", "no-such-policy"});
   EXPECT_EQ(policy.exit_code, 2);
   EXPECT_EQ(std::count(policy.err.begin(), policy.err.end(), '\n'), 1) << policy.err;
@@ -207,6 +275,8 @@ TEST_F(ToolTest, EventsFollowProgramsAsTheyComeAndGo) {
       Bin("xsched-hsa-ctl"), "events", "--json",   "--count",      "4",
       "--seconds",           "20",     "--socket", stack_.socket()};
   Process events(follow);
+  Process for_people({Bin("xsched-hsa-ctl"), "events", "--count", "4", "--seconds", "20",
+                      "--socket", stack_.socket()});
   // It follows from when the controller has said so; nothing else tells from outside.
   usleep(300'000);
   auto low = StartProgram("low", "paused");
@@ -217,6 +287,11 @@ TEST_F(ToolTest, EventsFollowProgramsAsTheyComeAndGo) {
   EXPECT_NE(seen.out.find("\"event\":\"session\""), std::string::npos) << seen.out;
   EXPECT_NE(seen.out.find("\"event\":\"queue\""), std::string::npos) << seen.out;
   EXPECT_EQ(std::count(seen.out.begin(), seen.out.end(), '\n'), 4) << seen.out;
+  const Result told = for_people.Wait();
+  EXPECT_EQ(told.exit_code, 0) << told.err;
+  EXPECT_NE(told.out.find(" session comm=hsa-exercise"), std::string::npos) << told.out;
+  EXPECT_NE(told.out.find("state=made"), std::string::npos) << told.out;
+  EXPECT_EQ(std::count(told.out.begin(), told.out.end(), '\n'), 4) << told.out;
 }
 
 TEST_F(ToolTest, AHungControllerIsSaidSoAndNobodyWaitsForLong) {

@@ -38,6 +38,7 @@ std::vector<std::pair<const char*, std::uint64_t>> Named(const CoreCounters& c) 
           {"queues_seen", c.queues_seen},
           {"layer_events", c.layer_events},
           {"decisions", c.decisions},
+          {"unusable_answers", c.unusable_answers},
           {"acknowledgements", c.acknowledgements},
           {"lowerings", c.lowerings},
           {"relays", c.relays},

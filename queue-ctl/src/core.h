@@ -41,6 +41,7 @@ struct CoreCounters {
   std::uint64_t sessions_started = 0, queues_seen = 0;
   std::uint64_t layer_events = 0;      // times a layer asked for a look
   std::uint64_t decisions = 0;         // times the policy was asked
+  std::uint64_t unusable_answers = 0;  // of these: it did not answer for the queues that there are
   std::uint64_t acknowledgements = 0;  // times a layer's raise was seen
   std::uint64_t lowerings = 0;
   std::uint64_t relays = 0;    // times the controller itself raised a word
@@ -179,6 +180,7 @@ class Core {
   struct PolicyEntry {
     PolicySetting setting;
     std::shared_ptr<const Policy> policy;
+    std::uint64_t unusable_answers = 0;
   };
   struct Member {
     Session* session;
@@ -210,6 +212,7 @@ class Core {
   // core_arena.cc: pages -> policy -> intents. wakes_ is filled; callers end with FlushWakes.
   void RebuildArena(const GpuOfGroup& key);
   void Decide(const GpuOfGroup& key, Arena* arena);
+  void CheckAnswer(PolicyEntry* entry, Arena* arena);
   void FillView(const Member& member, const ProgramClass& own, std::uint64_t now_us,
                 QueueView* view);
   void RestartLatency(Arena* arena);

@@ -124,11 +124,23 @@ void Core::RestartLatency(Arena* arena) {
   }
 }
 
+// Such a policy is asked a thousand times a second: told are its 1st, 2nd, 4th, 8th unusable answer and so on.
+void Core::CheckAnswer(PolicyEntry* entry, Arena* arena) {
+  const std::size_t answered = arena->answer.queues.size(), asked = arena->members.size();
+  if (answered == asked) return;
+  arena->answer.Reset(asked);
+  ++counters_.unusable_answers;
+  const std::uint64_t times = ++entry->unusable_answers;
+  if ((times & (times - 1)) != 0) return;
+  spdlog::error(
+      "policy {} returned {} intents for {} queues; all queues run freely ({} times so far)",
+      entry->policy->Name(), answered, asked, times);
+}
+
 void Core::Decide(const GpuOfGroup& key, Arena* arena) {
   const std::uint64_t now_us = clock_->NowUs();
-  const auto entry = gpu_policies_.find(key.second);
-  const Policy& policy =
-      entry != gpu_policies_.end() ? *entry->second.policy : *default_policy_.policy;
+  const auto own_policy = gpu_policies_.find(key.second);
+  PolicyEntry& entry = own_policy != gpu_policies_.end() ? own_policy->second : default_policy_;
   Snapshot snapshot;
   snapshot.now_us = now_us;
   snapshot.elapsed_us = arena->asked_us != 0 ? now_us - arena->asked_us : 0;
@@ -149,14 +161,10 @@ void Core::Decide(const GpuOfGroup& key, Arena* arena) {
   }
   snapshot.queues = arena->views;
   snapshot.memory = arena->answer.memory;
-  policy.Decide(snapshot, &arena->answer);
+  entry.policy->Decide(snapshot, &arena->answer);
   ++counters_.decisions;
+  CheckAnswer(&entry, arena);
   Answer& answer = arena->answer;
-  if (answer.queues.size() != arena->members.size()) {
-    spdlog::error("policy {} returned {} intents for {} queues; all queues run freely",
-                  policy.Name(), answer.queues.size(), arena->members.size());
-    answer.Reset(arena->members.size());
-  }
   if (answer.next_us) answer.next_us = std::max(*answer.next_us, now_us + kAskAgainMinUs);
   if (answer.restart_latency) RestartLatency(arena);
   arena->asked_us = now_us;

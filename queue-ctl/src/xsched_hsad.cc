@@ -1,13 +1,11 @@
 // xsched_hsad.cc: the controller's command line.
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/sinks/systemd_sink.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <syslog.h>
 #include <systemd/sd-daemon.h>
-#include <systemd/sd-journal.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -24,6 +22,7 @@
 #include "configuration.h"
 #include "core.h"
 #include "events.h"
+#include "log_sinks.h"
 #include "manual.h"
 #include "policies/registry.h"
 #include "server.h"
@@ -47,15 +46,6 @@ struct Arguments {
   std::optional<double> delay_budget_percent;
   bool cross_user = false;
 };
-
-// Does our standard error go to the journal? Then events go there with their fields.
-bool LogsToTheJournal() {
-  const char* stream = std::getenv("JOURNAL_STREAM");
-  unsigned long device = 0, inode = 0;
-  struct stat status;
-  return stream != nullptr && std::sscanf(stream, "%lu:%lu", &device, &inode) == 2 &&
-         fstat(STDERR_FILENO, &status) == 0 && status.st_dev == device && status.st_ino == inode;
-}
 
 // "<3>": an error, for who reads the journal by priority.
 int Fail(const std::string& text) {
@@ -111,29 +101,18 @@ std::string Override(const Arguments& arguments, Config* config) {
   return {};
 }
 
-void SendToJournal(const nlohmann::json& event) {
-  std::vector<std::string> fields = {"MESSAGE=" + KeyValueText(event), "PRIORITY=6",
-                                     "SYSLOG_IDENTIFIER=xsched-hsad"};
+void EventToJournal(const nlohmann::json& event) {
+  JournalFields fields = {{"MESSAGE", KeyValueText(event)}, {"PRIORITY", std::to_string(LOG_INFO)}};
   for (const auto& [key, value] : event.items()) {
     std::string name = "XSCHED_HSA_" + key;
     std::transform(name.begin(), name.end(), name.begin(),
                    [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-    fields.push_back(name + "=" + (value.is_string() ? value.get<std::string>() : value.dump()));
+    fields.emplace_back(name,
+                        value.is_string()
+                            ? value.get<std::string>()
+                            : value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   }
-  std::vector<iovec> parts;
-  for (std::string& field : fields) parts.push_back({field.data(), field.size()});
-  sd_journal_sendv(parts.data(), static_cast<int>(parts.size()));
-}
-
-// The journal has a time and a priority of its own for each line; elsewhere they are in the text.
-std::shared_ptr<spdlog::logger> MakeLogger() {
-  if (LogsToTheJournal()) {
-    return std::make_shared<spdlog::logger>("xsched-hsad",
-                                            std::make_shared<spdlog::sinks::systemd_sink_st>());
-  }
-  auto logger = spdlog::stderr_logger_st("xsched-hsad");
-  logger->set_pattern("%n: %H:%M:%S.%f %l: %v");
-  return logger;
+  SendToJournal(fields);
 }
 
 // A socket that systemd has made for us: its descriptor, and its path into *path.
@@ -184,7 +163,7 @@ int Run(Arguments arguments) {
   const bool journal = LogsToTheJournal();
   events.SetSink([journal](const nlohmann::json& event) {
     if (journal) {
-      SendToJournal(event);
+      EventToJournal(event);
     } else {
       spdlog::debug("{}", KeyValueText(event));
     }

@@ -1,7 +1,9 @@
 // core_policy_test.cc: policies that ask again, remember and differ by GPU, as the core runs them.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "core.h"
@@ -311,6 +313,48 @@ TEST_F(CorePolicyTest, ScansSlotsOnlyWhenTheLayerSaysSo) {
   a.page->changes.fetch_add(1);
   core_.OnLayerEvent(a.session);
   EXPECT_EQ(core_.sessions().at(a.session)->queues.size(), 2u);
+}
+
+// Answers for one queue too many and wants the rest of its answer to count.
+class NonsensePolicy final : public Policy {
+ public:
+  std::string_view Name() const override { return "nonsense"; }
+  void Decide(const Snapshot& snapshot, Answer* answer) const override {
+    answer->Reset(snapshot.queues.size() + 1);
+    for (QueueAnswer& queue : answer->queues) queue.intent.hold = true;
+    answer->AskAt(snapshot.now_us);
+  }
+};
+
+TEST(NonsensePolicyTest, LetsAllRunAndIsToldOfEverMoreSeldom) {
+  ManualClock clock(10'000'000);
+  testing::PageWaker waker;
+  const auto user = std::make_unique<UserPage>();
+  const auto page = std::make_unique<ProcessPage>();
+  Core::InitUserPage(user.get(), 1000);
+  Core core({}, &clock, std::make_unique<NonsensePolicy>(), &waker);
+  LayerInfo info;
+  info.uid = 1000;
+  info.gate = GateKind::kWindow;
+  ::testing::internal::CaptureStdout();
+  const std::uint32_t session = core.AddSession(info, page.get(), user.get());
+  FakeLayer layer(page.get(), user.get(), [&clock] { return clock.NowUs(); });
+  layer.MakeQueue(0, 1, kPriorityLow);
+  core.OnLayerEvent(session);
+  bool cross_user = false;
+  const auto again = [&] { core.SetCrossUser(cross_user = !cross_user); };
+  while (core.counters().unusable_answers < 100) again();
+  std::string said = ::testing::internal::GetCapturedStdout();
+  EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 7) << said;
+  EXPECT_NE(said.find("policy nonsense returned 2 intents for 1 queues"), std::string::npos)
+      << said;
+  EXPECT_NE(said.find("(64 times so far)"), std::string::npos) << said;
+  EXPECT_EQ(layer.Slot(0).hold.load(), 0u);
+  EXPECT_EQ(core.NextDueUs(), std::nullopt) << "what it asked for does not count either";
+  core.SetPolicies({"strict-priority", {}}, {});
+  const std::uint64_t before = core.counters().unusable_answers;
+  again();
+  EXPECT_EQ(core.counters().unusable_answers, before);
 }
 
 }  // namespace

@@ -75,7 +75,7 @@ TemporaryDirectory::~TemporaryDirectory() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-Daemon::Daemon(const std::string& socket_path, const std::vector<std::string>& more) {
+Daemon::Daemon(const std::string& socket_path, const std::vector<std::string>& more, int err_fd) {
   int ready[2];
   if (pipe(ready) != 0) std::abort();
   fcntl(ready[0], F_SETFD, FD_CLOEXEC);
@@ -87,7 +87,7 @@ Daemon::Daemon(const std::string& socket_path, const std::vector<std::string>& m
                                       "--ready-fd",
                                       std::to_string(ready[1])};
   command.insert(command.end(), more.begin(), more.end());
-  pid_ = Spawn(command, -1, -1);
+  pid_ = Spawn(command, -1, err_fd);
   close(ready[1]);
   char byte = 0;
   up_ = read(ready[0], &byte, 1) == 1;

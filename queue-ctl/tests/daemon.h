@@ -32,7 +32,9 @@ class TemporaryDirectory {
 
 class Daemon {
  public:
-  explicit Daemon(const std::string& socket_path, const std::vector<std::string>& more = {});
+  // err_fd: its stderr, where that is not to be the test's own.
+  explicit Daemon(const std::string& socket_path, const std::vector<std::string>& more = {},
+                  int err_fd = -1);
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;

@@ -1,11 +1,14 @@
 // misuse_test.cc: a machine that has no room for the controller: one clear line, and what serves goes on.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <utility>
 
 #include "controller_test.h"
 
@@ -113,6 +116,67 @@ TEST_F(ControllerMisuseTest, AnOlderAndANewerLayerAreRefusedInOneLineEach) {
   }
   EXPECT_NE(Join(kPriorityLow), nullptr);
 }
+
+// A stderr that takes nothing more: a full pipe, a full socket, or one whose reader has gone.
+class ControllerStderrTest : public ControllerMisuseTest,
+                             public ::testing::WithParamInterface<const char*> {
+ protected:
+  ControllerStderrTest() {
+    const bool is_socket = GetParam() == std::string("FullSocket");
+    EXPECT_EQ(is_socket ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends_)
+                        : pipe2(ends_, O_CLOEXEC),
+              0);
+    fcntl(ends_[1], F_SETFL, O_NONBLOCK);
+    const std::string block(512, 'x');
+    while (write(ends_[1], block.data(), block.size()) > 0) {
+    }
+    fcntl(ends_[1], F_SETFL, 0);
+    std::ofstream(config_) << "[policy]\nname = 'weighted-fair'\n";
+  }
+  ~ControllerStderrTest() override {
+    for (const int end : ends_) close(end);
+  }
+  // Two lines to tell. A signal is there before a question that is asked afterwards, and answered before the second.
+  nlohmann::json ReloadAMistake(const Daemon& daemon) {
+    std::ofstream(config_) << "[policy]\nname = 'nonsense'\n";
+    kill(daemon.pid(), SIGHUP);
+    Ask({{"op", "policy"}});
+    return Ask({{"op", "policy"}});
+  }
+
+  const std::string config_ = directory_.path() + "/config.toml";
+  int ends_[2] = {-1, -1};
+};
+
+TEST_P(ControllerStderrTest, NobodyReadsItAndProgramsAreServed) {
+  Daemon daemon(socket_, {"--config", config_}, ends_[1]);
+  ASSERT_TRUE(daemon.IsUp());
+  const bool reader_goes = GetParam() == std::string("ClosedPipe");
+  if (reader_goes) close(std::exchange(ends_[0], -1));
+  auto low = JoinWithQueue(kPriorityLow);
+  for (int i = 0; i < 3; ++i) ReloadAMistake(daemon);
+  const nlohmann::json policies = ReloadAMistake(daemon);
+  ASSERT_TRUE(policies.contains("policies")) << policies;
+  EXPECT_EQ(policies["policies"][0]["policy"], "weighted-fair");
+  EXPECT_NE(Join(kPriorityLow), nullptr);
+  if (reader_goes) return;
+  // When somebody reads again, the next line arrives, whole.
+  fcntl(ends_[0], F_SETFL, O_NONBLOCK);
+  std::string text(1 << 16, ' ');
+  while (read(ends_[0], text.data(), text.size()) > 0) {
+  }
+  ReloadAMistake(daemon);
+  const ssize_t size = read(ends_[0], text.data(), text.size());
+  ASSERT_GT(size, 0);
+  text.resize(static_cast<std::size_t>(size));
+  EXPECT_EQ(text.rfind("xsched-hsad: ", 0), 0u) << text;
+  EXPECT_NE(text.find("nonsense"), std::string::npos) << text;
+  EXPECT_EQ(text.back(), '\n');
+}
+
+INSTANTIATE_TEST_SUITE_P(Ends, ControllerStderrTest,
+                         ::testing::Values("FullPipe", "FullSocket", "ClosedPipe"),
+                         [](const auto& one) { return one.param; });
 
 }  // namespace
 }  // namespace xsched_hsa

@@ -1,4 +1,4 @@
-// Socket activation and readiness as a service manager does them.
+// Socket activation, readiness and the journal, as systemd does them.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/prctl.h>
@@ -14,6 +14,7 @@
 #include <string>
 
 #include "daemon.h"
+#include "layer_client.h"
 #include "queue-ctl/client.h"
 
 namespace xsched_hsa {
@@ -120,6 +121,124 @@ TEST(JournalTest, AMistakeInTheConfigurationIsAnErrorThere) {
     }
     EXPECT_EQ(lines, 2) << "each mistake, not only the first";
   }
+}
+
+// A journal of the test's own, where the real one would be, in a mount namespace.
+class FakeJournalTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (geteuid() != 0 ||
+        testing::RunProgram({"unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/run"}).code != 0) {
+      GTEST_SKIP() << "mounting in a namespace of one's own is not permitted here";
+    }
+    journal_ = Bound(directory_.path() + "/journal", SOCK_DGRAM);
+    std::ofstream(config_) << "[[rule]]\nname = \"two\\nlines\"\nweight = 300\n";
+    pid_ = fork();
+    if (pid_ == 0) StartThere();
+    // It answers when it has said that it serves.
+    while (Next().find("MESSAGE=xsched-hsad ") != 0) {
+      if (HasFailure()) return;
+    }
+  }
+  ~FakeJournalTest() override {
+    if (pid_ > 0) {
+      kill(pid_, SIGKILL);
+      waitpid(pid_, nullptr, 0);
+    }
+    if (journal_ >= 0) close(journal_);
+  }
+  [[noreturn]] void StartThere() {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    dup2(open((directory_.path() + "/err").c_str(), O_CREAT | O_WRONLY, 0600), STDERR_FILENO);
+    struct stat status;
+    fstat(STDERR_FILENO, &status);
+    setenv("JOURNAL_STREAM",
+           (std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino)).c_str(), 1);
+    const std::string mounts =
+        "mount -t tmpfs tmpfs /run; mkdir -p /run/systemd/journal; : > "
+        "/run/systemd/journal/socket; "
+        "mount --bind " +
+        directory_.path() + "/journal /run/systemd/journal/socket; exec \"$@\"";
+    execlp("unshare", "unshare", "-m", "sh", "-c", mounts.c_str(), "sh",
+           XSCHED_HSA_BIN_DIR "/xsched-hsad", "--socket", socket_.c_str(), "--config",
+           config_.c_str(), static_cast<char*>(nullptr));
+    _exit(127);
+  }
+  // What the journal gets next; a failure if there is nothing.
+  std::string Next() {
+    const timeval patience{20, 0};
+    setsockopt(journal_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    char entry[8192];
+    const ssize_t size = recv(journal_, entry, sizeof entry, 0);
+    EXPECT_GT(size, 0) << "nothing came";
+    return size > 0 ? std::string(entry, static_cast<std::size_t>(size)) : "";
+  }
+  nlohmann::json Ask(const nlohmann::json& request) {
+    std::string error;
+    auto client = Client::Connect(socket_, &error);
+    if (!client) return {{"error", error}};
+    const auto reply = client->Call(request, &error);
+    return reply ? *reply : nlohmann::json{{"error", error}};
+  }
+  static bool Has(const std::string& entry, const std::string& line) {
+    return ("\n" + entry).find("\n" + line) != std::string::npos;
+  }
+
+  testing::TemporaryDirectory directory_;
+  const std::string socket_ = directory_.path() + "/control.sock",
+                    config_ = directory_.path() + "/config.toml";
+  int journal_ = -1;
+  pid_t pid_ = -1;
+};
+
+TEST_F(FakeJournalTest, EventsHaveTheirFieldsAndMistakesTheirPriority) {
+  std::string refusal;
+  auto client = testing::LayerClient::Join(socket_, testing::MakeHello(kPriorityLow), &refusal);
+  ASSERT_NE(client, nullptr) << refusal;
+  std::string session, rule;
+  for (std::string entry; session.empty() || rule.empty();) {
+    entry = Next();
+    if (HasFailure()) return;
+    if (Has(entry, "XSCHED_HSA_EVENT=session\n")) session = entry;
+    if (Has(entry, "XSCHED_HSA_EVENT=rule\n")) rule = entry;
+  }
+  for (const char* line : {"SYSLOG_IDENTIFIER=xsched-hsad\n", "PRIORITY=6\n",
+                           "MESSAGE=event=session ", "XSCHED_HSA_STATE=up\n"}) {
+    EXPECT_TRUE(Has(session, line)) << line << session;
+  }
+  EXPECT_TRUE(Has(session, "XSCHED_HSA_PID=" + std::to_string(getpid()) + "\n")) << session;
+  const std::string two_lines("XSCHED_HSA_RULE\n\x09\0\0\0\0\0\0\0two\nlines\n", 34);
+  EXPECT_TRUE(Has(rule, two_lines)) << rule;
+  std::ofstream(config_) << "[polcy]\n";
+  kill(pid_, SIGHUP);
+  std::string mistake;
+  while (mistake.find("polcy") == std::string::npos && !HasFailure()) mistake = Next();
+  EXPECT_TRUE(Has(mistake, "PRIORITY=3\n")) << mistake;
+}
+
+TEST_F(FakeJournalTest, AJournalThatHangsKeepsNobodyUp) {
+  // As full as it gets.
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  std::strcpy(name.sun_path, (directory_.path() + "/journal").c_str());
+  const int sender = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  while (sendto(sender, "x", 1, 0, reinterpret_cast<const sockaddr*>(&name), sizeof name) == 1) {
+  }
+  close(sender);
+  for (int i = 0; i < 3; ++i) {
+    kill(pid_, SIGHUP);
+    EXPECT_TRUE(Ask({{"op", "policy"}}).contains("policies"));
+  }
+  std::string refusal;
+  EXPECT_NE(testing::LayerClient::Join(socket_, testing::MakeHello(kPriorityLow), &refusal),
+            nullptr)
+      << refusal;
+  // Once it reads again, what is new is there.
+  char entry[8192];
+  while (recv(journal_, entry, sizeof entry, MSG_DONTWAIT) > 0) {
+  }
+  kill(pid_, SIGHUP);
+  EXPECT_NE(Next().find("MESSAGE="), std::string::npos);
 }
 
 }  // namespace

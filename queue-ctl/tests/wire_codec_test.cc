@@ -1,15 +1,19 @@
 // wire_codec_test.cc: greetings good and bad, replies in pieces, requests of every kind of
-// nonsense.
+// nonsense; where the socket is.
 #include "wire_codec.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <random>
+#include <string>
 
 #include "manual_clock.h"
 #include "policies/registry.h"
+#include "queue-ctl/client.h"
 #include "queue-ctl/shared_page.h"
 #include "requests.h"
 
@@ -224,6 +228,24 @@ TEST_F(RequestsTest, RandomRequestsGetAnAnswer) {
     for (unsigned n = random() % 12; n > 0; --n) text += words[random() % std::size(words)];
     EXPECT_TRUE(Ask(text).contains("ok")) << "seed " << kSeed << ": " << text;
   }
+}
+
+// ---------------------------------------------------------------------------------------- the socket
+
+// The layer's side of the same rule: ConfigTest.TheRuntimeDirCountsOnlyWhereItIsAbsolute.
+TEST(SocketPathTest, TheRuntimeDirCountsOnlyWhereItIsAbsolute) {
+  if (access("/run/xsched-hsa/control.sock", F_OK) == 0)
+    GTEST_SKIP() << "a controller of the system runs here";
+  unsetenv("XSCHED_HSA_SOCKET");
+  const std::string without = "/tmp/xsched-hsa-" + std::to_string(geteuid()) + "/control.sock";
+  for (const char* relative : {"", ".", "run/user", "./run"}) {
+    setenv("XDG_RUNTIME_DIR", relative, 1);
+    EXPECT_EQ(DefaultSocketPath(), without) << relative;
+  }
+  setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
+  EXPECT_EQ(DefaultSocketPath(), "/run/user/7/xsched-hsa/control.sock");
+  unsetenv("XDG_RUNTIME_DIR");
+  EXPECT_EQ(DefaultSocketPath(), without);
 }
 
 }  // namespace

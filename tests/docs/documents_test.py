@@ -114,6 +114,23 @@ class DocumentsTest(unittest.TestCase):
                     checked += 1
         self.assertGreater(checked, 1)
 
+    def test_each_variable_of_ours_is_in_the_table(self):
+        """Strings in C++ and Python, expansions in shell scripts: what programs read or set for others."""
+        table = (ROOT / "docs/environment.md").read_text()
+        ours = r"(?:XSCHED_HSA|VIRTUAL_GPU)_[A-Z0-9_]*[A-Z0-9]"
+        found = {}
+        for folder in ("hsa-intercept", "queue-ctl", "policies", "tools"):
+            for path in sorted((ROOT / folder).rglob("*")):
+                inner = path.relative_to(ROOT).parts
+                is_test = {"tests", "explore"} & set(inner) or path.stem.endswith("_test")
+                if is_test or not path.is_file() or path.suffix not in (".cc", ".h", ".c", ".py", ""):
+                    continue
+                for name in re.findall(rf"[\"']({ours})=?[\"']|\$\{{?({ours})", path.read_text(errors="replace")):
+                    found["".join(name)] = path.name
+        self.assertIn("XSCHED_HSA_SOCKET", found)
+        for name, file in found.items():
+            self.assertIn(f"| `{name}` |", table, f"{file} has {name}, docs/environment.md does not")
+
     def test_example_programs_compile(self):
         # A document's lines stand for the middle of somebody's program.
         for name, text in self.texts.items():

@@ -86,7 +86,6 @@ std::string AddValue(const std::string& command, const std::string& value, json*
     const auto units = NumberIn<int>(value, 1, 1024);
     if (!units) return "'" + value + "' is no number of compute units; use 1..1024, or all";
     (*request)["units"] = *units;
-    *done = "kept on " + value + " compute units";
   } else {
     *done = command == "hold"      ? "held"
             : command == "release" ? "released"
@@ -109,6 +108,10 @@ int Change(const std::string& socket, const std::string& command, const std::str
   if (!error.empty()) return Fail(error);
   json reply;
   if (const int code = Asker(socket).Ask(request, &reply)) return code;
+  // What it keeps is rounded down to the device's rows.
+  if (reply.contains("units") && reply["units"] != 0) {
+    done = "kept on " + reply["units"].dump() + " compute units";
+  }
   if (as_json) {
     PrintJson(reply);
   } else {

@@ -173,6 +173,7 @@ class Parser {
     CLI::App* check =
         config->add_subcommand("check", "Read it as xsched-hsad would, change nothing");
     check->add_option("file", line_.file, "Another file than the default one");
+    Json(check);
     Json(Add(config, "show", "What is in force, and what a reload would read"));
     Json(Add(config, "reload", "Read it again; a wrong one changes nothing"));
   }

@@ -58,7 +58,7 @@ int Dispatch(CommandLine* line) {
       {"trace status", [](const CommandLine& l) { return TraceStatus(l.socket, l.json); }},
       {"report compare",
        [](const CommandLine& l) { return ReportCompare(l.file, l.other, l.json); }},
-      {"config check", [](const CommandLine& l) { return ConfigCheck(l.file); }},
+      {"config check", [](const CommandLine& l) { return ConfigCheck(l.file, l.json); }},
       {"config show", [](const CommandLine& l) { return ConfigShow(l.socket, l.json); }},
       {"config reload", [](const CommandLine& l) { return ConfigReload(l.socket, l.json); }},
   };

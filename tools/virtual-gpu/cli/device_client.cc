@@ -104,7 +104,7 @@ bool ValidDeviceName(const std::string& name) {
 
 std::filesystem::path DeviceDirectory(const std::string& name) {
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-  const bool usable = runtime != nullptr && access(runtime, W_OK) == 0;
+  const bool usable = runtime != nullptr && *runtime == '/' && access(runtime, W_OK) == 0;
   const std::filesystem::path base = usable ? runtime : "/tmp";
   return base / ("virtual-gpu-" + std::to_string(getuid())) / name;
 }

@@ -40,7 +40,7 @@ class DeviceClient {
 
 // "name" must be letters, digits, '-', '_' or '.'; false otherwise.
 bool ValidDeviceName(const std::string& name);
-// $XDG_RUNTIME_DIR or /tmp, a folder of this user, then the name.
+// $XDG_RUNTIME_DIR, if that is an absolute path that can be written, or /tmp; in it a folder of this user, then the name.
 std::filesystem::path DeviceDirectory(const std::string& name);
 
 }  // namespace virtual_gpu::cli

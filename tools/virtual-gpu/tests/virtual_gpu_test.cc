@@ -275,6 +275,18 @@ TEST(VirtualGpuFailureTest, BadInputIsOneLineAndExitTwo) {
   }
 }
 
+// Its programs may change their directory.
+TEST(VirtualGpuFailureTest, ARelativeRuntimeDirIsIgnored) {
+  const std::string named = " --device " + FreshDeviceName();
+  const Outcome outcome =
+      Shell("cd /tmp && export XDG_RUNTIME_DIR=. && " + VirtualGpu() + " start --quiet" + named +
+            " && " + VirtualGpu() + " run --quiet" + named +
+            " -- sh -c 'echo at $VIRTUAL_GPU_SOCKET; cd / && rocminfo'; code=$?; " + VirtualGpu() +
+            " stop" + named + "; exit $code");
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_TRUE(Has(outcome.output, "at /tmp/virtual-gpu-")) << outcome.output;
+}
+
 TEST(VirtualGpuFailureTest, AForkChildHasNoDevice) {
   const Outcome outcome = Shell(VirtualGpu() + " run --quiet -- " + Exercise("fork"));
   EXPECT_EQ(outcome.code, 0) << outcome.output;

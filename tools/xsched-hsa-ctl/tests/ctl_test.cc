@@ -207,6 +207,110 @@ TEST_F(CtlTest, BadWordsAreOneLineAndTwo) {
   ExpectOneLine(Ctl({}), 2, "--help");
 }
 
+// Starts `run` around a program that waits, and returns once that says "ready".
+class WaitingRun {
+ public:
+  explicit WaitingRun(const std::string& layer) {
+    int out[2];
+    if (pipe(out) != 0) std::abort();
+    pid_ = fork();
+    if (pid_ == 0) {
+      dup2(out[1], STDOUT_FILENO);
+      close(out[0]);
+      close(out[1]);
+      execl(kCtl, kCtl, "run", "--priority", "low", "--layer", layer.c_str(), "--",
+            XSCHED_HSA_FAKE_PROGRAM, "wait", static_cast<char*>(nullptr));
+      _exit(127);
+    }
+    close(out[1]);
+    char text[6];
+    ready_ = read(out[0], text, sizeof text) == 6;
+    close(out[0]);
+  }
+  ~WaitingRun() {
+    if (pid_ > 0) Stop(SIGTERM);
+  }
+  bool ready() const { return ready_; }
+  int Stop(int signal) {
+    int status = 0;
+    kill(pid_, signal);
+    waitpid(pid_, &status, 0);
+    pid_ = -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+
+ private:
+  pid_t pid_ = -1;
+  bool ready_ = false;
+};
+
+// Words that are wrong, for a program that is there.
+TEST_F(CtlTest, BadInputChangesNothing) {
+  Daemon daemon(socket_);
+  WaitingRun run(layer_);
+  ASSERT_TRUE(run.ready());
+  const auto state = [] {
+    const json process = json::parse(Ctl({"list", "--json"}).out)["processes"].at(0);
+    const json& queue = process["queues"].at(0);
+    return json{process["class"],
+                queue["priority"],
+                queue["turn"],
+                queue["state"],
+                queue["operator_hold"],
+                queue["standing_mask"],
+                json::parse(Ctl({"policy", "show", "--json"}).out)["policies"]};
+  };
+  const json before = state();
+  const json process = json::parse(Ctl({"list", "--json"}).out)["processes"].at(0);
+  const std::string pid = process["pid"].dump();
+  const std::vector<std::vector<std::string>> wrong = {
+      {"set-priority", pid, "16"},
+      {"set-priority", pid + ":9", "low"},
+      {"set-weight", pid, "10001"},
+      {"set-cap", pid, "101"},
+      {"set-share", pid, "0"},
+      {"set-deadline", pid, "-1"},
+      {"set-latency-target", pid, "0"},
+      {"cu-mask", pid, "0"},
+      {"cu-mask", pid + ":9", "8"},
+      {"hold", pid + ":9"},
+      {"suspend", pid + ":9"},
+      {"policy", "set", "strict-priorty"},
+      {"policy", "set", "weighted-fair", "slice_ms=-1"},
+      {"policy", "set", "weighted-fair", "sliec_ms=1"},
+      {"policy", "set", "round-robin", "--gpu", "nowhere"}};
+  for (const auto& words : wrong) {
+    SCOPED_TRACE(json(words).dump());
+    ExpectOneLine(Ctl(words), 2, "");
+    EXPECT_EQ(state(), before);
+  }
+  EXPECT_EQ(run.Stop(SIGTERM), 40);
+}
+
+TEST_F(CtlTest, ConfigCheckSaysGoodOrEachMistake) {
+  const std::string file = directory_.path() + "/config.toml";
+  std::ofstream(file) << "[policy]\nname = 'weighted-fair'\n";
+  const Finished good = Ctl({"config", "check", file});
+  EXPECT_EQ(good.code, 0) << good.err;
+  EXPECT_NE(good.out.find("good: policy weighted-fair"), std::string::npos) << good.out;
+  json said = json::parse(Ctl({"config", "check", file, "--json"}).out);
+  EXPECT_EQ(said["good"], true);
+  EXPECT_EQ(said["says"][0].get<std::string>().rfind("good: policy weighted-fair", 0), 0u) << said;
+  std::ofstream(file) << "[polcy]\n[[rule]]\nweigth = 3\n";
+  const Finished wrong = Ctl({"config", "check", file});
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_EQ(wrong.out, "");
+  EXPECT_EQ(std::count(wrong.err.begin(), wrong.err.end(), '\n'), 2) << wrong.err;
+  const Finished as_json = Ctl({"config", "check", file, "--json"});
+  EXPECT_EQ(as_json.code, 2);
+  EXPECT_EQ(as_json.err, "");
+  said = json::parse(as_json.out);
+  EXPECT_EQ(said["good"], false);
+  ASSERT_EQ(said["says"].size(), 2u) << said;
+  EXPECT_EQ(said["says"][0].get<std::string>().rfind(file + ":1: unknown key 'polcy'", 0), 0u)
+      << said;
+}
+
 TEST_F(CtlTest, RunPassesTheExitCodeOn) {
   Daemon daemon(socket_);
   EXPECT_EQ(RunFake({"exit", "0"}).code, 0);
@@ -262,43 +366,6 @@ TEST_F(CtlTest, RunSetsTheEnvironment) {
     EXPECT_NE(("\n" + finished.out).find("\n" + line + "\n"), std::string::npos) << line;
   }
 }
-
-// Starts `run` around a program that waits, and returns once that says "ready".
-class WaitingRun {
- public:
-  explicit WaitingRun(const std::string& layer) {
-    int out[2];
-    if (pipe(out) != 0) std::abort();
-    pid_ = fork();
-    if (pid_ == 0) {
-      dup2(out[1], STDOUT_FILENO);
-      close(out[0]);
-      close(out[1]);
-      execl(kCtl, kCtl, "run", "--priority", "low", "--layer", layer.c_str(), "--",
-            XSCHED_HSA_FAKE_PROGRAM, "wait", static_cast<char*>(nullptr));
-      _exit(127);
-    }
-    close(out[1]);
-    char text[6];
-    ready_ = read(out[0], text, sizeof text) == 6;
-    close(out[0]);
-  }
-  ~WaitingRun() {
-    if (pid_ > 0) Stop(SIGTERM);
-  }
-  bool ready() const { return ready_; }
-  int Stop(int signal) {
-    int status = 0;
-    kill(pid_, signal);
-    waitpid(pid_, &status, 0);
-    pid_ = -1;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-  }
-
- private:
-  pid_t pid_ = -1;
-  bool ready_ = false;
-};
 
 TEST_F(CtlTest, RunForwardsSignals) {
   Daemon daemon(socket_);
