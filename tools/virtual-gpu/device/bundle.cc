@@ -13,7 +13,16 @@ constexpr double kSigmaOfUniform = 0.57735026918962576;  // 1 / sqrt(3)
 Bundler::Bundler(const DeviceParams& params)
     : spread_(std::clamp(params.workgroup_spread, 0.0, 0.95)),
       grain_ns_(static_cast<double>(std::max<TimeNs>(0, params.grain_ns))),
-      contended_ends_(std::max(1e-3, params.contended_ends)) {}
+      contended_ends_(std::max(1e-3, params.contended_ends)) {
+  for (std::size_t rounds = 0; rounds < sigmas_.size(); ++rounds) {
+    sigmas_[rounds] = Sigma(static_cast<double>(rounds), 1);
+  }
+}
+
+// Of the sum of that many rounds' variations, in rounds.
+double Bundler::Sigma(double rounds, std::uint32_t slots) const {
+  return spread_ * kSigmaOfUniform * std::sqrt(rounds / slots);
+}
 
 ShapePlan Bundler::Plan(double workgroup_ns, std::uint32_t occupancy) const {
   ShapePlan plan;
@@ -48,7 +57,8 @@ double Bundler::DrawDuration(const Shape& shape, double workgroup_ns, Random* ra
     } else if (shape.last_round) {
       rounds += spread_ * random->LargestOf(shape.slots);
     } else {
-      const double sigma = spread_ * kSigmaOfUniform * std::sqrt(rounds / shape.slots);
+      const bool known = shape.slots == 1 && shape.rounds < sigmas_.size();
+      const double sigma = known ? sigmas_[shape.rounds] : Sigma(rounds, shape.slots);
       rounds += std::clamp(sigma * random->Normal(), -spread_ * rounds, spread_ * rounds);
     }
   }

@@ -24,6 +24,7 @@
 // See        dispatcher.h (when), bundle_test.cc, exact_test.cc (bundled against exact runs)
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "cu_array.h"
@@ -105,8 +106,11 @@ class Bundler {
   static std::uint32_t RoundsOver(const Resident& resident, double v, double finish_v);
 
  private:
+  double Sigma(double rounds, std::uint32_t slots) const;
+
   double spread_;
   double grain_ns_, contended_ends_;
+  std::array<double, 64> sigmas_{};  // of one slot and so many rounds
 };
 
 }  // namespace virtual_gpu

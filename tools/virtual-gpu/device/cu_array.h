@@ -28,19 +28,21 @@ struct Resident {
   bool bundle = false;     // worth splitting when somebody else waits for this CU
 };
 
-struct Cu {
+struct alignas(64) Cu {
   double v = 0;
   double rate = 1, slowdown = 1;              // slowdown = 1 / rate
   double next_v = 0;                          // finish of the resident that ends first
   TimeNs at = 0;                              // when v was brought up to date
   std::uint32_t demand = 0, rate_demand = 0;  // rate_demand: what rate was made from
-  std::uint32_t waves = 0, vgpr_units = 0, lds_bytes = 0, workgroups = 0;
   std::uint16_t residents = 0, bundles = 0;
   std::uint16_t next = 0;  // index of the resident that ends first
   bool stale = false;      // something was removed: next and next_v are to be found again
-  std::uint16_t xcc = 0, se = 0;
-  std::uint32_t bit = 0;  // in its SE's word of a CuMask
+  std::uint8_t xcc = 0;
+  std::uint16_t se = 0;       // in its XCC
+  std::uint16_t se_flat = 0;  // of the device: a word of a CuMask
+  std::uint32_t bit = 0;      // in that word
 };
+static_assert(sizeof(Cu) == 64);
 
 class CuArray {
  public:
@@ -53,11 +55,17 @@ class CuArray {
   }
   double finish_v(std::uint32_t cu, std::uint32_t i) const { return finish_v_[cu * stride_ + i]; }
   std::uint32_t size() const { return static_cast<std::uint32_t>(cus_.size()); }
+  std::uint32_t bundles_in(std::uint32_t se_flat) const { return bundles_in_[se_flat]; }
+  std::uint32_t free_waves(std::uint32_t cu) const { return free_[cu].waves(); }
 
-  // `count` workgroups of `beside` more (or, negative, fewer) than now: is there room for `fp`?
-  bool FitsBeside(std::uint32_t cu, const Footprint& beside, std::int32_t count,
-                  const Footprint& fp) const;
-  bool Fits(std::uint32_t cu, const Footprint& fp) const { return FitsBeside(cu, fp, 0, fp); }
+  bool Fits(std::uint32_t cu, const Footprint& fp) const { return free_[cu].Holds(fp.room); }
+  // With one workgroup of `other` more, or fewer, than now.
+  bool FitsBeside(std::uint32_t cu, const Footprint& other, const Footprint& fp) const {
+    return free_[cu].Holds(other.room + fp.room);
+  }
+  bool FitsWithout(std::uint32_t cu, const Footprint& other, const Footprint& fp) const {
+    return (free_[cu] + other.room).Holds(fp.room);
+  }
   std::uint32_t FreeSlots(std::uint32_t cu, const Footprint& fp) const;
 
   // Brings the CU's clock to `now`; before any of the next three.
@@ -74,52 +82,43 @@ class CuArray {
     if (cus_[cu].stale) Refresh(cu);
   }
 
-  TimeNs next_time() const { return first_.time; }
-  std::uint32_t next_cu() const { return first_.cu; }
+  TimeNs next_time() const { return next_time_; }
+  std::uint32_t next_cu() const { return next_cu_; }
 
  private:
-  struct Node {
-    TimeNs time = kNever;
-    std::uint32_t cu = 0;
-  };
-  static constexpr std::uint32_t kGroup = 16;
+  // So many are compared at once: residents of a CU, CUs of a group, groups of a block.
+  static constexpr std::uint32_t kScan = 8;
   void Schedule(std::uint32_t cu);
   void SetEnd(std::uint32_t cu, TimeNs time);
 
   std::uint32_t stride_;
-  std::uint32_t waves_max_, vgpr_units_max_, lds_bytes_max_, workgroups_max_;
   std::vector<Cu> cus_;
-  std::vector<Resident> residents_;  // [cu * stride_ + i]
-  std::vector<double> finish_v_;     // the same index
-  // The earliest of the CUs' next ends: per CU, per kGroup CUs, of all. Two short scans are cheaper
-  // than a tree's branches. Among equal times the lowest CU comes first.
-  std::vector<TimeNs> ends_;
-  std::vector<Node> groups_;
-  Node first_;
+  std::vector<Room> free_;                 // per CU
+  std::vector<std::uint32_t> bundles_in_;  // per SE of the device
+  std::vector<Resident> residents_;        // [cu * stride_ + i]
+  std::vector<double> finish_v_;           // the same index; infinite where nobody is
+  // The earliest of the CUs' next ends: per CU, group, block, of all. Short scans are cheaper than
+  // a tree's branches. Among equal times the lowest CU comes first.
+  std::vector<TimeNs> ends_, group_ends_, block_ends_;
+  std::vector<std::uint32_t> group_cus_, block_cus_;
+  TimeNs next_time_ = kNever;
+  std::uint32_t next_cu_ = 0;
 };
 
-inline bool CuArray::FitsBeside(std::uint32_t cu, const Footprint& beside, std::int32_t count,
-                                const Footprint& fp) const {
-  const Cu& c = cus_[cu];
-  const auto n = static_cast<std::uint32_t>(count);  // modular: a negative count subtracts
-  return c.waves + n * beside.waves + fp.waves <= waves_max_ &&
-         c.vgpr_units + n * beside.vgpr_units + fp.vgpr_units <= vgpr_units_max_ &&
-         c.lds_bytes + n * beside.lds_bytes + fp.lds_bytes <= lds_bytes_max_ &&
-         c.workgroups + n + 1 <= workgroups_max_;
-}
-
 inline std::uint32_t CuArray::FreeSlots(std::uint32_t cu, const Footprint& fp) const {
-  const Cu& c = cus_[cu];
-  std::uint32_t slots = std::min((waves_max_ - c.waves) / fp.waves, workgroups_max_ - c.workgroups);
-  if (fp.vgpr_units) slots = std::min(slots, (vgpr_units_max_ - c.vgpr_units) / fp.vgpr_units);
-  if (fp.lds_bytes) slots = std::min(slots, (lds_bytes_max_ - c.lds_bytes) / fp.lds_bytes);
+  const Room& free = free_[cu];
+  std::uint32_t slots = std::min(free.waves() / fp.waves, free.workgroups());
+  if (fp.vgpr_units) slots = std::min(slots, free.vgpr_units() / fp.vgpr_units);
+  if (fp.lds_bytes) slots = std::min(slots, free.lds_bytes() / fp.lds_bytes);
   return slots;
 }
 
 inline void CuArray::Sync(std::uint32_t cu, TimeNs now) {
   Cu& c = cus_[cu];
-  c.v += static_cast<double>(now - c.at) * c.rate;
-  c.at = now;
+  if (c.at != now) {
+    c.v += static_cast<double>(now - c.at) * c.rate;
+    c.at = now;
+  }
   if (c.residents == 0) c.v = 0;  // keeps the clock's precision over long runs
 }
 
@@ -130,10 +129,8 @@ inline void CuArray::Add(std::uint32_t cu, const Resident& resident, double fini
   residents_[cu * stride_ + i] = resident;
   finish_v_[cu * stride_ + i] = finish_v;
   c.bundles = static_cast<std::uint16_t>(c.bundles + resident.bundle);
-  c.waves += fp.waves * resident.slots;
-  c.vgpr_units += fp.vgpr_units * resident.slots;
-  c.lds_bytes += fp.lds_bytes * resident.slots;
-  c.workgroups += resident.slots;
+  bundles_in_[c.se_flat] += resident.bundle;
+  free_[cu] = free_[cu] - fp.room * resident.slots;
   c.demand += fp.demand * resident.slots;
   if (c.stale) return;
   if (i == 0 || finish_v < c.next_v) {

@@ -13,12 +13,11 @@ Dispatcher::Dispatcher(const DeviceParams& params, const Geometry& geometry)
       cus_(geometry),
       streams_(std::clamp(params.pipes, 1u, kPipesMax)),
       heads_(geometry.xccs()),
+      at_se_(std::size_t{geometry.xccs()} * std::max(1u, geometry.ses())),
       last_pipe_(geometry.xccs(), 0),
       calm_ns_(std::max<TimeNs>(0, params.calm_ns)),
       contended_at_(geometry.xccs(), -calm_ns_),
-      left_(std::max(1u, params.workgroups_per_cu)) {
-  for (Heads& heads : heads_) heads.at_se.resize(std::max(1u, geometry.ses()));
-}
+      left_(std::max(1u, params.workgroups_per_cu)) {}
 
 std::uint32_t Dispatcher::AddDispatch(Queue* queue, const Packet& packet, TimeNs now) {
   std::uint32_t id;
@@ -83,7 +82,8 @@ void Dispatcher::StopStream(std::uint32_t pipe, TimeNs now) {
   for (std::uint32_t xcc = 0; xcc < geometry_.xccs(); ++xcc) UpdateHead(pipe, xcc);
 }
 
-void Dispatcher::ProcessNext() {
+// All that one event calls is one function: twice as fast as twenty that call each other.
+[[gnu::flatten]] void Dispatcher::ProcessNext() {
   if (bulk_next_ <= cus_.next_time()) return ProcessBulk();
   now_ = std::max(now_, cus_.next_time());
   budget_.Count(now_);
@@ -110,31 +110,32 @@ void Dispatcher::ProcessNext() {
 void Dispatcher::UpdateHead(std::uint32_t pipe, std::uint32_t xcc) {
   Heads& heads = heads_[xcc];
   const std::uint32_t bit = 1u << pipe;
-  if (heads.ready & bit) heads.at_se[heads.se[pipe]] &= ~bit;
+  const std::uint32_t ses = geometry_.ses();
+  if (heads.ready & bit) at_se_[xcc * ses + heads.se[pipe]] &= ~bit;
   heads.ready &= ~bit;
   if (streams_[pipe].dispatch == kNone) return;
   const Dispatch& d = dispatches_[streams_[pipe].dispatch];
   if (d.share[xcc].pool == 0 || !d.queue->saved[xcc].empty() || d.fp.occupancy == 0) return;
-  const std::uint32_t ses = geometry_.ses();
   std::uint32_t se = d.queue->next_se[xcc];
   for (std::uint32_t tried = 0; tried < ses; ++tried, se = se + 1 < ses ? se + 1 : 0) {
     if (d.queue->mask.se_bits[xcc * ses + se] == 0) continue;
     d.queue->next_se[xcc] = heads.se[pipe] = static_cast<std::uint8_t>(se);
-    heads.at_se[se] |= bit;
+    at_se_[xcc * ses + se] |= bit;
     heads.ready |= bit;
     return;
   }
 }
 
 std::uint32_t Dispatcher::PickCu(const Dispatch& d, std::uint32_t xcc, std::uint32_t se) const {
-  std::uint32_t best = kNone, best_waves = UINT32_MAX;
+  std::uint32_t best = kNone, most_free = 0;
   std::uint32_t cu = geometry_.FirstCu(xcc, se);
   for (std::uint32_t bits = d.queue->mask.se_bits[xcc * geometry_.ses() + se]; bits;
        bits >>= 1, ++cu) {
-    if ((bits & 1) && cus_.at(cu).waves < best_waves && cus_.Fits(cu, d.fp)) {
-      best = cu;
-      best_waves = cus_.at(cu).waves;
-    }
+    // No branches: which CUs have room can't be foreseen.
+    const std::uint32_t useful = (bits & 1) & cus_.Fits(cu, d.fp);
+    const std::uint32_t free = cus_.free_waves(cu) * useful;
+    best = free > most_free ? cu : best;
+    most_free = free > most_free ? free : most_free;
   }
   return best;
 }
@@ -142,7 +143,7 @@ std::uint32_t Dispatcher::PickCu(const Dispatch& d, std::uint32_t xcc, std::uint
 // Whose head takes a slot on this CU: the highest priority, round-robin among equals.
 std::uint32_t Dispatcher::PickPipe(std::uint32_t cu) const {
   const Cu& c = cus_.at(cu);
-  const std::uint32_t waiting = heads_[c.xcc].at_se[c.se];
+  const std::uint32_t waiting = at_se_[c.se_flat];
   if (waiting == 0) return kNone;
   // Those after the one that was served last, then the others.
   const std::uint32_t first = waiting & ~((2u << last_pipe_[c.xcc]) - 1);
@@ -190,7 +191,7 @@ void Dispatcher::FillCu(std::uint32_t cu) {
       Place(pipe, xcc, cu);
       AdvanceHead(pipe, xcc, se);
     }
-    for (std::uint32_t left = served & heads_[xcc].at_se[se]; left; left &= left - 1) {
+    for (std::uint32_t left = served & at_se_[cus_.at(cu).se_flat]; left; left &= left - 1) {
       Waits(static_cast<std::uint32_t>(std::countr_zero(left)), xcc, se);
     }
   } while (Reclaim(cu));
@@ -237,11 +238,12 @@ bool Dispatcher::Contended(std::uint32_t pipe, std::uint32_t cu) const {
   std::uint32_t others = heads_[xcc].ready & ~(1u << pipe);
   if (others == 0) return false;
   const Dispatch& own = dispatches_[streams_[pipe].dispatch];
-  const int beside = !own.plan.exact && cus_.FitsBeside(cu, own.fp, 1, own.fp) ? 1 : 0;
+  const bool two = !own.plan.exact && cus_.FitsBeside(cu, own.fp, own.fp);
   for (; others; others &= others - 1) {
     const auto other = static_cast<std::uint32_t>(std::countr_zero(others));
     const Dispatch& d = dispatches_[streams_[other].dispatch];
-    if (Allowed(*d.queue, cu) && cus_.FitsBeside(cu, own.fp, beside, d.fp)) return true;
+    if (!Allowed(*d.queue, cu)) continue;
+    if (two ? cus_.FitsBeside(cu, own.fp, d.fp) : cus_.Fits(cu, d.fp)) return true;
   }
   return false;
 }
@@ -281,14 +283,15 @@ void Dispatcher::Place(std::uint32_t pipe, std::uint32_t xcc, std::uint32_t cu) 
 void Dispatcher::Waits(std::uint32_t pipe, std::uint32_t xcc, std::uint32_t se) {
   const std::uint32_t id = streams_[pipe].dispatch;
   const Dispatch& d = dispatches_[id];
+  const std::uint32_t se_flat = xcc * geometry_.ses() + se;
+  if (cus_.bundles_in(se_flat) == 0) return;
   std::uint32_t cu = geometry_.FirstCu(xcc, se);
-  for (std::uint32_t bits = d.queue->mask.se_bits[xcc * geometry_.ses() + se]; bits;
-       bits >>= 1, ++cu) {
+  for (std::uint32_t bits = d.queue->mask.se_bits[se_flat]; bits; bits >>= 1, ++cu) {
     if (!(bits & 1)) continue;
     for (std::uint32_t i = cus_.at(cu).residents; cus_.at(cu).bundles && i-- > 0;) {
       const Resident& resident = cus_.resident(cu, i);
       if (!resident.bundle || resident.dispatch == id) continue;
-      if (!cus_.FitsBeside(cu, dispatches_[resident.dispatch].fp, -1, d.fp)) continue;
+      if (!cus_.FitsWithout(cu, dispatches_[resident.dispatch].fp, d.fp)) continue;
       contended_at_[xcc] = now_;
       SplitInPlace(cu, i);
     }

@@ -74,8 +74,7 @@ class Dispatcher {
   // and round-robin positions; UpdateHead after each change of those.
   struct Heads {
     std::uint32_t ready = 0;                   // bit per pipe: there is one
-    std::vector<std::uint32_t> at_se;          // per SE: bit per pipe whose head waits for this SE
-    std::array<std::uint8_t, kPipesMax> se{};  // per pipe, if ready
+    std::array<std::uint8_t, kPipesMax> se{};  // per pipe, if ready: waits for this SE; see at_se_
   };
 
   // placing (dispatcher.cc)
@@ -88,7 +87,7 @@ class Dispatcher {
   }
   bool Allowed(const Queue& queue, std::uint32_t cu) const {
     const Cu& c = cus_.at(cu);
-    return queue.mask.se_bits[c.xcc * geometry_.ses() + c.se] & c.bit;
+    return queue.mask.se_bits[c.se_flat] & c.bit;
   }
   std::uint32_t PickCu(const Dispatch& dispatch, std::uint32_t xcc, std::uint32_t se) const;
   std::uint32_t PickPipe(std::uint32_t cu) const;
@@ -138,8 +137,9 @@ class Dispatcher {
   std::vector<Dispatch> dispatches_;
   std::vector<std::uint32_t> free_, dirty_, launched_, completed_;
   std::vector<Stream> streams_;
-  std::uint32_t active_ = 0;              // bit per pipe that streams
-  std::vector<Heads> heads_;              // per XCC
+  std::uint32_t active_ = 0;          // bit per pipe that streams
+  std::vector<Heads> heads_;          // per XCC
+  std::vector<std::uint32_t> at_se_;  // per SE of the device: bit per pipe whose head waits for it
   std::vector<std::uint32_t> last_pipe_;  // per XCC: served last, for round-robin
   TimeNs calm_ns_;
   std::vector<TimeNs> contended_at_;     // per XCC: when somebody last had to wait

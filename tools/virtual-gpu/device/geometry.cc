@@ -86,6 +86,7 @@ Footprint Geometry::MakeFootprint(const KernelCost& cost) const {
   fp.occupancy = std::min({waves_per_cu_ / fp.waves, vgpr_units_per_cu() / fp.vgpr_units,
                            fp.lds_bytes ? lds_bytes_ / fp.lds_bytes : workgroups_, workgroups_});
   fp.demand = kDemandOne / std::max(1u, fp.occupancy);
+  fp.room = {Room::Pack(fp.waves, fp.lds_bytes), Room::Pack(fp.vgpr_units, 1)};
   return fp;
 }
 

@@ -24,6 +24,36 @@ struct CuMask {
   std::uint64_t hash = 0;                  // of se_bits
 };
 
+// Four amounts below 2^31 in two words, so that all four are compared at once: waves and LDS bytes,
+// register units and workgroups.
+struct Room {
+  std::uint64_t waves_lds = 0, vgprs_workgroups = 0;
+
+  static constexpr std::uint64_t Pack(std::uint32_t low, std::uint32_t high) {
+    return low | std::uint64_t{high} << 32;
+  }
+  // Is every amount of `need` in this? The guard bit of a half survives the subtraction if so.
+  bool Holds(const Room& need) const {
+    constexpr std::uint64_t kGuards = 0x8000'0000'8000'0000u;
+    return ((((waves_lds | kGuards) - need.waves_lds) &
+             ((vgprs_workgroups | kGuards) - need.vgprs_workgroups)) &
+            kGuards) == kGuards;
+  }
+  Room operator+(const Room& other) const {
+    return {waves_lds + other.waves_lds, vgprs_workgroups + other.vgprs_workgroups};
+  }
+  Room operator-(const Room& other) const {
+    return {waves_lds - other.waves_lds, vgprs_workgroups - other.vgprs_workgroups};
+  }
+  Room operator*(std::uint32_t count) const {
+    return {waves_lds * count, vgprs_workgroups * count};
+  }
+  std::uint32_t waves() const { return static_cast<std::uint32_t>(waves_lds); }
+  std::uint32_t lds_bytes() const { return static_cast<std::uint32_t>(waves_lds >> 32); }
+  std::uint32_t vgpr_units() const { return static_cast<std::uint32_t>(vgprs_workgroups); }
+  std::uint32_t workgroups() const { return static_cast<std::uint32_t>(vgprs_workgroups >> 32); }
+};
+
 // What one workgroup takes of its CU. Registers are counted in fractions of the CU's files so that
 // floor(file / allocation) waves fit a SIMD, as on hardware; the waves' spread over the four SIMDs
 // of a CU is not modelled.
@@ -34,6 +64,7 @@ struct Footprint {
   std::uint32_t occupancy = 0;   // workgroups that an empty CU holds; 0: none, it can never run
   std::uint32_t demand = 0;      // kDemandOne / occupancy
   std::uint64_t save_bytes = 0;  // what CWSR writes for it
+  Room room;                     // the first three, and one workgroup; if it can run
 };
 
 inline constexpr std::uint32_t kDemandOne = 1u << 20;
@@ -60,9 +91,10 @@ class Geometry {
 
   Footprint MakeFootprint(const KernelCost& cost) const;
 
-  std::uint32_t waves_per_cu() const { return waves_per_cu_; }
+  Room RoomOfCu() const {
+    return {Room::Pack(waves_per_cu_, lds_bytes_), Room::Pack(vgpr_units_per_cu(), workgroups_)};
+  }
   std::uint32_t vgpr_units_per_cu() const { return simds_ * kVgprUnitsPerSimd; }
-  std::uint32_t lds_bytes_per_cu() const { return lds_bytes_; }
   std::uint32_t workgroups_per_cu() const { return workgroups_; }
 
  private:

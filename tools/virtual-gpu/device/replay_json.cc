@@ -12,6 +12,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::uint64_t kStretchesMax = 100'000;
+
 [[noreturn]] void Fail(const std::string& what) { throw std::runtime_error(what); }
 
 KernelCost ParseKernel(const json& j) {
@@ -73,6 +75,11 @@ ReplayInput ParseReplay(const json& j) {
     const double seconds = j.value("seconds", 1.0);
     if (!(seconds > 0)) Fail("seconds must be above 0");
     input.duration_ns = static_cast<TimeNs>(seconds * 1e9);
+    const auto stretches = j.value("stretches", std::uint64_t{1});
+    if (stretches < 1 || stretches > kStretchesMax) {
+      Fail("stretches must be 1.." + std::to_string(kStretchesMax));
+    }
+    input.stretches = static_cast<std::uint32_t>(stretches);
     return input;
   } catch (const json::exception& error) {
     Fail(std::string("replay file: ") + error.what());
@@ -95,11 +102,13 @@ json ToJson(const ReplayResult& result) {
                       {"cu_ms", ms(queue.stats.cu_ns)},
                       {"pipe", queue.stats.pipe}});
   }
-  return {{"simulated", true},
-          {"seconds", static_cast<double>(result.duration_ns) / 1e9},
-          {"events", result.device.events},
-          {"runlist_cycles", result.device.runlist_cycles},
-          {"queues", queues}};
+  json whole = {{"simulated", true},
+                {"seconds", static_cast<double>(result.duration_ns) / 1e9},
+                {"events", result.device.events},
+                {"runlist_cycles", result.device.runlist_cycles},
+                {"queues", queues}};
+  if (result.stretches > 1) whole["stretches"] = result.stretches;
+  return whole;
 }
 
 }  // namespace virtual_gpu

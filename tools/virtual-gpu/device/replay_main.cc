@@ -1,12 +1,14 @@
 // replay_main.cc: virtual-gpu-replay FILE: runs a replay file (replay.h), prints the result.
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <ctime>
 #include <exception>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 
 #include "param_table.h"
 #include "profiles.h"
@@ -47,17 +49,28 @@ int Run(const std::string& name, bool show_pace) {
   }
   virtual_gpu::ReplayInput input = virtual_gpu::ParseReplay(nlohmann::json::parse(file));
   Pace pace;
+  if (show_pace && input.stretches > 1) {
+    std::fprintf(stderr,
+                 "virtual-gpu-replay: --pace is for one stretch; take \"stretches\" out of %s\n",
+                 name.c_str());
+    return 2;
+  }
   if (show_pace) {
     input.step_ns = kPaceStepNs;
     input.on_step = [&pace](TimeNs now) { pace.Step(now); };
   }
   const TimeNs begin = CpuNs();
-  const nlohmann::json json = virtual_gpu::ToJson(virtual_gpu::Replay(input));
+  const auto clock_begin = std::chrono::steady_clock::now();
+  const unsigned threads = std::max(1u, std::thread::hardware_concurrency());
+  const nlohmann::json json = virtual_gpu::ToJson(virtual_gpu::ReplayInStretches(input, threads));
   const double cpu_s = static_cast<double>(CpuNs() - begin) / 1e9;
+  const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - clock_begin;
   std::puts(json.dump(1).c_str());
   // Not part of the result: it differs from machine to machine.
-  std::fprintf(stderr, "host (real): %.3f s of CPU for %.3f simulated, %.1f M events/s\n", cpu_s,
-               json["seconds"].get<double>(), json["events"].get<double>() / cpu_s / 1e6);
+  std::fprintf(stderr,
+               "host (real): %.3f s, %.3f of CPU, for %.3f simulated; %.1f M events per s of CPU\n",
+               wall.count(), cpu_s, json["seconds"].get<double>(),
+               json["events"].get<double>() / cpu_s / 1e6);
   if (show_pace) {
     std::fprintf(
         stderr, "host (real): in real time at most %.2f ms behind; the longest 0.1 ms took %.2f\n",

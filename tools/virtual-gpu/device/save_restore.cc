@@ -55,13 +55,13 @@ std::uint32_t Dispatcher::CuForSaved(const Queue& queue, const SavedWorkgroup& s
   const std::uint32_t first = only_cu != kNone ? only_cu : saved.cu;
   if (Allowed(queue, first) && cus_.Fits(first, fp)) return first;
   if (only_cu != kNone) return kNone;
-  std::uint32_t best = kNone, best_waves = UINT32_MAX;
+  std::uint32_t best = kNone, most_free = 0;
   const std::uint32_t begin = geometry_.FirstCu(xcc, 0);
   const std::uint32_t end = begin + cus_.size() / geometry_.xccs();
   for (std::uint32_t cu = begin; cu < end; ++cu) {
-    if (cus_.at(cu).waves < best_waves && Allowed(queue, cu) && cus_.Fits(cu, fp)) {
+    if (cus_.free_waves(cu) > most_free && Allowed(queue, cu) && cus_.Fits(cu, fp)) {
       best = cu;
-      best_waves = cus_.at(cu).waves;
+      most_free = cus_.free_waves(cu);
     }
   }
   return best;
