@@ -10,7 +10,6 @@ namespace {
 // each time, and the worst four are rather the measure's own.
 constexpr double kWorseHold = 15.0 / 16, kWorse = 7.0 / 8, kWorstButOne = 31.0 / 32;
 constexpr double kCoRunPrior = 0.5;
-constexpr std::uint32_t kMasksFirst = 3;
 // Of a request: what runs is short then, and what ran at the last requests was.
 constexpr std::uint64_t kShortRestShare = 8, kShortRestsShare = 4;
 constexpr double kDear = 0.5;                         // of a request: no further tries
@@ -88,8 +87,7 @@ void PlanModel::ObserveMask(std::uint64_t call_ns) {
   mask_ns_.Add(2 * static_cast<double>(call_ns));
 }
 std::uint64_t PlanModel::MaskNs() const {
-  return mask_ns_.ever() < kMasksFirst ? CycleNs()
-                                       : static_cast<std::uint64_t>(mask_ns_.Quantile(0.5, 0));
+  return static_cast<std::uint64_t>(mask_ns_.Quantile(0.5, 0));
 }
 std::uint64_t PlanModel::RequestNs() const {
   return static_cast<std::uint64_t>(std::min(request_ns_.Quantile(0.25, kRequestPriorNs),
@@ -179,15 +177,15 @@ bool IsTried(const PlanInputs& inputs, double share_left) {
 PlanChoice SqueezeTo(const PlanModel& model, const PlanInputs& inputs, std::uint32_t units_left,
                      std::uint64_t left_ns) {
   const double share_left = static_cast<double>(units_left) / inputs.compute_units;
-  const std::uint64_t masks_ns = model.MaskNs() * std::max(1u, inputs.queues);
+  const std::uint64_t cycles_ns = model.CycleNs() * std::max(1u, inputs.queues);
   const std::uint64_t predicted_ns =
-      Excess(masks_ns, model.SlackNs()) + Scaled(left_ns, model.SharingOf(share_left));
+      Excess(cycles_ns, model.SlackNs()) + Scaled(left_ns, model.SharingOf(share_left));
   const double seen = IsTried(inputs, share_left) ? model.DelayedBy(share_left) : 0;
   return {.mechanism = PlanMechanism::kSqueeze,
           .reason = PlanReason::kLearning,
           .units_left = units_left,
           .delay_ns = std::max(predicted_ns, Scaled(left_ns, seen)),
-          .cost_ns = Scaled(left_ns, 1 - share_left) + 2 * masks_ns};
+          .cost_ns = Scaled(left_ns, 1 - share_left) + 2 * cycles_ns};
 }
 
 // Where a squeeze is far within the budget, one that leaves a step more may be, too: what was assumed

@@ -17,8 +17,7 @@
 //
 //            left     of the request: all of it, or when a hold is looked at again, the rest. One that
 //                     has outlived its prediction is taken to need an eighth more of what it took
-//            cycles   one for each queue to be restricted (each change is a runlist cycle for all); a
-//                     squeeze's are those in which masks were changed
+//            cycles   one for each queue to be restricted (each change is a runlist cycle for all)
 //            slack    of a cycle, how much a request does not feel: its host was not ready anyway
 //            co_run   how much of the rest a request feels while both share the device, when it feels much
 //            sharing  what a queue squeezed to so many units still takes: learnt for each eighth of
@@ -67,8 +66,8 @@ class PlanModel {
   // The median: a call that had to wait for another one's cycle is no measure.
   std::uint64_t CycleNs() const;
   std::uint32_t cycle_samples() const { return cycle_ns_.ever(); }
-  // A cycle where a mask was changed; until that is known, any cycle. With the hardware scheduler it is the
-  // same, with MES and beside other drivers' work it need not be.
+  // A cycle where a mask was changed, for those who look; 0: not known. The plan does not choose by it: it is
+  // only measured while queues are squeezed, so that one dear time would end all squeezing (docs/decisions.md).
   std::uint64_t MaskNs() const;
   // From an urgent doorbell, in another process, until this one's preemptor looks. Gates need no look: they
   // close at their next publication. 0: not known.

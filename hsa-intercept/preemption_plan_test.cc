@@ -141,8 +141,11 @@ TEST_F(PlanTest, WhatOnlyTriesSpeakForHasToStayWellWithinTheBudget) {
   EXPECT_EQ(request(2'230'000), 48u) << "one may have been late for another reason";
   EXPECT_EQ(request(2'300'000), 48u);
   for (int i = 0; i < 8; ++i) EXPECT_EQ(request(2'230'000), 32u) << i;
-  for (std::uint32_t i = 0; i < PlanModel::kShareEvery; ++i) request(2'230'000);
-  for (int i = 0; i < 8; ++i) EXPECT_EQ(request(2'230'000), 48u) << "tried afresh";
+  std::uint32_t lately = 0;
+  for (std::uint32_t i = 0; i < PlanModel::kShareEvery + 64; ++i) {
+    lately = request(2'230'000) == 48 ? lately + 1 : 0;
+  }
+  EXPECT_GT(lately, 8u) << "tried afresh";
 }
 
 TEST_F(PlanTest, TriesNoStepMoreWhereTheBudgetIsHalfSpent) {
@@ -294,15 +297,14 @@ TEST_F(PlanTest, TriesToLeaveAloneOnlyWhatIsShortAndAgainOnlyLongAfter) {
   EXPECT_NE(ChoosePlan(fresh, inputs).mechanism, PlanMechanism::kShare);
 }
 
-TEST_F(PlanTest, PricesASqueezeByWhatMasksCost) {
+// Masks are measured only while there are squeezes: were they the squeeze's price, some dear ones would end
+// both for good.
+TEST_F(PlanTest, DearMasksAreToldAndDoNotEndSqueezing) {
   SetCycle(20'000);
-  EXPECT_EQ(model_.MaskNs(), 20'000u) << "any cycle, until it is known";
-  ASSERT_EQ(ChoosePlan(model_, Running(18 * kMs)).mechanism, PlanMechanism::kSqueeze);
+  EXPECT_EQ(model_.MaskNs(), 0u);
   for (int i = 0; i < 3; ++i) model_.ObserveMask(1'500'000);
   EXPECT_EQ(model_.MaskNs(), 3 * kMs);
-  const PlanChoice choice = ChoosePlan(model_, Running(18 * kMs));
-  EXPECT_EQ(choice.mechanism, PlanMechanism::kSuspend);
-  EXPECT_EQ(choice.delay_ns, 20'000u) << "a suspension has not become dearer";
+  EXPECT_EQ(ChoosePlan(model_, Running(18 * kMs)).mechanism, PlanMechanism::kSqueeze);
 }
 
 TEST_F(PlanTest, OneOddMeasureDoesNotCount) {

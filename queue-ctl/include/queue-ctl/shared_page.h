@@ -197,7 +197,7 @@ enum class PlanReason : std::uint32_t {
   kLeastDelay = 1,      // nothing is within the delay budget
   kOnlyHold = 2,        // nothing else is allowed or works on this queue
   kNothingExposed = 3,  // the hardware has nothing of the queue, and squeezing does not pay
-  kLearning = 4         // to learn how long a request takes by itself, or what of a restriction it feels
+  kLearning = 4  // to learn how long a request takes by itself, or what of a restriction it feels
 };
 
 // One preemption as the plan saw it, and what came of it (docs/life-of-a-preemption.md). Written by the
