@@ -97,7 +97,7 @@ class Dispatcher {
   void FillCu(std::uint32_t cu);
   bool Contended(std::uint32_t pipe, std::uint32_t cu) const;
   void Waits(std::uint32_t pipe, std::uint32_t xcc, std::uint32_t se);
-  void RetryReturned();
+  [[gnu::noinline]] void RetryReturned();
 
   // residents (residents.cc)
   void AddResident(std::uint32_t cu, Resident resident, double finish_v);
@@ -106,12 +106,12 @@ class Dispatcher {
   void CheckLaunched(std::uint32_t dispatch);
   void ReturnToPool(std::uint32_t dispatch, std::uint32_t xcc, std::uint64_t count);
   double RoundsBefore(const Dispatch& dispatch) const;
-  void SplitInPlace(std::uint32_t cu, std::uint32_t i);
-  void Merge(std::uint32_t dispatch, std::uint32_t cu, const Shape& shape);
+  [[gnu::noinline]] void SplitInPlace(std::uint32_t cu, std::uint32_t i);
+  [[gnu::noinline]] void Merge(std::uint32_t dispatch, std::uint32_t cu, const Shape& shape);
   bool Reclaim(std::uint32_t cu);
-  bool ReclaimFor(std::uint32_t dispatch, std::uint32_t xcc);
+  [[gnu::noinline]] bool ReclaimFor(std::uint32_t dispatch, std::uint32_t xcc);
   void Save(std::uint32_t cu, std::uint32_t i);
-  void RestoreOn(std::uint32_t cu);
+  [[gnu::noinline]] void RestoreOn(std::uint32_t cu);
   void RestoreInto(Queue* queue, std::uint32_t xcc, std::uint32_t only_cu);
   std::uint32_t CuForSaved(const Queue& queue, const SavedWorkgroup& saved, std::uint32_t xcc,
                            std::uint32_t only_cu) const;
@@ -121,7 +121,7 @@ class Dispatcher {
   bool StartAlone(std::uint32_t dispatch);
   double BulkRounds(const Dispatch& dispatch, std::uint32_t xcc) const;
   void BulkLaunched();
-  void ProcessBulk();
+  [[gnu::noinline]] void ProcessBulk();
   void EndBulk();
   void Disturb();
   void LayOut(std::uint32_t dispatch, std::uint32_t xcc, double elapsed, double whole);
