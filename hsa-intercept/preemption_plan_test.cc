@@ -132,8 +132,10 @@ TEST_F(PlanTest, WhatOnlyTriesSpeakForHasToStayWellWithinTheBudget) {
   const PlanInputs inputs = Running(18 * kMs);
   const auto request = [&](std::uint64_t took_ns) {
     const PlanChoice choice = ChoosePlan(model_, inputs);
-    model_.ObserveOutcome(choice.mechanism, choice.units_left > 48 ? 3'000'000 : took_ns, 18 * kMs,
-                          20'000, choice.units_left / 80.0);
+    const std::uint64_t other_ns =
+        choice.units_left == 0 ? 9'000'000 : 3'000'000;  // holds, and 64 units
+    model_.ObserveOutcome(choice.mechanism, choice.units_left % 64 == 0 ? other_ns : took_ns,
+                          18 * kMs, 20'000, choice.units_left / 80.0);
     return choice.units_left;
   };
   for (int i = 0; i < 16; ++i) request(2'230'000);
