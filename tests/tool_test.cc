@@ -151,15 +151,15 @@ TEST_F(ToolTest, AProgramInAPidNamespaceHasBothIdsAndIsSuspended) {
   const int outer = process["pid"];
   EXPECT_NE(outer, 1);
   EXPECT_TRUE(process["queues"][0]["kfd_queue_id"].is_number()) << process;
+  const Result shown = stack_.Ctl({"show", std::to_string(outer)});
+  EXPECT_NE(shown.out.find(std::to_string(outer) + " > 1, itself it sees 1"), std::string::npos)
+      << shown.out;
   // By either id: no other program here is the controller's number 1.
   EXPECT_EQ(CtlJson({"suspend", "1"})["changed"], 1);
   ASSERT_TRUE(stack_.WaitForQueue(0, "state", "suspended"));
   EXPECT_EQ(CtlJson({"resume", std::to_string(outer)})["changed"], 1);
   low->Write("\n");
   EXPECT_TRUE(low->WaitForOutput("completed 40"));
-  const Result shown = stack_.Ctl({"show", std::to_string(outer)});
-  EXPECT_NE(shown.out.find(std::to_string(outer) + " > 1, itself it sees 1"), std::string::npos)
-      << shown.out;
 }
 
 TEST_F(ToolTest, CuMaskReachesTheDriverAndIsUndone) {
