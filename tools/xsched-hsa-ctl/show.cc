@@ -186,7 +186,7 @@ void PrintProcess(const json& process) {
                       Cell(process, "hsa_ext_table_bytes") + " bytes");
   for (const auto& [name, key] : {std::pair{"runlist cycle", "cycle_ms"},
                                   {"change of mask", "mask_ms"},
-                                  {"urgent doorbell to here", "reaction_ms"}}) {
+                                  {"reaction to a request", "reaction_ms"}}) {
     const bool measured = !process.value(key, json()).is_null();
     Line(name, measured ? Milliseconds(process, key) + " ms" : "not measured");
   }
