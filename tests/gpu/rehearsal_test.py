@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The way from a device to a prediction: tools/measure-device on a virtual GPU, every step of it, and calibrate with its file.
+"""The way from a device to a prediction: tools/measure-device on a virtual GPU, every step of it, and calibrate with its file;
+the device and its other user are as before.
 
 Usage    rehearsal_test.py BUILD. That the figures are right is device_test.cc's matter: here they only have to arrive.
 """
@@ -28,16 +29,38 @@ def run(*command):
 
 
 class RehearsalTest(unittest.TestCase):
-    def test_what_is_measured_is_what_calibrate_predicts_with(self):
+    def test_what_is_measured_is_what_calibrate_predicts_with_and_the_device_is_left_as_found(self):
+        device = f"rehearsal-{os.getpid()}"
+        # At measure-device's own scale, which then joins it. Somebody else's queue is there, without work.
+        started = run(BUILD / "bin/virtual-gpu", "start", "--quiet", "--device", device, "--time-scale", "8")
+        self.assertEqual(started.returncode, 0, started.stderr)
+        self.addCleanup(run, BUILD / "bin/virtual-gpu", "stop", "--device", device)
+        on_it = [BUILD / "bin/virtual-gpu", "run", "--quiet", "--device", device, "--"]
+        neighbour = subprocess.Popen([str(word) for word in [*on_it, BUILD / "bin/hsa-exercise", "paused", "20"]],
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.addCleanup(neighbour.communicate)
+        self.assertEqual(neighbour.stdout.readline(), "ready\n")
+        found = self.state_of(device)
+        self.assertEqual(len(found), 1)
         with tempfile.TemporaryDirectory() as folder:
             file = pathlib.Path(folder) / "measured-device.json"
-            measured = run(ROOT / "tools/measure-device", "--virtual", "--quick", "--endurance", "1", "--out", file)
+            measured = run(*on_it, ROOT / "tools/measure-device", "--virtual", "--quick", "--busy-ok", "--endurance", "1",
+                           "--out", file)
             self.assertEqual(measured.returncode, 0, measured.stdout + measured.stderr)
+            self.assertEqual(self.state_of(device), found)
             record = json.loads(file.read_text())
             predicted = run(ROOT / "tools/virtual-gpu/calibrate", "--device", file, "--quick", "--build", BUILD)
         self.check_record(record, measured.stdout)
         self.assertEqual(predicted.returncode, 0, predicted.stdout + predicted.stderr)
         self.check_prediction(record, predicted.stdout)
+        self.assertIn("completed 20", neighbour.communicate("\n")[0])
+
+    @staticmethod
+    def state_of(device):
+        stats = json.loads(run(BUILD / "bin/virtual-gpu", "stats", "--json", "--device", device).stdout)
+        kept = ("id", "priority", "percentage", "active", "packets")
+        return {process["pid"]: [{key: queue[key] for key in kept} for queue in process["queues"]]
+                for process in stats["processes"]}
 
     def check_record(self, record, said):
         self.assertTrue(record["simulated"])
