@@ -82,7 +82,8 @@ void Dispatcher::StopStream(std::uint32_t pipe, TimeNs now) {
   for (std::uint32_t xcc = 0; xcc < geometry_.xccs(); ++xcc) UpdateHead(pipe, xcc);
 }
 
-// All that one event calls is one function: twice as fast as twenty that call each other.
+// What most events call is one function: a seventh faster than twenty that call each other. What few
+// need is marked noinline, so that it stays small.
 [[gnu::flatten]] void Dispatcher::ProcessNext() {
   if (bulk_next_ <= cus_.next_time()) return ProcessBulk();
   now_ = std::max(now_, cus_.next_time());
