@@ -13,6 +13,8 @@ namespace {
 using nlohmann::json;
 
 constexpr int kGpuPid = 1'000'000'000;  // above any process id: Perfetto wants a process for each
+// A record's number is another program's word.
+int GpuPid(std::uint32_t gpu) { return kGpuPid + static_cast<int>(gpu % kGpuPid); }
 constexpr int kRequestsTrack = 1, kDecisionsTrack = 2, kFirstQueueTrack = 10;
 enum QueueTrack { kGate = 0, kRestriction = 1, kActivity = 2, kPackets = 3, kTracksPerQueue = 4 };
 constexpr const char* kTrackNames[] = {"gate", "restriction", "activity", "packets"};
@@ -179,7 +181,7 @@ class Builder {
     const auto [entry, is_new] = levels_.emplace(gpu, level);
     if (!is_new && entry->second == level) return;
     entry->second = level;
-    Counter(at_ns, kGpuPid + static_cast<int>(gpu), "urgency level", level);
+    Counter(at_ns, GpuPid(gpu), "urgency level", level);
   }
 
   void AddDecision(const json& decision) {
@@ -235,7 +237,7 @@ class Builder {
     for (const json& gpu : recording_.gpus) {
       const auto index = gpu.value("index", 0u);
       if (levels_.count(index) == 0) continue;
-      add(kGpuPid + static_cast<int>(index), 0, "process_name", "GPU " + gpu.value("gpu", ""));
+      add(GpuPid(index), 0, "process_name", "GPU " + gpu.value("gpu", ""));
     }
     for (const auto& [track, name] : track_names_) {
       add(track.first, track.second, "thread_name", name);

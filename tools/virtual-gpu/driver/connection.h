@@ -60,7 +60,7 @@ struct Request {
   T Arg() const {
     T value = {};
     std::size_t bytes = arg.size() < sizeof(T) ? arg.size() : sizeof(T);
-    __builtin_memcpy(&value, arg.data(), bytes);
+    if (bytes != 0) __builtin_memcpy(&value, arg.data(), bytes);
     return value;
   }
   void Reply(int error) const { connection->Reply(error, arg, {}); }
@@ -68,7 +68,7 @@ struct Request {
   void ReplyWith(int error, const T& value, std::span<const std::byte> out = {}) const {
     std::vector<std::byte> copy = arg;
     std::size_t bytes = arg.size() < sizeof(T) ? arg.size() : sizeof(T);
-    __builtin_memcpy(copy.data(), &value, bytes);
+    if (bytes != 0) __builtin_memcpy(copy.data(), &value, bytes);
     connection->Reply(error, copy, out);
   }
 };
