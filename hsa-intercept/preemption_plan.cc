@@ -128,7 +128,7 @@ double PlanModel::DelayedBy(double share_left) const {
 
 bool PlanModel::WantsSqueeze(double share_left, double next_share, double dear) const {
   const std::uint32_t next = ShareIndex(next_share);
-  if (delayed_[ShareIndex(share_left)].ever() < kTriesFirst) return false;
+  if (delayed_[ShareIndex(share_left)].count() < Samples::kMax) return false;
   const bool known = delayed_[next].ever() >= kTriesFirst || DelayedBy(next_share) > dear;
   return !known || requests_ - squeezed_at_[next] >= kShareEvery;
 }

@@ -102,7 +102,7 @@ class PlanModel {
   // Leaving a queue alone is tried a few times where what runs is short now and was nearly always, and
   // seldom once it has turned out dear: devices and programs change.
   bool WantsShare(std::uint64_t rest_ns) const;
-  // A squeeze that leaves a step more than one that is known: tried a few times, if it is not dear.
+  // A squeeze that leaves a step more than one that is well known: tried a few times, if it is not dear.
   // Long after it is tried afresh: devices and programs change.
   bool WantsSqueeze(double share_left, double next_share, double dear) const;
   static constexpr std::uint32_t kTriesFirst = 4, kHoldEvery = 256, kShareEvery = 2048;

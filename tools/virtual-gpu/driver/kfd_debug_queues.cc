@@ -132,7 +132,9 @@ void KfdDriver::DebugResumeQueues(const Request& request, const std::shared_ptr<
 
 void KfdDriver::SubmitNamed(const Request& request, std::shared_ptr<QueueJob> job) {
   job->ids.resize(request.payload.size() / sizeof(std::uint32_t));
-  std::memcpy(job->ids.data(), request.payload.data(), job->ids.size() * sizeof(std::uint32_t));
+  if (!job->ids.empty()) {
+    std::memcpy(job->ids.data(), request.payload.data(), job->ids.size() * sizeof(std::uint32_t));
+  }
   for (std::uint32_t& id : job->ids) id |= kfd::kQueueInvalid;  // until it is found
   job->done = [request](const QueueJob& finished) {
     request.connection->Reply(-finished.total, request.arg, std::as_bytes(std::span(finished.ids)));

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <thread>
@@ -55,8 +56,8 @@ class Debugger {
     return error;
   }
   int Disable() {
-    std::uint32_t args[8] = {pid_, kfd::kDebugDisable};
-    return Trap(args);
+    kfd::DebugHeader args = {pid_, kfd::kDebugDisable};
+    return Trap(&args);
   }
   std::uint32_t runtime_state() const { return runtime_state_; }
   // What the ioctl returns; -errno when it fails.
@@ -97,8 +98,25 @@ class Debugger {
   }
 
  private:
-  int Trap(void* args) { return KfdIoctl(kfd_, kfd::kDbgTrap, args, 32); }
-  int Count(void* args) { return KfdIoctlResult(kfd_, kfd::kDbgTrap, args, 32); }
+  // The kernel reads and writes a union of 32 bytes, whichever of its structs is meant.
+  template <typename T, typename Call>
+  static int WithUnion(T* args, Call call) {
+    unsigned char whole[32] = {};
+    static_assert(sizeof(T) <= sizeof(whole));
+    std::memcpy(whole, args, sizeof(T));
+    const int result = call(whole);
+    std::memcpy(args, whole, sizeof(T));
+    return result;
+  }
+  template <typename T>
+  int Trap(T* args) {
+    return WithUnion(args, [this](void* all) { return KfdIoctl(kfd_, kfd::kDbgTrap, all, 32); });
+  }
+  template <typename T>
+  int Count(T* args) {
+    return WithUnion(args,
+                     [this](void* all) { return KfdIoctlResult(kfd_, kfd::kDbgTrap, all, 32); });
+  }
 
   const int kfd_;
   const std::uint32_t pid_;
