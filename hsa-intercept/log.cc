@@ -13,7 +13,6 @@ namespace xsched_hsa {
 namespace {
 std::atomic<int> g_level{static_cast<int>(LogLevel::kWarn)};
 constexpr const char* kNames[] = {"", "error", "warning", "info", "debug"};
-
 }  // namespace
 
 void SetLogLevel(LogLevel level) {

@@ -125,11 +125,7 @@ TEST_F(PreemptorTest, AQueueThatAMoreUrgentOneWaitsForIsResumedAtOnce) {
               Calls{mechanism == kMechanismSuspend ? "update 5 100% prio 7" : "mask 5 96"});
     EXPECT_EQ(slot_->restriction, kUnrestricted);
     queue_->inherited_level = 0;
-    g_test_now_ns += 2 * kMs;
-    Urgent(0);
-    preemptor_->Round();
-    Drain();
-    g_test_now_ns += 50 * kMs;
+    EndRequest();
   }
 }
 
@@ -146,11 +142,7 @@ TEST_F(PreemptorTest, SaysHowFarOffItsPredictionMayBe) {
     } else {
       EXPECT_EQ(Last().rest_spread_ns, Last().rest_ns) << "nothing is known of it";
     }
-    g_test_now_ns += 2 * kMs;
-    Urgent(0);
-    preemptor_->Round();
-    Drain();
-    g_test_now_ns += 50 * kMs;
+    EndRequest();
   }
 }
 
@@ -164,11 +156,7 @@ TEST_F(PreemptorTest, LeavesNoQueueAloneWhoseKernelHasNeverBeenSeenToEnd) {
     Urgent();
     preemptor_->Round();
     EXPECT_EQ(slot_->restriction, kernel == 99 ? kSharing : kUnrestricted);
-    g_test_now_ns += 2 * kMs;
-    Urgent(0);
-    preemptor_->Round();
-    Drain();
-    g_test_now_ns += 50 * kMs;
+    EndRequest();
   }
 }
 
@@ -185,11 +173,7 @@ TEST_F(PreemptorTest, MeasuresWhatMasksCostAndTheWayFromTheUrgentDoorbell) {
     Urgent();
     preemptor_->Round();
     EXPECT_EQ(slot_->restriction, kSqueezed);
-    g_test_now_ns += 2 * kMs;
-    Urgent(0);
-    preemptor_->Round();
-    Drain();
-    g_test_now_ns += 50 * kMs;
+    EndRequest();
   };
   // Old ones are another request's, and one to come is damaged.
   for (int i = 0; i < 3; ++i) request(1);

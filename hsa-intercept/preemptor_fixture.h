@@ -138,6 +138,14 @@ class PreemptorTest : public testing::Test {
     Drain();
     driver_.Take();
   }
+  // After 2 ms; the hardware gets done with the rest, and the next one may come.
+  void EndRequest() {
+    g_test_now_ns += 2 * kMs;
+    Urgent(0);
+    preemptor_->Round();
+    Drain();
+    g_test_now_ns += 50 * kMs;
+  }
   void Drain() {
     for (std::uint64_t tag = 0; ring_->taken() < ring_->published();) ring_->Take(&tag);
   }

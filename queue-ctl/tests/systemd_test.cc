@@ -13,8 +13,8 @@
 #include <fstream>
 #include <string>
 
+#include "controller_test.h"
 #include "daemon.h"
-#include "layer_client.h"
 #include "queue-ctl/client.h"
 
 namespace xsched_hsa {
@@ -124,7 +124,7 @@ TEST(JournalTest, AMistakeInTheConfigurationIsAnErrorThere) {
 }
 
 // A journal of the test's own, where the real one would be, in a mount namespace.
-class FakeJournalTest : public ::testing::Test {
+class FakeJournalTest : public testing::ControllerTest {
  protected:
   void SetUp() override {
     if (geteuid() != 0 ||
@@ -173,28 +173,18 @@ class FakeJournalTest : public ::testing::Test {
     EXPECT_GT(size, 0) << "nothing came";
     return size > 0 ? std::string(entry, static_cast<std::size_t>(size)) : "";
   }
-  nlohmann::json Ask(const nlohmann::json& request) {
-    std::string error;
-    auto client = Client::Connect(socket_, &error);
-    if (!client) return {{"error", error}};
-    const auto reply = client->Call(request, &error);
-    return reply ? *reply : nlohmann::json{{"error", error}};
-  }
   static bool Has(const std::string& entry, const std::string& line) {
     return ("\n" + entry).find("\n" + line) != std::string::npos;
   }
 
-  testing::TemporaryDirectory directory_;
-  const std::string socket_ = directory_.path() + "/control.sock",
-                    config_ = directory_.path() + "/config.toml";
+  const std::string config_ = directory_.path() + "/config.toml";
   int journal_ = -1;
   pid_t pid_ = -1;
 };
 
 TEST_F(FakeJournalTest, EventsHaveTheirFieldsAndMistakesTheirPriority) {
-  std::string refusal;
-  auto client = testing::LayerClient::Join(socket_, testing::MakeHello(kPriorityLow), &refusal);
-  ASSERT_NE(client, nullptr) << refusal;
+  const auto client = Join(kPriorityLow);
+  ASSERT_NE(client, nullptr);
   std::string session, rule;
   for (std::string entry; session.empty() || rule.empty();) {
     entry = Next();
@@ -229,10 +219,7 @@ TEST_F(FakeJournalTest, AJournalThatHangsKeepsNobodyUp) {
     kill(pid_, SIGHUP);
     EXPECT_TRUE(Ask({{"op", "policy"}}).contains("policies"));
   }
-  std::string refusal;
-  EXPECT_NE(testing::LayerClient::Join(socket_, testing::MakeHello(kPriorityLow), &refusal),
-            nullptr)
-      << refusal;
+  EXPECT_NE(Join(kPriorityLow), nullptr);
   // Once it reads again, what is new is there.
   char entry[8192];
   while (recv(journal_, entry, sizeof entry, MSG_DONTWAIT) > 0) {

@@ -21,8 +21,10 @@ namespace {
 // What the command wrote, to whichever of its outputs; empty text in *error: it ran.
 std::string OutputOf(char* const* arguments, int* status, std::string* error) {
   int ends[2];
-  if (pipe(ends) != 0)
-    return *error = std::string("cannot make a pipe: ") + std::strerror(errno), "";
+  if (pipe(ends) != 0) {
+    *error = std::string("cannot make a pipe: ") + std::strerror(errno);
+    return {};
+  }
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addclose(&actions, ends[0]);
