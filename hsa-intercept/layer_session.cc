@@ -66,7 +66,10 @@ void Layer::RunSession() {
 // With registration_mutex_ held. Nothing may be armed without a pump, so no pump means no
 // management.
 bool Layer::StartThreads() {
-  pump_.SetOrdersListener([](void* self) { static_cast<Preemptor*>(self)->Nudge(); }, &preemptor_);
+  if (!pump_.started()) {
+    pump_.SetOrdersListener([](void* self) { static_cast<Preemptor*>(self)->Nudge(); },
+                            &preemptor_);
+  }
   if (!pump_.Start()) return false;
   if (!preemptor_.Start()) {
     Log(LogLevel::kWarn,

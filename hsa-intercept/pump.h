@@ -27,6 +27,7 @@ class Pump {
 
   // Starts the thread. False if the system has no thread left; nothing may be armed then.
   bool Start();
+  bool started() const { return started_.load(std::memory_order_acquire); }
 
   // `tell_controller`: have the pump write the session's eventfd.
   void Wake(bool tell_controller);
@@ -39,7 +40,7 @@ class Pump {
   // Tells the controller to look at this process's page. Any thread.
   void TellController();
 
-  // Called on the pump's thread when the controller has changed orders of this process.
+  // Called on the pump's thread when the controller has changed orders of this process. Before Start.
   void SetOrdersListener(void (*listener)(void*), void* argument) {
     orders_argument_ = argument;
     orders_listener_ = listener;

@@ -26,12 +26,14 @@
 
 namespace {
 
+bool g_loaded = false;
 CoreApiTable g_below;  // as it stood when we were loaded
 std::atomic<std::uint64_t> g_queues{0}, g_packets{0}, g_doorbells{0};
 
-void Report() {
+// Not by std::atexit: TSan would call it after ROCr has unloaded us.
+[[gnu::destructor]] void Report() {
   static std::atomic<bool> told{false};
-  if (told.exchange(true)) return;
+  if (!g_loaded || told.exchange(true)) return;
   std::fprintf(stderr, "foreign-tool: queues %lu, packets %lu%s\n", g_queues.load(),
                g_packets.load(), g_doorbells != 0 ? ", rung for" : "");
 }
@@ -128,7 +130,7 @@ extern "C" void OnUnload();
 
 extern "C" bool OnLoad(HsaApiTable* table, std::uint64_t, std::uint64_t, const char* const*) {
   g_below = *table->core_;
-  std::atexit(Report);
+  g_loaded = true;
 #if FOREIGN_TOOL_INTERCEPTS
   if (table->amd_ext_->version.minor_id != sizeof(AmdExtTable)) {
     std::fprintf(stderr, "foreign-tool: the extension table has %u bytes, not %zu: left alone\n",

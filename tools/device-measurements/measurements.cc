@@ -152,9 +152,9 @@ bool MeasureSuspend(const Bench& bench, Record* record, std::string* error) {
     if (!queue->Suspend(&ms, error)) return false;
     suspends.push_back(ms);
     const std::uint64_t read = queue->read_index();
-    const std::uint64_t done = queue->replay().Check().workgroups_done;
+    const std::uint64_t done = queue->replay().WorkgroupsDone();
     Pause(bench, 1);
-    if (queue->read_index() != read || queue->replay().Check().workgroups_done != done) ++moved;
+    if (queue->read_index() != read || queue->replay().WorkgroupsDone() != done) ++moved;
     if (!queue->Resume(&ms, error)) return false;
     resumes.push_back(ms);
   }

@@ -100,7 +100,7 @@ class Rivals {
     return __atomic_load_n(&queue->write_dispatch_id, __ATOMIC_ACQUIRE);
   }
   std::uint64_t Submitted() const { return hsa_queue_load_write_index_relaxed(low_->handle()); }
-  std::uint64_t Workgroups() const { return low_->Check().workgroups_done; }
+  std::uint64_t Workgroups() const { return low_->WorkgroupsDone(); }
   // Of all queues of this program; nobody holds the urgent one.
   static std::uint64_t Holds() {
     xsched_hsa_state state{};

@@ -169,12 +169,16 @@ bool ReplayQueue::WaitForCompletion(std::string* error) {
   return false;
 }
 
+std::uint64_t ReplayQueue::WorkgroupsDone() const {
+  return __atomic_load_n(&counters_->workgroups_done, __ATOMIC_ACQUIRE);
+}
+
 ReplayCheck ReplayQueue::Check() const {
   ReplayCheck check;
   check.packets_submitted = packets_;
   check.packets_completed = __atomic_load_n(&counters_->sequence, __ATOMIC_ACQUIRE);
   check.workgroups_expected = workgroups_;
-  check.workgroups_done = __atomic_load_n(&counters_->workgroups_done, __ATOMIC_ACQUIRE);
+  check.workgroups_done = WorkgroupsDone();
   check.order_errors = __atomic_load_n(&counters_->order_errors, __ATOMIC_ACQUIRE);
   check.signal_errors = signal_errors_ + (hsa_signal_load_scacquire(completion_) != 0 ? 1 : 0);
   return check;

@@ -56,6 +56,8 @@ class ReplayQueue {
   // Launches every kernel of one inference, and returns when the last one has completed.
   bool RunIteration(std::string* error);
 
+  // Any thread, any time.
+  std::uint64_t WorkgroupsDone() const;
   // Only between iterations: nothing of ours is in flight.
   ReplayCheck Check() const;
   hsa_queue_t* handle() const { return queue_; }

@@ -54,7 +54,8 @@ class AddressSpace {
   bool Write(std::uint64_t va, const void* from, std::uint64_t bytes);
   bool Copy(std::uint64_t to, std::uint64_t from, std::uint64_t bytes);
   bool Fill(std::uint64_t to, std::uint32_t pattern, std::uint64_t bytes);
-  // Both atomic where the memory is shared (USERPTR: a plain write, or a read and a write).
+  // All atomic where the memory is shared and `va` aligned (USERPTR: a plain read or write, or both).
+  bool Load64(std::uint64_t va, std::uint64_t* value) const;
   bool Store64(std::uint64_t va, std::uint64_t value);
   bool AtomicAdd64(std::uint64_t va, std::uint64_t add, std::uint64_t* old);
 

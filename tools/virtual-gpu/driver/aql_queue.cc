@@ -223,9 +223,13 @@ void AqlQueue::ReportOpaque(std::uint64_t kernel_object, const std::string& why)
 
 bool AqlQueue::SignalValue(std::uint64_t signal, std::int64_t* value) {
   const std::uint64_t at = signal + offsetof(amd_signal_t, value);
-  if (context_.memory->ReadValue(at, value)) return true;
-  Fault(at);
-  return false;
+  std::uint64_t word = 0;
+  if (!context_.memory->Load64(at, &word)) {
+    Fault(at);
+    return false;
+  }
+  *value = static_cast<std::int64_t>(word);
+  return true;
 }
 
 bool AqlQueue::DependenciesMet(const Packet& packet) {

@@ -49,7 +49,7 @@ std::uint32_t High(std::uint64_t value) { return static_cast<std::uint32_t>(valu
 
 std::uint64_t WordAt(const Process& process, std::uint64_t address) {
   std::uint64_t value = 0;
-  process.memory.ReadValue(address, &value);
+  process.memory.Load64(address, &value);
   return value;
 }
 
