@@ -106,8 +106,10 @@ int Preemptor::Suspend(Arena* arena, const Candidate& candidate) {
   if (error != 0) {
     candidate.slot->mechanisms_available.fetch_and(~kMechanismSuspend);
     LogRefusal(*candidate.queue, "suspend", error, "it is only held from now on");
-    // Whatever state the driver left it in, it has to run.
-    kfd_->Update(state.kfd, 100);
+    // Whatever state the driver left it in, it has to run. Where this is refused, too, it counts as suspended, and
+    // is resumed as soon as the driver does it.
+    const int undone = kfd_->Update(state.kfd, 100);
+    if (undone != 0 && !IsWithoutEffect(error)) SetRestriction(candidate, kSuspended);
     return error;
   }
   candidate.slot->suspends.fetch_add(1, std::memory_order_relaxed);

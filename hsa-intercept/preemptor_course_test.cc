@@ -213,6 +213,36 @@ TEST_F(PreemptorTest, NoDriverCallBringsBackAQueueThatRocrHasStopped) {
   EXPECT_EQ(driver_.Take(), Calls{});
 }
 
+// A call that never came to the driver has done nothing: there is nothing to try again.
+TEST_F(PreemptorTest, WhatNeverCameToTheDriverIsNotTakenBack) {
+  slot_->mechanisms = kMechanismSuspend;
+  driver_.error = EPERM;
+  Expose(40);
+  Urgent();
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), (Calls{"update 5 0% prio 7", "update 5 100% prio 7"}));
+  EXPECT_EQ(slot_->restriction, kUnrestricted);
+}
+
+// Some of them may be off the hardware all the same.
+TEST_F(PreemptorTest, ABatchThatIsRefusedAndNotTakenBackIsResumedLater) {
+  slot_->mechanisms = kMechanismSuspend;
+  driver_.can_batch = true;
+  driver_.batch_error = EIO;
+  Expose(40);
+  AddQueue(40);
+  Urgent();
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), (Calls{"suspend 5 6", "resume 5 6"}));
+  Urgent(0);
+  EXPECT_LE(preemptor_->Round(), 10 * kMs) << "queues that nobody resumes any more";
+  driver_.batch_error = 0;
+  driver_.Take();
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"resume 5 6"});
+  EXPECT_EQ(slot_->restriction, kUnrestricted);
+}
+
 // But the driver waits with the end of a queue for the debugger that has suspended it.
 TEST_F(PreemptorTest, OneOfABatchThatRocrHasStoppedIsGivenBackToIt) {
   slot_->mechanisms = kMechanismSuspend;
