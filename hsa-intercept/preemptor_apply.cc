@@ -121,7 +121,8 @@ int Preemptor::Suspend(Arena* arena, const Candidate& candidate) {
 int Preemptor::Squeeze(Arena* arena, const Candidate& candidate, std::uint32_t units_left) {
   RestrictionState& state = candidate.queue->restricted;
   Mask mask;
-  NarrowMask(state, units_left, &mask);
+  // Of the program's mask and the standing one together too little may be left there: then it is only held.
+  if (!NarrowMask(state, units_left, &mask)) return 0;
   const std::uint64_t began_ns = NowNs();
   const int error = Timed(arena, kfd_->SetMask(state.kfd, mask.words, mask.bits), began_ns, true);
   if (error != 0) {
