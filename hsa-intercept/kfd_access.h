@@ -108,6 +108,12 @@ class KfdCalls {
   ~KfdCalls() = default;
 };
 
+// The call was not the driver's to refuse, or was of a queue that it does not know: nothing has been done.
+constexpr bool IsWithoutEffect(int error) {
+  return error == EPERM || error == EACCES || error == ENOSYS || error == ENOTTY ||
+         error == EBADF || error == ENOENT || error == EFAULT;
+}
+
 class KfdAccess final : public KfdCalls {
  public:
   constexpr KfdAccess() = default;

@@ -132,9 +132,7 @@ int KfdDebugSession::Change(std::uint32_t op, const std::uint32_t* ids, std::uin
 int KfdDebugSession::Suspend(const std::uint32_t* ids, std::uint32_t count) {
   if (!on_) return EINVAL;
   if (const int error = AcceptNewQueues(); error != 0) return error;
-  const int error = Change(kSuspendQueues, ids, count);
-  if (error != 0) Change(kResumeQueues, ids, count);
-  return error;
+  return Change(kSuspendQueues, ids, count);
 }
 
 int KfdDebugSession::Resume(const std::uint32_t* ids, std::uint32_t count) {

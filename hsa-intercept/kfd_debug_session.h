@@ -10,7 +10,7 @@
 //            one at a time (the preemptor's mutex).
 // Ownership  the driver ends the session, and resumes every queue, when the process ends. A fork child
 //            has none.
-// Errors     errno. After a failure the caller does without: queues that were suspended are resumed.
+// Errors     errno. After a failure the caller does without; it has to resume them all: some may be suspended.
 // Source     amdkfd 6.12: kfd_chardev.c (kfd_ioctl_set_debug_trap, kfd_ioctl_runtime_enable),
 //            kfd_device_queue_manager.c (suspend_queues, resume_queues).
 // See        kfd_debug_session_test.cc, docs/decisions.md
@@ -25,7 +25,7 @@ class KfdDebugSession {
   // `fd`: of /dev/kfd, borrowed for good.
   int Begin(int fd);
   bool on() const { return on_; }
-  // All or none.
+  // Of a failure: some may be suspended.
   int Suspend(const std::uint32_t* ids, std::uint32_t count);
   int Resume(const std::uint32_t* ids, std::uint32_t count);
   void AfterForkInChild() { on_ = false; }

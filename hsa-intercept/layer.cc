@@ -157,6 +157,8 @@ void Layer::Detach() {
 hsa_status_t Layer::SetQueuePriority(hsa_queue_t* queue, hsa_amd_queue_priority_t priority) {
   ManagedQueue* managed = registry_.Find(queue);
   if (managed == nullptr) return real_.queue_set_priority(queue, priority);
+  // Both: who exits in the middle of it needs both, and nobody may wait for the one with the other one in hand.
+  MutexScope all(&registration_mutex_);
   MutexScope scope(preemptor_.mutex());
   const hsa_status_t status = real_.queue_set_priority(queue, priority);
   if (status == HSA_STATUS_SUCCESS) {
@@ -169,6 +171,7 @@ hsa_status_t Layer::SetCuMask(const hsa_queue_t* queue, std::uint32_t bits,
                               const std::uint32_t* mask) {
   ManagedQueue* managed = registry_.Find(queue);
   if (managed == nullptr) return real_.queue_cu_set_mask(queue, bits, mask);
+  MutexScope all(&registration_mutex_);
   MutexScope scope(preemptor_.mutex());
   const hsa_status_t status = real_.queue_cu_set_mask(queue, bits, mask);
   const auto reduced = static_cast<hsa_status_t>(HSA_STATUS_CU_MASK_REDUCED);

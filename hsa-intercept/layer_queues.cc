@@ -5,7 +5,6 @@
 #include <dlfcn.h>
 #include <hsa/amd_hsa_queue.h>
 #include <hsa/hsa_ext_amd.h>
-#include <sched.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -345,7 +344,9 @@ bool Layer::Manage(hsa_agent_t agent, hsa_queue_t* queue, const QueueIdProbe* pr
 void Layer::Unmanage(ManagedQueue* queue) {
   MutexScope scope(&registration_mutex_);
   queue->live.store(0, std::memory_order_seq_cst);
-  while (queue->pump_inside.load(std::memory_order_seq_cst) != 0) sched_yield();
+  for (int looks = 0; queue->pump_inside.load(std::memory_order_seq_cst) != 0; ++looks) {
+    WaitALittle(looks);
+  }
   preemptor_.Forget(queue);
   gate_.Retire(queue);
   registry_.Remove(*queue);

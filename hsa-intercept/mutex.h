@@ -1,11 +1,28 @@
 // mutex.h: a pthread mutex with a scope, because the layer has no C++ runtime library.
 //
+// Why        Recursive: a signal handler may call exit in the middle of a call of ours, and what runs then on the
+//            same thread (Layer::OpenAll, queues that are destroyed) must not wait for the frame that it has
+//            interrupted, which never goes on.
 // Threads    lock order: layer.h.
 #pragma once
 
 #include <pthread.h>
+#include <sched.h>
+
+#include <ctime>
 
 namespace xsched_hsa {
+
+// Between two looks at what another thread is about to let go. Only a sleep lets a thread of lower priority run, where
+// the caller's scheduling is real-time.
+inline void WaitALittle(int looks) {
+  if (looks < 64) {
+    sched_yield();
+    return;
+  }
+  const timespec pause{0, 100'000};
+  nanosleep(&pause, nullptr);
+}
 
 class Mutex {
  public:
@@ -13,7 +30,7 @@ class Mutex {
   void Unlock() { pthread_mutex_unlock(&mutex_); }
 
  private:
-  pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+  pthread_mutex_t mutex_ = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 };
 
 class MutexScope {

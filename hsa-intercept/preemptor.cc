@@ -32,6 +32,14 @@ std::uint64_t RequestTookNs(const GpuUrgency& urgency, std::uint64_t began_ns,
   return plausible ? drained_ns - raised_ns : ended_ns - began_ns;
 }
 
+// kGpusMax: of no GPU there, or of another session's page.
+std::uint32_t IndexOf(const UserPage& page, const GpuUrgency* urgency) {
+  const auto offset =
+      reinterpret_cast<std::uintptr_t>(urgency) - reinterpret_cast<std::uintptr_t>(page.gpus);
+  return static_cast<std::uint32_t>(
+      std::min<std::uintptr_t>(offset / sizeof(GpuUrgency), kGpusMax));
+}
+
 }  // namespace
 
 bool Preemptor::Start() {
@@ -88,10 +96,18 @@ std::uint64_t Preemptor::Round() {
 
 std::uint64_t Preemptor::RoundLocked(std::uint64_t now_ns) {
   std::uint64_t next_ns = kForeverNs;
+  // Those of our queues, whatever keys the table shows: every program of the user may write there, and a restriction
+  // has to end all the same.
+  std::uint32_t ours = 0;
+  for (std::uint32_t i = 0; i < registry_->end(); ++i) {
+    const ManagedQueue* queue = registry_->at(i);
+    if (queue->live.load(std::memory_order_acquire) == 0) continue;
+    ours |= 1u << IndexOf(*user_page_, queue->urgency.load(std::memory_order_acquire));
+  }
   for (std::uint32_t i = 0; i < kGpusMax; ++i) {
-    GpuUrgency* urgency = &user_page_->gpus[i];
-    if (urgency->gpu_key.load(std::memory_order_acquire) == 0) break;
-    LookAtGpu(i, urgency, now_ns, &next_ns);
+    if ((ours >> i & 1) != 0 || arenas_[i].urgent) {
+      LookAtGpu(i, &user_page_->gpus[i], now_ns, &next_ns);
+    }
   }
   if (next_ns == kForeverNs) return kForeverNs;
   now_ns = NowNs();

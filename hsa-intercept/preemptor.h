@@ -59,6 +59,8 @@ class Preemptor {
   // The page on whose bell the thread has to sleep now; null: on none. Public for the test.
   UserPage* PageToHear();
   const PlanModel& model(std::uint32_t gpu_index) const { return arenas_[gpu_index].model; }
+  // The thread itself, which never ends. Public for the explorer.
+  void Run();
 
  private:
   // One GPU as this process has it.
@@ -94,7 +96,6 @@ class Preemptor {
   };
 
   static void* ThreadMain(void* self);
-  void Run();
   std::uint64_t RoundLocked(std::uint64_t now_ns);
   void LookAtGpu(std::uint32_t index, GpuUrgency* urgency, std::uint64_t now_ns,
                  std::uint64_t* next_ns);

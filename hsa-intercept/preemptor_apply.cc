@@ -106,8 +106,10 @@ int Preemptor::Suspend(Arena* arena, const Candidate& candidate) {
   if (error != 0) {
     candidate.slot->mechanisms_available.fetch_and(~kMechanismSuspend);
     LogRefusal(*candidate.queue, "suspend", error, "it is only held from now on");
-    // Whatever state the driver left it in, it has to run.
-    kfd_->Update(state.kfd, 100);
+    // Whatever state the driver left it in, it has to run. Where this is refused, too, it counts as suspended, and
+    // is resumed as soon as the driver does it.
+    const int undone = kfd_->Update(state.kfd, 100);
+    if (undone != 0 && !IsWithoutEffect(error)) SetRestriction(candidate, kSuspended);
     return error;
   }
   candidate.slot->suspends.fetch_add(1, std::memory_order_relaxed);
@@ -119,7 +121,8 @@ int Preemptor::Suspend(Arena* arena, const Candidate& candidate) {
 int Preemptor::Squeeze(Arena* arena, const Candidate& candidate, std::uint32_t units_left) {
   RestrictionState& state = candidate.queue->restricted;
   Mask mask;
-  NarrowMask(state, units_left, &mask);
+  // Of the program's mask and the standing one together too little may be left there: then it is only held.
+  if (!NarrowMask(state, units_left, &mask)) return 0;
   const std::uint64_t began_ns = NowNs();
   const int error = Timed(arena, kfd_->SetMask(state.kfd, mask.words, mask.bits), began_ns, true);
   if (error != 0) {

@@ -24,12 +24,16 @@ bool Preemptor::SuspendTogether(Arena* arena, const Outranked& outranked) {
   const std::uint64_t began_ns = NowNs();
   const int error = Timed(arena, kfd_->SuspendBatch(ids, count), began_ns);
   // ENODEV: one of them has just been destroyed.
-  if (error == ENODEV) return false;
-  if (error != 0) {
+  if (error != 0 && error != ENODEV) {
     batch_refused_ = true;
     Log(LogLevel::kWarn, "the driver refuses to suspend %u queues at once: %s; one by one, then",
         count, strerrordesc_np(error));
-    return false;
+  }
+  // Some of them may be suspended, and would stay so: an update of one does not end that. Where the driver does not
+  // resume them either they count as suspended, and are resumed with the others.
+  if (error != 0) {
+    const int undone = kfd_->ResumeBatch(ids, count);
+    if (undone == 0 || undone == ENODEV || IsWithoutEffect(error)) return false;
   }
   for (std::uint32_t i = 0; i < outranked.count; ++i) {
     const Candidate& candidate = outranked.list[i];

@@ -213,6 +213,70 @@ TEST_F(PreemptorTest, NoDriverCallBringsBackAQueueThatRocrHasStopped) {
   EXPECT_EQ(driver_.Take(), Calls{});
 }
 
+// Any program of the user may write there, and be gone.
+TEST_F(PreemptorTest, ARestrictionEndsWhateverTheTableOfGpusSays) {
+  slot_->mechanisms = kMechanismSuspend;
+  Expose(40);
+  Urgent();
+  preemptor_->Round();
+  ASSERT_EQ(driver_.Take(), Calls{"update 5 0% prio 7"});
+  urgency_->gpu_key = 0;
+  Urgent(0);
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 100% prio 7"});
+}
+
+// Sixteen units of the standing mask's begin, and nothing of them is in the program's own mask.
+TEST_F(PreemptorTest, ASqueezeThatWouldLeaveAShaderArrayNothingIsNotDone) {
+  slot_->mechanisms = kMechanismSqueeze;
+  slot_->squeeze_units = 16;
+  slot_->delay_budget_permille = 1000;
+  driver_.call_ns = 1000;
+  const std::uint32_t own[3] = {0x0000ffff, 0x0000ffff, 0};
+  preemptor_->ProgramSetMask(queue_, own, 96);
+  slot_->standing_first = 16;
+  slot_->standing_units = 32;
+  slot_->standing_lease_until_us = NowUs() + kLeaseUs;
+  preemptor_->Round();
+  ASSERT_EQ(driver_.last_mask, (std::vector<std::uint32_t>{0, 0x0000ffff, 0}));
+  driver_.Take();
+  Expose(40);
+  Urgent();
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{});
+  EXPECT_EQ(slot_->restriction, kUnrestricted);
+}
+
+// A call that never came to the driver has done nothing: there is nothing to try again.
+TEST_F(PreemptorTest, WhatNeverCameToTheDriverIsNotTakenBack) {
+  slot_->mechanisms = kMechanismSuspend;
+  driver_.error = EPERM;
+  Expose(40);
+  Urgent();
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), (Calls{"update 5 0% prio 7", "update 5 100% prio 7"}));
+  EXPECT_EQ(slot_->restriction, kUnrestricted);
+}
+
+// Some of them may be off the hardware all the same.
+TEST_F(PreemptorTest, ABatchThatIsRefusedAndNotTakenBackIsResumedLater) {
+  slot_->mechanisms = kMechanismSuspend;
+  driver_.can_batch = true;
+  driver_.batch_error = EIO;
+  Expose(40);
+  AddQueue(40);
+  Urgent();
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), (Calls{"suspend 5 6", "resume 5 6"}));
+  Urgent(0);
+  EXPECT_LE(preemptor_->Round(), 10 * kMs) << "queues that nobody resumes any more";
+  driver_.batch_error = 0;
+  driver_.Take();
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"resume 5 6"});
+  EXPECT_EQ(slot_->restriction, kUnrestricted);
+}
+
 // But the driver waits with the end of a queue for the debugger that has suspended it.
 TEST_F(PreemptorTest, OneOfABatchThatRocrHasStoppedIsGivenBackToIt) {
   slot_->mechanisms = kMechanismSuspend;

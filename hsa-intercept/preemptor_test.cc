@@ -87,7 +87,8 @@ TEST_F(PreemptorTest, SuspendsOneByOneWhereTheDriverRefusesABatch) {
   AddQueue(40);
   Urgent();
   preemptor_->Round();
-  EXPECT_EQ(driver_.Take(), (Calls{"suspend 5 6", "update 5 0% prio 7", "update 6 0% prio 7"}));
+  EXPECT_EQ(driver_.Take(),
+            (Calls{"suspend 5 6", "resume 5 6", "update 5 0% prio 7", "update 6 0% prio 7"}));
   Urgent(0);
   preemptor_->Round();
   EXPECT_EQ(driver_.Take(), (Calls{"update 5 100% prio 7", "update 6 100% prio 7"}));
@@ -272,9 +273,14 @@ TEST_F(PreemptorTest, OnlyHoldsAfterTheDriverHasRefused) {
       << "whatever state the driver left it in, it has to run";
   EXPECT_EQ(Last().error, static_cast<std::uint32_t>(EIO));
   EXPECT_EQ(slot_->mechanisms_available & kMechanismSuspend, 0u);
-  driver_.error = 0;
+  // Neither was done, for all that is known.
   Urgent(0);
+  EXPECT_LE(preemptor_->Round(), 10 * kMs) << "a queue that nobody resumes any more";
+  driver_.error = 0;
+  driver_.Take();
   preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 100% prio 7"});
+  EXPECT_EQ(slot_->restriction, kUnrestricted);
   Urgent();
   preemptor_->Round();
   EXPECT_EQ(driver_.Take(), Calls{});

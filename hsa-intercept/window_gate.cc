@@ -1,12 +1,11 @@
 #include "window_gate.h"
 
-#include <sched.h>
-
 #include <algorithm>
 
 #include "clock.h"
 #include "intercept_gate.h"
 #include "log.h"
+#include "mutex.h"
 #include "trace.h"
 #include "urgency.h"
 
@@ -14,6 +13,7 @@ namespace xsched_hsa {
 namespace {
 
 constexpr std::uint64_t kPollRoomNs = 50'000;
+constexpr int kRetireLooksMax = 10'000;  // a second and more
 
 }  // namespace
 
@@ -255,7 +255,12 @@ void WindowGate::CountHeld(ManagedQueue* queue, QueueSlot* slot, std::uint64_t r
 }
 
 void WindowGate::Retire(ManagedQueue* queue) {
-  while (queue->lock.exchange(1, std::memory_order_seq_cst) != 0) sched_yield();
+  // Who has it lets it go within microseconds, or never: a signal handler that ends the program has interrupted it.
+  for (int looks = 0;
+       queue->lock.exchange(1, std::memory_order_seq_cst) != 0 && looks < kRetireLooksMax;
+       ++looks) {
+    WaitALittle(looks);
+  }
   const std::uint64_t real = api_.load_write_index_relaxed(queue->queue);
   const std::uint64_t announced =
       std::max(queue->announced_index.load(std::memory_order_seq_cst), real);

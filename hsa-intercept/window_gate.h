@@ -59,7 +59,7 @@ class WindowGate {
   bool Look(ManagedQueue* queue, GateLook* look);
 
   // Publishes every announced packet whatever the mode and keeps the lock for good: the queue is
-  // going away. Waits for the lock, whose holders never block.
+  // going away. Waits for the lock, whose holders never block, but not for ever.
   void Retire(ManagedQueue* queue);
 
   PredictedRest RestOf(ManagedQueue* queue, std::uint64_t now_ns);

@@ -143,6 +143,18 @@ TEST_P(MisuseAtEachGateTest, SubmitsFromASignalHandlerThatInterruptsASubmission)
   EXPECT_EQ(result.out.find("from the handler 0\n"), std::string::npos) << "nothing was tried";
 }
 
+// Not to be done, and often done: exit in a handler. The call that it interrupted never goes on, whatever lock it has.
+TEST_P(MisuseAtEachGateTest, AHandlerThatExitsInTheMiddleOfACallEndsTheProgram) {
+  stack_.StartController(kPatient);
+  for (const char* calls : {"priority", "doorbells"}) {
+    auto low = StartLow({"exit-in-handler", calls});
+    low->Write("\n");
+    const Result result = low->Wait(std::chrono::seconds(20));
+    EXPECT_FALSE(result.timed_out) << calls << ": it waits for a lock of its own";
+    EXPECT_EQ(result.exit_code, 7) << calls << result.err;
+  }
+}
+
 TEST_P(MisuseAtEachGateTest, ShutDownInACallbackLosesNothingThatIsHeld) {
   stack_.StartController(kPatient);
   auto low = StartLow({"shut-down", "10"});

@@ -1,4 +1,4 @@
-// explored_sources.h: the packet plane, the pump and the controller's urgency, compiled so that each
+// explored_sources.h: the packet plane, the pump, the preemptor and the controller's urgency, compiled so that each
 // access to an atomic is a point of choice. To be included once, before any of their headers.
 #pragma once
 
@@ -172,8 +172,21 @@ inline void Wake(Atomic<std::uint32_t>* word) {
 
 }  // namespace explore
 
+namespace explore {
+
+// One for all executions: what is written into it is read at once, and nobody closes it.
+inline int Pipe(int* ends, int flags) {
+  static int shared[2] = {-1, -1};
+  if (shared[0] < 0 && pipe2(shared, flags) != 0) return -1;
+  std::copy(shared, shared + 2, ends);
+  return 0;
+}
+
+}  // namespace explore
+
 #define FutexWait explore::Wait
 #define FutexWake explore::Wake
+#define pipe2 explore::Pipe
 
 #include "../../queue-ctl/src/gpu_key.cc"
 #include "../../queue-ctl/src/urgency.cc"
@@ -181,6 +194,12 @@ inline void Wake(Atomic<std::uint32_t>* word) {
 #include "../intercept_gate.cc"
 #include "../kernel_times.cc"
 #include "../log.cc"
+#include "../preemption_plan.cc"
+#include "../preemptor.cc"
+#include "../preemptor_apply.cc"
+#include "../preemptor_batch.cc"
+#include "../preemptor_listen.cc"
+#include "../preemptor_orders.cc"
 #include "../pump.cc"
 #include "../pump_dependencies.cc"
 #include "../pump_usage.cc"

@@ -10,6 +10,7 @@
 #include <hsa/hsa_ext_amd.h>
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -157,6 +158,39 @@ void Interrupted(std::uint64_t count) {
   Finish(g_work, count + g_from_handler.load());
 }
 
+// As many programs do at SIGINT, whatever the interrupted thread was at.
+void ExitFromHandler(int) { std::exit(7); }
+
+// As HIP does when everything else is over.
+void DestroyAtExit() {
+  if (g_work.queue != nullptr) hsa_queue_destroy(g_work.queue);
+}
+
+// Nearly all of the time is spent in the runtime; the handler comes in the middle of a call, and the thread never
+// comes back from it.
+void ExitInHandler(const std::string& calls) {
+  g_work = MakeWork();
+  const Work& work = g_work;
+  SubmitOne(work);
+  Say("ready");
+  Pause();
+  signal(SIGALRM, ExitFromHandler);
+  const itimerval soon{{0, 0}, {0, 50'000}};
+  setitimer(ITIMER_REAL, &soon, nullptr);
+  const auto mask = ~std::uint64_t{0};
+  for (;;) {
+    if (calls == "priority") {
+      hsa_amd_queue_set_priority(work.queue, HSA_AMD_QUEUE_PRIORITY_NORMAL);
+    } else if (calls == "mask") {
+      hsa_amd_queue_cu_set_mask(work.queue, 64, reinterpret_cast<const std::uint32_t*>(&mask));
+    } else if (calls == "doorbells") {
+      RingDoorbell(work.queue, 0);
+    } else {
+      hsa_queue_destroy(MakeQueue(FindGpu(), 1024));
+    }
+  }
+}
+
 // ------------------------------------------------------------------------------ callbacks
 std::atomic<int> g_shut_down_status{-1};
 
@@ -297,6 +331,8 @@ void DropRights(std::uint64_t count, bool early) {
 int main(int argc, char** argv) {
   const std::string verb = argc > 1 ? argv[1] : "";
   const std::uint64_t count = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 10;
+  // Before the runtime, and so after what the layer does at the end.
+  if (argc > 2 && std::strcmp(argv[2], "doorbells") == 0) std::atexit(DestroyAtExit);
   Check(hsa_init(), "hsa_init");
   if (verb == "exec" && argc > 3) {
     Exec(count, argv + 3);
@@ -304,6 +340,8 @@ int main(int argc, char** argv) {
     ForkExec(count, argv + 3);
   } else if (verb == "interrupted") {
     Interrupted(count);
+  } else if (verb == "exit-in-handler" && argc > 2) {
+    ExitInHandler(argv[2]);
   } else if (verb == "shut-down") {
     ShutDownInCallback(count);
   } else if (verb == "last-shut-down") {
@@ -320,7 +358,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr,
                  "hsa-misuse: use exec|fork-exec COUNT PROGRAM..., interrupted|shut-down|"
                  "last-shut-down|bad-packet|starved|drop-rights|drop-rights-early COUNT, "
-                 "fork-descriptors\n");
+                 "fork-descriptors, exit-in-handler priority|mask|queues|doorbells\n");
     return 2;
   }
   Check(hsa_shut_down(), "hsa_shut_down");
