@@ -144,6 +144,7 @@ class Layer {
   std::int32_t DriverPid();
   void Unmanage(ManagedQueue* queue);
   void CountPassedThrough();
+  void NotManaged(const hsa_queue_t& queue, bool is_ring, GpuKey key);
   bool StartThreads();
   bool IsActive() const {
     return loaded_.load(std::memory_order_acquire) && !inert_.load(std::memory_order_relaxed);
@@ -176,6 +177,7 @@ class Layer {
   std::uint32_t passed_through_ = 0;  // under registration_mutex_
   bool told_refusal_ = false;         // the same; one line until a controller takes us
   bool told_no_kfd_ = false;          // the same
+  bool told_no_room_ = false;         // the same
   Requests requests_;
   std::atomic<std::uint64_t> shown_deadline_us_{0};  // as in every queue's slot
   std::atomic<bool> loaded_{false};                  // the hooks go in

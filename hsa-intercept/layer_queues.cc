@@ -274,9 +274,20 @@ namespace {
 const char* WhyNotManaged(bool is_ring, GpuKey key) {
   if (!is_ring) return "its ring is none, or of a size that is no power of two";
   if (key == 0) return "its agent has no PCI address";
-  return "no thread could be started, or as many queues as there is room for are managed";
+  return "as many queues as there is room for are managed, or no thread could be started";
 }
 }  // namespace
+
+// With registration_mutex_ held. Aloud once where a program has more queues than can be managed: the others
+// run unscheduled for as long as they live.
+void Layer::NotManaged(const hsa_queue_t& queue, bool is_ring, GpuKey key) {
+  CountPassedThrough();
+  const bool no_room = is_ring && key != 0;
+  const LogLevel level = no_room && !told_no_room_ ? LogLevel::kWarn : LogLevel::kInfo;
+  told_no_room_ = told_no_room_ || no_room;
+  Log(level, "queue %lu (type %u) is not managed and passes through: %s", queue.id, queue.type,
+      WhyNotManaged(is_ring, key));
+}
 
 // False: the queue passes through, and was counted.
 bool Layer::Manage(hsa_agent_t agent, hsa_queue_t* queue, const QueueIdProbe* probe,
@@ -295,9 +306,7 @@ bool Layer::Manage(hsa_agent_t agent, hsa_queue_t* queue, const QueueIdProbe* pr
     });
   }
   if (managed == nullptr) {
-    CountPassedThrough();
-    Log(LogLevel::kInfo, "queue %lu (type %u) is not managed and passes through: %s", queue->id,
-        queue->type, WhyNotManaged(is_ring, key));
+    NotManaged(*queue, is_ring, key);
     return false;
   }
   managed->queue = queue;
@@ -329,7 +338,7 @@ bool Layer::Manage(hsa_agent_t agent, hsa_queue_t* queue, const QueueIdProbe* pr
   LearnKfdQueue(managed, probe);
   if (!registry_.Insert(managed)) {
     registry_.Release(managed);
-    CountPassedThrough();
+    NotManaged(*queue, is_ring, key);
     return false;
   }
   if (page != nullptr) AttachQueue(managed);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <hsa/hsa_ext_amd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -193,6 +194,28 @@ TEST_F(LayerQueuesTest, AQueueThatTheRuntimeHasStoppedIsLeftAlone) {
     ASSERT_NE(given, own) << i;
     TheLayer().DestroyQueue(queue);
   }
+}
+
+// One line for all that find no room, and room again where one of the others goes.
+TEST_F(LayerQueuesTest, MoreQueuesThanThereIsRoomForPassThroughAndAreSaidOnce) {
+  std::vector<QueueDescriptor> many(kQueuesMax + 3, Compute());
+  testing::internal::CaptureStderr();
+  for (QueueDescriptor& one : many) {
+    ASSERT_EQ(TheLayer().CreateQueues({1}, &one, 1), HSA_STATUS_SUCCESS);
+  }
+  const std::string said = testing::internal::GetCapturedStderr();
+  // One or the other may find no place among the registry's keys.
+  const auto managed = std::count_if(
+      many.begin(), many.end(), [](const QueueDescriptor& one) { return Managed(one) != nullptr; });
+  EXPECT_LE(managed, std::ptrdiff_t{kQueuesMax});
+  EXPECT_GE(managed, std::ptrdiff_t{kQueuesMax} - 3);
+  EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 1) << said;
+  EXPECT_NE(said.find("as many queues as there is room for are managed"), std::string::npos)
+      << said;
+  TheLayer().DestroyQueue(many[0].queue);
+  QueueDescriptor next = Compute();
+  ASSERT_EQ(TheLayer().CreateQueues({1}, &next, 1), HSA_STATUS_SUCCESS);
+  EXPECT_NE(Managed(next), nullptr);
 }
 
 TEST_F(LayerQueuesTest, CountedQueuesPassThrough) {

@@ -115,6 +115,9 @@ std::string SetParam(PolicyParams* params, std::string_view policy, std::string_
     return std::string(name) + " is " + Number(value) + ", must be " + Number(it->minimum) +
            " to " + Number(it->maximum);
   }
+  if (it->unit == 1 && value != std::floor(value)) {
+    return std::string(name) + " is " + Number(value) + ", must be a whole number";
+  }
   params->*(it->member) = static_cast<std::uint32_t>(std::llround(value * it->unit));
   return {};
 }

@@ -155,6 +155,9 @@ TEST(PolicyRegistryTest, WrongParametersAreNamed) {
             std::string::npos);
   EXPECT_NE(SetParam(&params, "weighted-fair", "slice_ms", -1).find("must be 0.5 to"),
             std::string::npos);
+  EXPECT_NE(SetParam(&params, "earliest-deadline", "concurrent", 1.5).find("whole number"),
+            std::string::npos);
+  EXPECT_EQ(params.concurrent, 1u);
 }
 
 }  // namespace

@@ -63,7 +63,8 @@ Client::~Client() {
 
 std::optional<nlohmann::json> Client::Call(const nlohmann::json& request, std::string* error,
                                            int timeout_ms) {
-  const std::string text = request.dump();
+  // A word of the command line may be any bytes; a name with a replaced character is unknown to the controller.
+  const std::string text = request.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   if (send(fd_, text.data(), text.size(), MSG_NOSIGNAL) < 0) {
     *error = std::string("the controller has gone (") + std::strerror(errno) +
              "): start xsched-hsad and try again";

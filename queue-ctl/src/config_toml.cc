@@ -97,6 +97,18 @@ class Reader {
     return false;
   }
 
+  bool Whole(const toml::key& key, const toml::node& node, double minimum, double maximum,
+             std::uint32_t* number) {
+    double value = 0;
+    if (!Number(key, node, minimum, maximum, &value)) return false;
+    if (value != std::floor(value)) {
+      Fail(node, "'" + std::string(key.str()) + "' must be a whole number");
+      return false;
+    }
+    *number = static_cast<std::uint32_t>(value);
+    return true;
+  }
+
   void Policy(const toml::table& table, PolicyChoice* choice) {
     // Another policy's parameters don't go with this one.
     if (const auto* name = table.get("name")) {
@@ -173,9 +185,7 @@ class Reader {
       } else if (word == "delay_budget_percent") {
         Number(key, node, 0, 1000, &config_->mechanisms.delay_budget_percent);
       } else if (word == "squeeze_units") {
-        double units = config_->mechanisms.squeeze_units;
-        Number(key, node, 0, 1024, &units);
-        config_->mechanisms.squeeze_units = static_cast<std::uint32_t>(units);
+        Whole(key, node, 0, 1024, &config_->mechanisms.squeeze_units);
       } else if (word == "listen") {
         Listen(key, node);
       }
@@ -262,22 +272,23 @@ class Reader {
     } else if (word == "priority") {
       Priority(node, rule);
     } else if (word == "weight") {
-      if (Number(key, node, 1, 10'000, &number)) given.weight = static_cast<std::uint32_t>(number);
+      std::uint32_t weight = 0;
+      if (Whole(key, node, 1, 10'000, &weight)) given.weight = weight;
     } else if (word == "cap_percent") {
       if (Number(key, node, 1, 100, &number)) {
-        given.cap_permille = static_cast<std::uint32_t>(number * 10);
+        given.cap_permille = static_cast<std::uint32_t>(number * 10 + 0.5);
       }
     } else if (word == "share_percent") {
       if (Number(key, node, 1, 100, &number)) {
-        given.share_permille = static_cast<std::uint32_t>(number * 10);
+        given.share_permille = static_cast<std::uint32_t>(number * 10 + 0.5);
       }
     } else if (word == "deadline_ms") {
       if (Number(key, node, 0.01, 3.6e6, &number)) {
-        given.deadline_us = static_cast<std::uint64_t>(number * 1000);
+        given.deadline_us = static_cast<std::uint64_t>(number * 1000 + 0.5);
       }
     } else if (word == "latency_target_ms") {
       if (Number(key, node, 0.01, 3.6e6, &number)) {
-        given.latency_target_us = static_cast<std::uint64_t>(number * 1000);
+        given.latency_target_us = static_cast<std::uint64_t>(number * 1000 + 0.5);
       }
     } else {
       Unknown(key, "rule", KnownIn("rule"));

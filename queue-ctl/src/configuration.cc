@@ -2,6 +2,9 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
+#include "gpu_key.h"
 #include "program_facts.h"
 
 namespace xsched_hsa {
@@ -33,13 +36,29 @@ std::vector<std::string> Configuration::Reload(Core* core) {
   return errors;
 }
 
+// One file may be for several machines: a line, not a mistake.
+void Configuration::WarnOfGpusThatAreNotThere(const std::vector<Device>& devices) const {
+  if (devices.empty()) return;  // nobody knows
+  for (const auto& [gpu, choice] : config_.gpu_policies) {
+    const GpuKey key = gpu;
+    const bool is_there = std::any_of(devices.begin(), devices.end(),
+                                      [key](const Device& device) { return device.gpu == key; });
+    if (!is_there) {
+      spdlog::warn(
+          "policy {} is for GPU {}, which is not there; 'xsched-hsa-ctl devices' shows those that "
+          "are",
+          choice.name, FormatGpuKey(gpu));
+    }
+  }
+}
+
 void Configuration::Apply(Core* core) {
   std::string ignored;  // checked when it was loaded
   std::map<GpuKey, PolicySetting> for_gpus;
   for (const auto& [gpu, choice] : config_.gpu_policies) {
     for_gpus[gpu] = ResolvePolicy(choice, config_.mechanisms, &ignored);
   }
-  RefreshDevices(core);
+  WarnOfGpusThatAreNotThere(RefreshDevices(core));
   core->SetCrossUser(config_.cross_user);
   core->SetPolicies(ResolvePolicy(config_.policy, config_.mechanisms, &ignored), for_gpus);
   spdlog::set_level(spdlog::level::from_str(config_.log_level));

@@ -42,6 +42,7 @@ class Configuration {
 
  private:
   LoadedConfig ReadAll() const;
+  void WarnOfGpusThatAreNotThere(const std::vector<Device>& devices) const;
 
   const std::string file_;
   const Overrides overrides_;

@@ -237,6 +237,8 @@ class Core {
   void FlushWakes();
 
   Status FindOwners(const Caller& caller, const Target& target, std::vector<Session*>* owners);
+  Status UnitsFor(const Session& session, std::uint32_t index, const QueueRecord& queue,
+                  std::uint32_t* units) const;
 
   std::function<void(const UserPage&, std::uint32_t, std::uint32_t)> level_listener_;
   std::function<void(Session&)> end_listener_;

@@ -65,37 +65,64 @@ Status Core::SetHold(const Caller& caller, const Target& target, HoldOrder order
   std::vector<Session*> owners;
   Status status = FindOwners(caller, target, &owners);
   if (!status.ok()) return status;
+  // Looked at first: an order that no queue can follow changes nothing, for queues to come neither.
+  std::vector<QueueRecord*> able;
   int foreign = 0, only_held = 0;
+  for (Session* session : owners) {
+    for (auto& [slot, queue] : session->queues) {
+      if (target.serial && queue.slot.serial != *target.serial) continue;
+      const std::uint32_t available = session->page->queues[slot].mechanisms_available.load();
+      if (order != kHoldNone && queue.slot.state == SlotState::kForeign) {
+        ++foreign;
+      } else if (order == kHoldSuspend && (available & kMechanismSuspend) == 0) {
+        ++only_held;
+      } else {
+        able.push_back(&queue);
+      }
+    }
+  }
+  if (able.empty() && foreign + only_held != 0) {
+    const std::string name = "pid " + std::to_string(target.pid);
+    return Status::Bad(only_held != 0
+                           ? name +
+                                 ": its queues can't be suspended (their KFD ids are not known, or "
+                                 "the driver refused); 'hold' works"
+                           : name +
+                                 ": its queues can't be held, the program writes them without the "
+                                 "HSA API, or the runtime has stopped them after an error");
+  }
   for (Session* session : owners) {
     if (!target.serial) session->operator_hold = order != kHoldNone;
     if (!target.serial) session->operator_suspend = order == kHoldSuspend;
     Touch(*session);
-    for (auto& [slot, queue] : session->queues) {
-      if (target.serial && queue.slot.serial != *target.serial) continue;
-      if (order != kHoldNone && queue.slot.state == SlotState::kForeign) {
-        ++foreign;
-        continue;
-      }
-      const std::uint32_t available = session->page->queues[slot].mechanisms_available.load();
-      if (order == kHoldSuspend && (available & kMechanismSuspend) == 0) {
-        ++only_held;
-        continue;
-      }
-      queue.operator_hold = order != kHoldNone;
-      queue.operator_suspend = order == kHoldSuspend;
-      ++*changed;
-    }
   }
+  for (QueueRecord* queue : able) {
+    queue->operator_hold = order != kHoldNone;
+    queue->operator_suspend = order == kHoldSuspend;
+  }
+  *changed = static_cast<int>(able.size());
   Reconsider();
-  const std::string name = "pid " + std::to_string(target.pid);
-  if (*changed != 0 || foreign + only_held == 0) return {};
-  return Status::Bad(only_held != 0
-                         ? name +
-                               ": its queues can't be suspended (their KFD ids are not known, or "
-                               "the driver refused); 'hold' works"
-                         : name +
-                               ": its queues can't be held, the program writes them without the "
-                               "HSA API, or the runtime has stopped them after an error");
+  return {};
+}
+
+// Of one queue, in `units` what it would keep; 0: it can't be masked.
+Status Core::UnitsFor(const Session& session, std::uint32_t index, const QueueRecord& queue,
+                      std::uint32_t* units) const {
+  if (*units == 0) return {};
+  const auto shape = shapes_.find(queue.slot.gpu_key);
+  const std::uint32_t step = shape != shapes_.end() ? shape->second.unit_step : 0;
+  if (step == 0) {
+    return Status::Bad("the compute units of " + FormatGpuKey(queue.slot.gpu_key) +
+                       " are not known here; 'xsched-hsa-ctl devices' shows what is");
+  }
+  if (*units < step || *units > shape->second.compute_units) {
+    return Status::Bad(std::to_string(*units) + " compute units: a mask has " +
+                       std::to_string(step) + " (one on each shader array) to " +
+                       std::to_string(shape->second.compute_units));
+  }
+  const std::uint32_t available = session.page->queues[index].mechanisms_available.load();
+  *units = (available & kMechanismSqueeze) == 0 ? 0 : *units / step * step;
+  return {};
 }
 
 Status Core::SetUnits(const Caller& caller, const Target& target, std::uint32_t units, int* changed,
@@ -105,36 +132,32 @@ Status Core::SetUnits(const Caller& caller, const Target& target, std::uint32_t 
   std::vector<Session*> owners;
   Status status = FindOwners(caller, target, &owners);
   if (!status.ok()) return status;
+  // Looked at first, as above.
+  std::vector<std::pair<QueueRecord*, std::uint32_t>> able;
   for (Session* session : owners) {
     for (auto& [slot, queue] : session->queues) {
       if (target.serial && queue.slot.serial != *target.serial) continue;
-      const auto shape = shapes_.find(queue.slot.gpu_key);
-      const std::uint32_t step = shape != shapes_.end() ? shape->second.unit_step : 0;
-      if (units != 0 && step == 0) {
-        return Status::Bad("the compute units of " + FormatGpuKey(queue.slot.gpu_key) +
-                           " are not known here; 'xsched-hsa-ctl devices' shows what is");
-      }
-      if (units != 0 && (units < step || units > shape->second.compute_units)) {
-        return Status::Bad(std::to_string(units) + " compute units: a mask has " +
-                           std::to_string(step) + " (one on each shader array) to " +
-                           std::to_string(shape->second.compute_units));
-      }
-      const std::uint32_t available = session->page->queues[slot].mechanisms_available.load();
-      if (units != 0 && (available & kMechanismSqueeze) == 0) continue;
-      queue.operator_units = units == 0 ? 0 : units / step * step;
-      *kept = queue.operator_units;
-      ++*changed;
+      std::uint32_t own = units;
+      status = UnitsFor(*session, slot, queue, &own);
+      if (!status.ok()) return status;
+      if (units == 0 || own != 0) able.emplace_back(&queue, own);
     }
+  }
+  if (able.empty() && units != 0) {
+    return Status::Bad(
+        "pid " + std::to_string(target.pid) +
+        ": none of its queues can be masked (their KFD ids are not known, or HSA_CU_MASK "
+        "is set)");
+  }
+  for (const auto& [queue, own] : able) queue->operator_units = *kept = own;
+  for (Session* session : owners) {
     // Of queues to come on the same device; a session's queues are on one as a rule.
     if (!target.serial) session->operator_units = *kept;
     Touch(*session);
   }
+  *changed = static_cast<int>(able.size());
   Reconsider();
-  if (units == 0 || *changed != 0) return {};
-  return Status::Bad(
-      "pid " + std::to_string(target.pid) +
-      ": none of its queues can be masked (their KFD ids are not known, or HSA_CU_MASK "
-      "is set)");
+  return {};
 }
 
 Status Core::SetClass(const Caller& caller, std::int32_t pid,

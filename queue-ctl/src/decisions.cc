@@ -22,6 +22,13 @@ double Ms(const std::atomic<std::uint64_t>& ns) {
   return value <= kCounterMax ? static_cast<double>(value) / 1e6 : 0;
 }
 
+// The number is another program's word, and need not be an error of this system.
+json ErrorText(std::uint32_t error) {
+  if (error == 0) return nullptr;
+  const char* text = error < 4096 ? strerrordesc_np(static_cast<int>(error)) : nullptr;
+  return text != nullptr ? std::string(text) : "error " + std::to_string(error);
+}
+
 // `number` is what the record should be.
 std::optional<json> DecisionJson(const Decision& decision, std::uint64_t number) {
   if (decision.sequence.load(std::memory_order_seq_cst) != number + 1) return std::nullopt;
@@ -30,7 +37,6 @@ std::optional<json> DecisionJson(const Decision& decision, std::uint64_t number)
   if (mechanism >= std::size(kMechanismNames) || reason >= std::size(kReasonNames)) {
     return std::nullopt;
   }
-  const std::uint32_t error = decision.error.load(std::memory_order_relaxed);
   json measured;
   if (decision.measured_ns.load(std::memory_order_relaxed) != 0) {
     measured = Ms(decision.measured_ns);
@@ -42,7 +48,7 @@ std::optional<json> DecisionJson(const Decision& decision, std::uint64_t number)
                  {"reason", kReasonNames[reason]},
                  {"queues", decision.queues.load(std::memory_order_relaxed)},
                  {"units_left", decision.units_left.load(std::memory_order_relaxed)},
-                 {"error", error < 4096 ? strerrordesc_np(static_cast<int>(error)) : nullptr},
+                 {"error", ErrorText(decision.error.load(std::memory_order_relaxed))},
                  {"rest_ms", Ms(decision.rest_ns)},
                  {"rest_spread_ms", Ms(decision.rest_spread_ns)},
                  {"cycle_ms", Ms(decision.cycle_ns)},
@@ -51,7 +57,6 @@ std::optional<json> DecisionJson(const Decision& decision, std::uint64_t number)
                  {"predicted_cost_ms", Ms(decision.predicted_cost_ns)},
                  {"driver_ms", Ms(decision.took_ns)},
                  {"measured_ms", measured}};
-  if (error == 0) result["error"] = nullptr;
   std::atomic_thread_fence(std::memory_order_acquire);
   if (decision.sequence.load(std::memory_order_seq_cst) != number + 1) return std::nullopt;
   return result;

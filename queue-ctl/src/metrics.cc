@@ -154,8 +154,14 @@ void AddRequests(const Core& core, Families* families) {
                   "From an urgent doorbell to this program's preemptor, lately");
   Family decisions("xsched_hsa_decisions_total", MetricType::Counter,
                    "Preemptions that a plan chose for");
+  Family unmanaged("xsched_hsa_queues_passed_through_total", MetricType::Counter,
+                   "Queues of the program that are not managed, in all");
+  Family faults("xsched_hsa_layer_faults_total", MetricType::Counter,
+                "Faults that the layer has found in itself");
   for (const auto& [id, session] : core.sessions()) {
     const Labels labels = ProcessLabels(*session);
+    unmanaged.Add(labels, session->page->queues_passed_through.load(std::memory_order_relaxed));
+    faults.Add(labels, session->page->faults.load(std::memory_order_relaxed));
     const RequestPage& requests = session->page->requests;
     begun.Add(labels, Bounded(requests.begun));
     missed.Add(labels, Bounded(requests.missed));
@@ -167,8 +173,8 @@ void AddRequests(const Core& core, Families* families) {
     reaction.Add(labels, Bounded(session->page->reaction_ns) * 1e-9);
     decisions.Add(labels, static_cast<double>(session->DecisionsMade()));
   }
-  for (Family* family :
-       {&begun, &missed, &open, &marked, &bursts, &cycle, &mask, &reaction, &decisions}) {
+  for (Family* family : {&begun, &missed, &open, &marked, &bursts, &cycle, &mask, &reaction,
+                         &decisions, &unmanaged, &faults}) {
     family->MoveTo(families);
   }
 }

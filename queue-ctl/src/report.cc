@@ -70,6 +70,13 @@ const char* StateName(const QueueRecord& queue, const QueueCounters& counters, b
   return counters.Pending() != 0 ? "running" : "idle";
 }
 
+// Whose word the priority is; of a queue's own order only where a queue is given.
+const char* PriorityBy(const Session& session, const QueueRecord* queue) {
+  if (queue != nullptr && queue->priority_override) return "order";
+  if (session.overrides.priority) return "order";
+  return session.rule_class.priority ? "rule" : "program";
+}
+
 int EffectivePriority(const Session& session, const QueueRecord& queue) {
   return std::max(session.EffectivePriority(queue), queue.intent.boost);
 }
@@ -98,6 +105,7 @@ json QueueJson(const Session& session, const QueueRecord& queue, const QueueSlot
           {"priority", session.EffectivePriority(queue)},
           {"effective_priority", EffectivePriority(session, queue)},
           {"requested_priority", queue.slot.requested_priority},
+          {"priority_by", PriorityBy(session, &queue)},
           {"state", StateName(queue, counters, gate_closed, restriction)},
           {"ring_packets", queue.slot.ring_packets},
           {"ring_base", queue.slot.ring_base},
@@ -222,6 +230,8 @@ json ProcessJson(const Session& session, bool refreshed, std::uint64_t now_us) {
           {"hsa_table_major", layer.hsa_table_major},
           {"hsa_ext_table_bytes", layer.hsa_ext_table_bytes},
           {"priority", session.Class().priority.value_or(layer.priority)},
+          {"requested_priority", layer.priority},
+          {"priority_by", PriorityBy(session, nullptr)},
           {"queues_passed_through", totals.passed_through},
           {"faults", totals.faults},
           {"refreshed", refreshed},

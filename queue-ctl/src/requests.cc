@@ -1,6 +1,8 @@
 #include "requests.h"
 
+#include <cmath>
 #include <limits>
+#include <set>
 
 #include "gpu_key.h"
 #include "version.h"
@@ -188,10 +190,11 @@ json Requests::SetClass(const std::string& op, const json& request, const Caller
   std::optional<std::uint64_t> value;
   if (!wanted->is_null()) {
     const double number = wanted->is_number() ? wanted->get<double>() : entry.minimum - 1;
-    if (!(number >= entry.minimum && number <= entry.maximum)) {
-      return ErrorReply(Status::Bad("'" + field + "' must be a number from " +
-                                    json(entry.minimum).dump() + " to " +
-                                    json(entry.maximum).dump() + ", or null"));
+    const bool whole = entry.unit != 1 || number == std::floor(number);
+    if (!(number >= entry.minimum && number <= entry.maximum) || !whole) {
+      return ErrorReply(Status::Bad(
+          "'" + field + "' must be a number from " + json(entry.minimum).dump() + " to " +
+          json(entry.maximum).dump() + (entry.unit == 1 ? ", a whole one, or null" : ", or null")));
     }
     value = static_cast<std::uint64_t>(number * entry.unit + 0.5);
   }
@@ -230,6 +233,20 @@ json Requests::Reload(const Caller& caller) {
   return {{"ok", true}, {"files", configuration_->config().files}};
 }
 
+// Empty: there is such a GPU, or nobody knows which there are (in a container, say).
+std::string Requests::WhyNoGpu(GpuKey gpu) {
+  std::set<GpuKey> known;
+  for (const Device& device : configuration_->RefreshDevices(core_)) known.insert(device.gpu);
+  for (const auto& [id, session] : core_->sessions()) {
+    for (const auto& [slot, queue] : session->queues) known.insert(queue.slot.gpu_key);
+  }
+  known.erase(0);
+  if (known.empty() || known.count(gpu) != 0) return {};
+  std::string names;
+  for (const GpuKey key : known) names += (names.empty() ? "" : ", ") + FormatGpuKey(key);
+  return "there is no GPU " + FormatGpuKey(gpu) + "; there are: " + names;
+}
+
 json Requests::SetPolicy(const json& request, const Caller& caller) {
   if (!caller.administrator) {
     return ErrorReply(
@@ -241,6 +258,11 @@ json Requests::SetPolicy(const json& request, const Caller& caller) {
     gpu = address->is_string() ? ParseGpuKey(address->get<std::string>()) : std::nullopt;
     if (!gpu) {
       return ErrorReply(Status::Bad("'gpu' must be a PCI address such as \"0000:03:00.0\""));
+    }
+  }
+  if (gpu) {
+    if (const std::string why = WhyNoGpu(*gpu); !why.empty()) {
+      return ErrorReply(Status::NotFound(why));
     }
   }
   PolicyChoice choice;

@@ -53,6 +53,7 @@ class Requests {
   nlohmann::json ChangeController(const std::string& op, const nlohmann::json& request,
                                   const Caller& caller);
   nlohmann::json SetPolicy(const nlohmann::json& request, const Caller& caller);
+  std::string WhyNoGpu(GpuKey gpu);
   nlohmann::json Reload(const Caller& caller);
   void AskForMirrors(PendingReply* pending);
 

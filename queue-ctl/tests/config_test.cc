@@ -99,15 +99,27 @@ TEST_F(ConfigTest, MistakesHaveTheirLineAndASuggestion) {
 }
 
 TEST_F(ConfigTest, WrongValuesAreRefused) {
-  for (const char* text :
-       {"[policy]\nname = 3\n", "[policy]\nname = 'round-robin'\nslice_ms = -1\n",
-        "[policy]\nname = 'round-robin'\nslice_ms = '5'\n", "policy = 'round-robin'\n",
-        "[gpu.x.policy]\nname = 'round-robin'\n", "[gpu.\"03:00.0\"]\npolcy = 1\n",
-        "[controller]\ncross_user = 1\n", "[controller]\nlog_level = 'loud'\n",
-        "[mechanisms]\nallow = 'squeeze'\n", "[mechanisms]\nallow = ['kill']\n",
-        "[mechanisms]\ndelay_budget_percent = nan\n", "[metrics]\nlisten = '0.0.0.0:9400'\n",
-        "rule = 3\n", "[rule]\nname = 'x'\n", "[[rule]]\npriority = 16\n",
-        "[[rule]]\npriority = 'urgent'\n", "[[rule]]\ncap_percent = 0\n", "[[rule]]\nexe = 3\n"}) {
+  for (const char* text : {"[policy]\nname = 3\n",
+                           "[policy]\nname = 'round-robin'\nslice_ms = -1\n",
+                           "[policy]\nname = 'round-robin'\nslice_ms = '5'\n",
+                           "policy = 'round-robin'\n",
+                           "[gpu.x.policy]\nname = 'round-robin'\n",
+                           "[gpu.\"03:00.0\"]\npolcy = 1\n",
+                           "[controller]\ncross_user = 1\n",
+                           "[controller]\nlog_level = 'loud'\n",
+                           "[mechanisms]\nallow = 'squeeze'\n",
+                           "[mechanisms]\nallow = ['kill']\n",
+                           "[mechanisms]\ndelay_budget_percent = nan\n",
+                           "[metrics]\nlisten = '0.0.0.0:9400'\n",
+                           "[mechanisms]\nsqueeze_units = 1.5\n",
+                           "[[rule]]\nweight = 1.5\n",
+                           "[policy]\nname = 'earliest-deadline'\nconcurrent = 1.5\n",
+                           "rule = 3\n",
+                           "[rule]\nname = 'x'\n",
+                           "[[rule]]\npriority = 16\n",
+                           "[[rule]]\npriority = 'urgent'\n",
+                           "[[rule]]\ncap_percent = 0\n",
+                           "[[rule]]\nexe = 3\n"}) {
     EXPECT_NE(Mistake(text).find("config.toml:"), std::string::npos) << text;
   }
 }

@@ -446,6 +446,49 @@ TEST_F(CoreTest, OperatorHoldIsLeasedRenewedAndReleased) {
   EXPECT_FALSE(core_.NextDueUs());
 }
 
+// Refused as a whole: neither for the queues there are nor for those to come.
+TEST_F(CoreTest, AnOrderThatNoQueueCanFollowChangesNothing) {
+  Program program = JoinWithQueue(kPriorityNormal);
+  int changed = 7;
+  std::uint32_t kept = 7;
+  ASSERT_TRUE(core_.SetUnits(root_, {100, {}}, 0, &changed, &kept).ok());
+  EXPECT_FALSE(core_.SetHold(root_, {100, {}}, kHoldSuspend, &changed).ok()) << "no KFD id";
+  EXPECT_EQ(changed, 0);
+  program->SetState(0, kSlotForeign);
+  core_.OnLayerEvent(program.session);
+  EXPECT_FALSE(core_.SetHold(root_, {100, {}}, kHoldPackets, &changed).ok()) << "bypasses the API";
+  program->MakeQueue(1, 2, kPriorityNormal);
+  core_.OnLayerEvent(program.session);
+  EXPECT_FALSE(program->GateClosed(1)) << "the next queue is held by a refused order";
+  // Another order holds what it can, as before.
+  ASSERT_TRUE(core_.SetHold(root_, {100, {}}, kHoldPackets, &changed).ok());
+  EXPECT_EQ(changed, 1);
+  EXPECT_TRUE(program->GateClosed(1));
+}
+
+TEST_F(CoreTest, AMaskThatOneOfTwoGpusCannotHaveIsOnNeither) {
+  Program program = JoinWithQueue(kPriorityNormal);
+  program->MakeQueue(1, 2, kPriorityNormal, kGpuB);
+  for (const std::uint32_t index : {0u, 1u}) {
+    program->Slot(index).mechanisms_available.store(kMechanismsAll);
+  }
+  core_.OnLayerEvent(program.session);
+  core_.SetDeviceShape(kGpuA, {80, 16});
+  core_.SetDeviceShape(kGpuB, {304, 32});
+  int changed = 0;
+  std::uint32_t kept = 0;
+  ASSERT_TRUE(core_.SetUnits(root_, {100, {}}, 64, &changed, &kept).ok());
+  EXPECT_EQ(changed, 2);
+  EXPECT_EQ(program->Slot(0).standing_units.load(), 64u);
+  EXPECT_FALSE(core_.SetUnits(root_, {100, {}}, 16, &changed, &kept).ok())
+      << "less than one on each shader array of the second";
+  EXPECT_EQ(changed, 0);
+  EXPECT_EQ(program->Slot(0).standing_units.load(), 64u);
+  EXPECT_EQ(program->Slot(1).standing_units.load(), 64u);
+  ASSERT_TRUE(core_.SetUnits(root_, {100, {}}, 0, &changed, &kept).ok());
+  EXPECT_EQ(program->Slot(0).standing_units.load(), 0u);
+}
+
 TEST_F(CoreTest, OperatorHoldEndsByItselfWhenTheControllerStops) {
   Program program = JoinWithQueue(kPriorityNormal);
   int changed = 0;

@@ -117,6 +117,29 @@ TEST_F(HostilePageTest, ABogusLevelIsTakenBack) {
   EXPECT_FALSE(victim.GateClosed(0));
 }
 
+// An error that is none of this system has no text, and none may be made of it.
+TEST_F(HostilePageTest, ADecisionWithAnErrorThatDoesNotExistIsReported) {
+  FakeLayer hostile(hostile_page_.get(), user_.get(), [this] { return clock_.NowUs(); });
+  hostile.MakeQueue(0, 1, kPriorityLow);
+  std::uint64_t made = 0;
+  for (const std::uint32_t error : {0u, 22u, 1000u, 5000u, 0xffffffffu}) {
+    Decision& decision = hostile_page_->decisions[made];
+    decision.error.store(error);
+    decision.sequence.store(++made);
+  }
+  hostile_page_->decisions_made.store(made);
+  core_.OnLayerEvent(hostile_);
+  ControllerInfo info;
+  const auto report = ReportList(core_, info, {0, true}, {.all = true, .decisions = true}, {});
+  const auto& decisions = report.at("processes").back().at("decisions");
+  ASSERT_EQ(decisions.size(), made) << decisions;
+  EXPECT_TRUE(decisions[0]["error"].is_null());
+  EXPECT_EQ(decisions[1]["error"], "Invalid argument");
+  EXPECT_EQ(decisions[3]["error"], "error 5000");
+  core_.EndSession(hostile_);
+  EXPECT_EQ(core_.ended().back()->decisions.size(), made);
+}
+
 // Any bytes at all: no crash, bounded records, a report that is JSON, and clean gates afterwards.
 TEST_F(HostilePageTest, RandomPagesAreSurvived) {
   constexpr unsigned kSeed = 20240611;
@@ -139,13 +162,22 @@ TEST_F(HostilePageTest, RandomPagesAreSurvived) {
     for (GpuUrgency& gpu : user_->gpus) {
       if (random() % 4 == 0) gpu.word.store(random());
     }
+    // Decisions that are taken for whole, with all the rest of them at random.
+    const std::uint64_t made = random() % 1000;
+    hostile_page_->decisions_made.store(made);
+    for (std::uint64_t i = made - std::min<std::uint64_t>(made, kDecisionsMax); i < made; ++i) {
+      Decision& decision = hostile_page_->decisions[i % kDecisionsMax];
+      decision.sequence.store(i + 1);
+      decision.mechanism.store(static_cast<std::uint32_t>(random() % 4));
+      decision.reason.store(static_cast<std::uint32_t>(random() % 4));
+    }
     core_.OnLayerEvent(hostile_);
     clock_.Advance(20'000);
     core_.OnTimer();
     ASSERT_LE(core_.sessions().at(hostile_)->queues.size(), kQueuesMax) << "seed " << kSeed;
     ASSERT_LE(core_.sessions().at(hostile_)->destroyed.size(), kDestroyedQueuesMax);
     if (round % 20 == 0) {
-      const auto report = ReportList(core_, info, {0, true}, {true, ""}, {});
+      const auto report = ReportList(core_, info, {0, true}, {.all = true, .decisions = true}, {});
       ASSERT_TRUE(report.at("ok").get<bool>());
     }
   }

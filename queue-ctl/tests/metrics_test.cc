@@ -121,6 +121,50 @@ TEST_F(MetricsTest, TheDashboardAsksOnlyForWhatIsServed) {
   }
 }
 
+// A row begins with a whole name; `_other` after it has the beginning of that name.
+bool RowNames(const std::vector<std::string>& row, const std::string& metric) {
+  return std::any_of(row.begin(), row.end(), [&](const std::string& word) {
+    if (word[0] != '_') return word == metric;
+    if (!metric.ends_with(word)) return false;
+    const std::string beginning = metric.substr(0, metric.size() - word.size());
+    return row[0].rfind(beginning + "_", 0) == 0;
+  });
+}
+
+TEST_F(MetricsTest, TheDocumentNamesWhatIsServedAndNothingElse) {
+  Daemon daemon(socket_, options_);
+  auto low = JoinWithQueue();
+  auto high = JoinWithQueue(kPriorityHigh);
+  ASSERT_TRUE(low->SleepUntil([&] { return low->layer().Slot(0).mode.load() != 0; }));
+  std::set<std::string> served;
+  std::istringstream reply(Get());
+  for (std::string line; std::getline(reply, line);) {
+    std::istringstream words(line);
+    std::string hash, type, name;
+    if (words >> hash >> type >> name && hash == "#" && type == "TYPE") served.insert(name);
+  }
+  EXPECT_GE(served.size(), 30u);
+  std::vector<std::vector<std::string>> rows;
+  std::ifstream document(XSCHED_HSA_SOURCE_DIR "/docs/metrics.md");
+  const std::regex word("`([a-z_]+)`");
+  for (std::string line; std::getline(document, line);) {
+    if (line.rfind("| `xsched_hsa_", 0) != 0) continue;
+    const std::string cell = line.substr(0, line.find('|', 1));
+    rows.emplace_back();
+    for (std::sregex_iterator it(cell.begin(), cell.end(), word), end; it != end; ++it) {
+      rows.back().push_back((*it)[1]);
+    }
+  }
+  std::size_t named = 0;
+  for (const auto& row : rows) named += row.size();
+  EXPECT_EQ(named, served.size()) << "one name for each metric";
+  for (const std::string& name : served) {
+    EXPECT_TRUE(
+        std::any_of(rows.begin(), rows.end(), [&](const auto& row) { return RowNames(row, name); }))
+        << name << " is not in docs/metrics.md";
+  }
+}
+
 TEST_F(MetricsTest, OtherPathsMethodsAndNoiseGetAStatus) {
   Daemon daemon(socket_, options_);
   EXPECT_NE(Get("GET / HTTP/1.1\r\n\r\n").find("404"), std::string::npos);

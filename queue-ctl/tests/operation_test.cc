@@ -159,6 +159,9 @@ TEST_F(OperationTest, PolicySwitchesAtRunTimeForOneGpuOrAll) {
   EXPECT_NE(Error({{"op", "policy"}, {"set", "round-robin"}, {"parameters", {{"weight", 1}}}})
                 .find("has no parameter"),
             std::string::npos);
+  EXPECT_NE(Error({{"op", "policy"}, {"set", "round-robin"}, {"gpu", "0000:99:00.0"}})
+                .find("there are: 0000:03:00.0"),
+            std::string::npos);
   EXPECT_EQ(Ask({{"op", "policy"}})["policies"].size(), 1u) << "nothing changed";
 }
 

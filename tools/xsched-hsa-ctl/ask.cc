@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "arguments.h"
+#include "queue-ctl/wire.h"
 
 namespace xsched_hsa {
 
@@ -11,7 +12,13 @@ using nlohmann::json;
 
 Asker::Asker(const std::string& socket) : socket_(socket.empty() ? DefaultSocketPath() : socket) {}
 
-int Asker::Try(const json& request, json* reply, std::string* error) {
+int Asker::Try(const json& request, const char* key, json* reply, std::string* error) {
+  // The controller would close the connection.
+  if (request.dump(-1, ' ', false, json::error_handler_t::replace).size() > kWireMessageMax) {
+    *error = "these words are more than the " + std::to_string(kWireMessageMax) +
+             " bytes that a request may have";
+    return kExitBadInput;
+  }
   if (!client_) client_ = Client::Connect(socket_, error);
   if (!client_) return kExitNoController;
   auto answer = client_->Call(request, error);
@@ -19,7 +26,16 @@ int Asker::Try(const json& request, json* reply, std::string* error) {
     client_.reset();
     return kExitNoController;
   }
-  if (answer->value("ok", false)) {
+  const auto ok = answer->find("ok");
+  const bool is_told = ok != answer->end() && ok->is_boolean();
+  const bool done = is_told && ok->get<bool>();
+  if (!is_told || (done && !answer->contains(key))) {
+    *error = "the controller at " + socket_ +
+             " answers what release " XSCHED_HSA_VERSION
+             " does not read; use tool and controller of one release (--version)";
+    return kExitNoController;
+  }
+  if (done) {
     *reply = std::move(*answer);
     return 0;
   }
@@ -33,9 +49,9 @@ int Asker::Try(const json& request, json* reply, std::string* error) {
   return kExitBadInput;
 }
 
-int Asker::Ask(const json& request, json* reply) {
+int Asker::Ask(const json& request, const char* key, json* reply) {
   std::string error;
-  const int code = Try(request, reply, &error);
+  const int code = Try(request, key, reply, &error);
   return code == 0 ? 0 : Fail(error, code);
 }
 

@@ -17,10 +17,12 @@ class Asker {
  public:
   explicit Asker(const std::string& socket);
 
-  // 0 and *reply. Otherwise the error has been printed.
-  int Ask(const nlohmann::json& request, nlohmann::json* reply);
+  // 0 and *reply, which has `key`: an answer without it is another release's. Otherwise the error has been
+  // printed.
+  int Ask(const nlohmann::json& request, const char* key, nlohmann::json* reply);
   // The same, with the error as a text: for a screen.
-  int Try(const nlohmann::json& request, nlohmann::json* reply, std::string* error);
+  int Try(const nlohmann::json& request, const char* key, nlohmann::json* reply,
+          std::string* error);
   // The next message after "events"; nothing and an empty *error: none within the time.
   std::optional<nlohmann::json> Next(std::string* error, int timeout_ms) {
     return client_->Next(error, timeout_ms);

@@ -28,13 +28,14 @@ struct NumberOrder {
   const char* field;
   double low, high;
   const char* unit;
+  bool whole = false;
 };
 constexpr NumberOrder kNumberOrders[] = {
-    {"set-weight", "weight", 1, 10'000, ""},
+    {"set-weight", "weight", 1, 10'000, "", true},
     {"set-cap", "cap_percent", 1, 100, " percent"},
     {"set-share", "share_percent", 1, 100, " percent"},
-    {"set-deadline", "deadline_ms", 0.001, 3'600'000, " ms"},
-    {"set-latency-target", "latency_target_ms", 0.001, 3'600'000, " ms"},
+    {"set-deadline", "deadline_ms", 0.01, 3'600'000, " ms"},
+    {"set-latency-target", "latency_target_ms", 0.01, 3'600'000, " ms"},
 };
 
 std::string AddNumber(const NumberOrder& order, const std::string& value, json* request,
@@ -44,13 +45,14 @@ std::string AddNumber(const NumberOrder& order, const std::string& value, json* 
   *done = "with the " + what + " of their rule again";
   if (value == "default") return {};
   const auto number = NumberIn<double>(value, order.low, order.high);
-  if (!number) {
-    char bounds[64];
-    std::snprintf(bounds, sizeof bounds, "%g..%g%s", order.low, order.high, order.unit);
+  const auto whole = static_cast<std::int64_t>(number.value_or(0));
+  if (!number || (order.whole && static_cast<double>(whole) != *number)) {
+    char bounds[80];
+    std::snprintf(bounds, sizeof bounds, "%s%.10g..%.10g%s", order.whole ? "a whole number " : "",
+                  order.low, order.high, order.unit);
     return what + " '" + value + "' is unknown; use " + bounds + ", or default";
   }
   // Whole numbers stay whole: the controller wants integers where fractions make no sense.
-  const auto whole = static_cast<std::int64_t>(*number);
   if (static_cast<double>(whole) == *number) {
     (*request)[order.field] = whole;
   } else {
@@ -107,7 +109,8 @@ int Change(const std::string& socket, const std::string& command, const std::str
   error = AddValue(command, value, &request, &done);
   if (!error.empty()) return Fail(error);
   json reply;
-  if (const int code = Asker(socket).Ask(request, &reply)) return code;
+  if (const int code = Asker(socket).Ask(request, "changed", &reply)) return code;
+  const int changed = reply.at("changed").get<int>();
   // What it keeps is rounded down to the device's rows.
   if (reply.contains("units") && reply["units"] != 0) {
     done = "kept on " + reply["units"].dump() + " compute units";
@@ -115,15 +118,14 @@ int Change(const std::string& socket, const std::string& command, const std::str
   if (as_json) {
     PrintJson(reply);
   } else {
-    std::cout << "pid " << name->pid << ": " << reply.value("changed", 0) << " queue(s) " << done
-              << "\n";
+    std::cout << "pid " << name->pid << ": " << changed << " queue(s) " << done << "\n";
   }
   return 0;
 }
 
 int PolicyShow(const std::string& socket, bool as_json) {
   json reply;
-  if (const int code = Asker(socket).Ask({{"op", "policy"}}, &reply)) return code;
+  if (const int code = Asker(socket).Ask({{"op", "policy"}}, "policies", &reply)) return code;
   if (as_json) {
     PrintJson(reply);
     return 0;
@@ -170,7 +172,7 @@ int PolicySet(const std::string& socket, const std::string& policy, const std::s
     }
   }
   json reply;
-  if (const int code = Asker(socket).Ask(request, &reply)) return code;
+  if (const int code = Asker(socket).Ask(request, "policies", &reply)) return code;
   if (as_json) {
     PrintJson(reply);
   } else {

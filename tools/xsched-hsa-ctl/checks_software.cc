@@ -139,19 +139,23 @@ Check CheckController(const std::string& socket) {
     return check;
   }
   const auto reply = client->Call({{"op", "info"}}, &error);
-  if (!reply || !reply->value("ok", false)) {
-    check.health = Health::kFail;
-    check.text = path + ": " + (reply ? reply->value("error", "refused") : error);
-    check.advice = "restart xsched-hsad";
-    return check;
+  try {
+    if (!reply || !reply->value("ok", false)) {
+      check.health = Health::kFail;
+      check.text = path + ": " + (reply ? reply->value("error", "refused") : error);
+      check.advice = "restart xsched-hsad";
+      return check;
+    }
+    const nlohmann::json controller = reply->value("controller", nlohmann::json::object());
+    check.text = "pid " + std::to_string(controller.value("pid", 0)) + " at " + path +
+                 ", version " + controller.value("version", "?") + ", policy " +
+                 controller.value("policy", "?");
+    if (controller.value("abi_version", 0u) == kAbiVersion) return check;
+  } catch (const nlohmann::json::exception&) {
+    check.text = path + ": its answer is none that this release reads";
   }
-  const nlohmann::json controller = reply->value("controller", nlohmann::json::object());
-  check.text = "pid " + std::to_string(controller.value("pid", 0)) + " at " + path + ", version " +
-               controller.value("version", "?") + ", policy " + controller.value("policy", "?");
-  if (controller.value("abi_version", 0u) != kAbiVersion) {
-    check.health = Health::kFail;
-    check.advice = "it is of another release than this program; install both from one";
-  }
+  check.health = Health::kFail;
+  check.advice = "it is of another release than this program; install both from one";
   return check;
 }
 

@@ -1,17 +1,10 @@
 #include "container.h"
 
 #include <cctype>
-#include <fstream>
-#include <iterator>
 #include <sstream>
 
 namespace xsched_hsa {
 namespace {
-
-std::string ReadAll(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
 
 bool IsHex(char c) { return std::isxdigit(static_cast<unsigned char>(c)) != 0; }
 
@@ -80,23 +73,6 @@ Container ParseCgroup(const std::string& text) {
     container.runtime = RuntimeOf(container.cgroup);
   }
   return container;
-}
-
-Container ContainerOf(int pid) {
-  return ParseCgroup(ReadAll("/proc/" + std::to_string(pid) + "/cgroup"));
-}
-
-std::vector<int> ParseNamespacePids(const std::string& status) {
-  const std::size_t at = ("\n" + status).find("\nNSpid:");
-  std::vector<int> pids;
-  if (at == std::string::npos) return pids;
-  std::istringstream line(status.substr(at + 6, status.find('\n', at) - at - 6));
-  for (int pid = 0; line >> pid;) pids.push_back(pid);
-  return pids;
-}
-
-std::vector<int> NamespacePidsOf(int pid) {
-  return ParseNamespacePids(ReadAll("/proc/" + std::to_string(pid) + "/status"));
 }
 
 }  // namespace xsched_hsa

@@ -45,12 +45,12 @@ void PrintEvent(const json& event, bool as_json) {
 
 int Devices(const std::string& socket, bool as_json) {
   json reply;
-  if (const int code = Asker(socket).Ask({{"op", "devices"}}, &reply)) return code;
+  if (const int code = Asker(socket).Ask({{"op", "devices"}}, "devices", &reply)) return code;
+  const json& devices = reply.at("devices");
   if (as_json) {
     PrintJson(reply);
     return 0;
   }
-  const json devices = reply.value("devices", json::array());
   if (devices.empty()) std::cout << "the controller sees no GPU\n";
   for (const json& device : devices) PrintDevice(device);
   return 0;
@@ -64,7 +64,7 @@ int Events(const std::string& socket, int count, double seconds, bool as_json) {
   std::signal(SIGTERM, [](int) { g_interrupted = 1; });
   Asker asker(socket);
   json reply;
-  if (const int code = asker.Ask({{"op", "events"}}, &reply)) return code;
+  if (const int code = asker.Ask({{"op", "events"}}, "following", &reply)) return code;
   for (int seen = 0; (count == 0 || seen < count) && g_interrupted == 0;) {
     if (seconds > 0 && Steady::now() >= until) break;
     // Looks up now and then: a signal may have come just before the wait.
@@ -82,12 +82,12 @@ int Events(const std::string& socket, int count, double seconds, bool as_json) {
 
 int ConfigShow(const std::string& socket, bool as_json) {
   json reply;
-  if (const int code = Asker(socket).Ask({{"op", "config"}}, &reply)) return code;
+  if (const int code = Asker(socket).Ask({{"op", "config"}}, "files", &reply)) return code;
+  const json& files = reply.at("files");
   if (as_json) {
     PrintJson(reply);
     return 0;
   }
-  const json files = reply.value("files", json::array());
   for (const json& file : files) std::cout << "file " << file.get<std::string>() << "\n";
   if (files.empty()) std::cout << "no file: the defaults\n";
   const json errors = reply.value("errors", json::array());
@@ -100,11 +100,12 @@ int ConfigShow(const std::string& socket, bool as_json) {
 
 int ConfigReload(const std::string& socket, bool as_json) {
   json reply;
-  if (const int code = Asker(socket).Ask({{"op", "reload"}}, &reply)) return code;
+  if (const int code = Asker(socket).Ask({{"op", "reload"}}, "files", &reply)) return code;
+  const json& files = reply.at("files");
   if (as_json) {
     PrintJson(reply);
   } else {
-    std::cout << "read again: " << reply.value("files", json::array()).size() << " file(s)\n";
+    std::cout << "read again: " << files.size() << " file(s)\n";
   }
   return 0;
 }

@@ -42,6 +42,13 @@ void PrintProcesses(const json& reply) {
     }
   }
   std::cout << FormatTable(rows);
+  // Of these nothing is held, and a table of those that are managed would not tell.
+  for (const json& process : reply.at("processes")) {
+    const auto unmanaged = process.value("queues_passed_through", 0u);
+    if (unmanaged == 0) continue;
+    std::cout << "pid " << Cell(process, "pid") << ": " << unmanaged
+              << " queue(s) so far were not managed and passed through\n";
+  }
 }
 
 // Predicted against measured, one line a preemption.
@@ -74,7 +81,8 @@ void PrintDecisions(const json& process) {
 
 int List(const std::string& socket, bool all, bool as_json) {
   json reply;
-  if (const int code = Asker(socket).Ask({{"op", "list"}, {"all", all}}, &reply)) return code;
+  if (const int code = Asker(socket).Ask({{"op", "list"}, {"all", all}}, "processes", &reply))
+    return code;
   if (as_json) {
     PrintJson(reply);
   } else if (reply.at("processes").empty()) {
@@ -88,7 +96,7 @@ int List(const std::string& socket, bool all, bool as_json) {
 
 int Stats(const std::string& socket, bool as_json) {
   json reply;
-  if (const int code = Asker(socket).Ask({{"op", "stats"}}, &reply)) return code;
+  if (const int code = Asker(socket).Ask({{"op", "stats"}}, "counters", &reply)) return code;
   if (as_json) {
     PrintJson(reply);
     return 0;
@@ -104,7 +112,7 @@ int Stats(const std::string& socket, bool as_json) {
 int Explain(const std::string& socket, std::optional<int> pid, bool as_json) {
   json reply;
   const json request = {{"op", "list"}, {"all", true}, {"decisions", true}};
-  if (const int code = Asker(socket).Ask(request, &reply)) return code;
+  if (const int code = Asker(socket).Ask(request, "processes", &reply)) return code;
   json processes = json::array();
   for (const json& process : reply.at("processes")) {
     if (pid && process.value("pid", 0) != *pid) continue;

@@ -1,5 +1,6 @@
 // main.cc: from the words of the command line to what each command does.
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "arguments.h"
 #include "command_line.h"
@@ -73,6 +74,15 @@ int Dispatch(CommandLine* line) {
 
 int main(int argc, char** argv) {
   int code = 0;
-  auto line = xsched_hsa::ParseCommandLine(argc, argv, &code);
-  return line ? xsched_hsa::Dispatch(&*line) : code;
+  // Answers are read as this release writes them; of another's, a field may be missing or be something else.
+  try {
+    auto line = xsched_hsa::ParseCommandLine(argc, argv, &code);
+    return line ? xsched_hsa::Dispatch(&*line) : code;
+  } catch (const nlohmann::json::exception&) {
+    return xsched_hsa::Fail("the controller's answer is not what release " XSCHED_HSA_VERSION
+                            " reads; use tool and controller of one release (--version)",
+                            xsched_hsa::kExitNoController);
+  } catch (const std::exception& error) {
+    return xsched_hsa::Fail(error.what(), xsched_hsa::kExitFailed);
+  }
 }

@@ -19,6 +19,7 @@
 #include "locate.h"
 #include "private_controller.h"
 #include "queue-ctl/client.h"
+#include "queue-ctl/shared_page.h"
 #include "registering.h"
 
 namespace xsched_hsa {
@@ -135,6 +136,18 @@ int WaitFor(pid_t child, const sigset_t& signals, const std::string& token, Clie
   }
 }
 
+// A controller that hangs, or would refuse the layer: better said before the program runs than at its end.
+std::string WhyOfNoUse(Client* client, const std::string& socket) {
+  std::string error;
+  const auto reply = client->Call({{"op", "info"}}, &error);
+  if (!reply) return error;
+  const json controller = reply->value("controller", json::object());
+  if (controller.value("abi_version", 0u) == kAbiVersion) return {};
+  return "the controller at " + socket + " is of release " +
+         controller.value("version", "unknown") +
+         " and refuses the layer of this one, " XSCHED_HSA_VERSION "; use both of one release";
+}
+
 int Verdict(const RunOptions& options, const Sighting& sighting, int code) {
   if (options.allow_no_layer) return code;
   const std::string name = Joined(options.command);
@@ -231,7 +244,13 @@ int Run(const RunOptions& options) {
   std::string error;
   std::unique_ptr<PrivateController> controller;
   auto client = Client::Connect(socket, &error);
-  if (!client) {
+  if (client) {
+    const std::string why = WhyOfNoUse(&*client, socket);
+    if (!why.empty() && !options.allow_no_layer) {
+      return Fail(why + "; nothing was run, --allow-no-layer runs it unscheduled", kExitNoLayer);
+    }
+    if (!why.empty()) std::cerr << "xsched-hsa-ctl: " << why << std::endl;
+  } else {
     std::string why;
     controller = PrivateController::Start(&why);
     if (controller == nullptr) return Fail(error + "; and " + why);

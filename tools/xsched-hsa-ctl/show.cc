@@ -14,10 +14,13 @@ namespace {
 
 using nlohmann::json;
 
-json LocalJson(int pid) {
-  const Container container = ContainerOf(pid);
+// By what the controller has read when the program joined: this tool may be in a container, where that
+// process id is another program's.
+json PlaceJson(const json& process) {
+  const std::string cgroup = process.value("cgroup", "");
+  const Container container = ParseCgroup(cgroup.empty() ? "" : "0::" + cgroup);
   const auto text = [](const std::string& value) { return value.empty() ? json() : json(value); };
-  return {{"namespace_pids", NamespacePidsOf(pid)},
+  return {{"namespace_pids", process.value("pids", json::array())},
           {"cgroup", text(container.cgroup)},
           {"container", text(container.id)},
           {"container_runtime", text(container.runtime)},
@@ -114,6 +117,32 @@ std::string MaskText(const json& queue) {
   return text;
 }
 
+// As set, by whom, and what the program itself had asked for.
+std::string PriorityText(const json& object) {
+  const std::string by = Cell(object, "priority_by");
+  return Cell(object, "priority") + " set by " +
+         (by == "order"  ? "an operator"
+          : by == "rule" ? "its rule"
+                         : "its program") +
+         ", " + Cell(object, "requested_priority") + " asked for";
+}
+
+// What policies go by besides the priority.
+std::string ClassText(const json& given) {
+  std::string text = "weight " + Cell(given, "weight");
+  const double cap = given.value("cap_percent", 100.0), share = given.value("share_percent", 0.0);
+  text += cap >= 100 ? ", no cap" : ", cap " + Cell(given, "cap_percent") + " % of the time";
+  text += share <= 0 ? ", share by weight"
+                     : ", share " + Cell(given, "share_percent") + " % of the compute units";
+  for (const auto& [key, name] :
+       {std::pair{"deadline_ms", "deadline"}, {"latency_target_ms", "latency target"}}) {
+    const bool is_set = !given.value(key, json()).is_null();
+    text += is_set ? std::string(", ") + name + " " + Milliseconds(given, key) + " ms"
+                   : std::string(", no ") + name;
+  }
+  return text;
+}
+
 std::string HardwareText(const json& hardware) {
   if (hardware.contains("why")) return "";
   return "; the hardware queue has " + hardware["queue_priority"].dump() + " (pipe " +
@@ -143,8 +172,8 @@ void PrintQueue(const json& process, const json& queue) {
   Line("write index", Cell(queue, "published") + " published, " + Cell(queue, "submitted") +
                           " submitted by the program");
   Line("read index", Cell(queue, "read") + ", " + Cell(queue, "pending") + " pending");
-  Line("priority", Cell(queue, "priority") + " effective, " + Cell(queue, "requested_priority") +
-                       " asked for" + HardwareText(queue.at("hardware")));
+  Line("priority", Cell(queue, "effective_priority") + " effective, " + PriorityText(queue) +
+                       HardwareText(queue.at("hardware")));
   Line("compute units", MaskText(queue));
   Line("gate and mechanisms", MechanismsText(queue, process));
   Line("in hardware", PlaceText(queue.at("hardware")));
@@ -181,7 +210,8 @@ void PrintProcess(const json& process) {
   Line("container", container == "-" ? "none" : container);
   Line("cgroup", Cell(local, "cgroup"));
   Line("rule", Cell(process, "rule"));
-  Line("priority", Cell(process, "priority") + " asked for");
+  Line("priority", PriorityText(process));
+  Line("class", ClassText(process.value("class", json::object())));
   Line("runtime", "HSA tables " + Cell(process, "hsa_table_major") + ", extensions " +
                       Cell(process, "hsa_ext_table_bytes") + " bytes");
   for (const auto& [name, key] : {std::pair{"runlist cycle", "cycle_ms"},
@@ -189,6 +219,10 @@ void PrintProcess(const json& process) {
                                   {"reaction to a request", "reaction_ms"}}) {
     const bool measured = !process.value(key, json()).is_null();
     Line(name, measured ? Milliseconds(process, key) + " ms" : "not measured");
+  }
+  if (process.value("queues_passed_through", 0u) + process.value("faults", 0u) != 0) {
+    Line("not managed", Cell(process, "queues_passed_through") + " queues passed through, " +
+                            Cell(process, "faults") + " faults of the layer");
   }
   const json requests = process.value("requests", json::object());
   if (!requests.empty()) {
@@ -236,7 +270,8 @@ int Show(const std::string& socket, const std::string& target, bool as_json) {
   const auto name = ParseQueueName(target, &error);
   if (!name) return Fail(error);
   json reply;
-  if (const int code = Asker(socket).Ask({{"op", "list"}, {"all", true}}, &reply)) return code;
+  if (const int code = Asker(socket).Ask({{"op", "list"}, {"all", true}}, "processes", &reply))
+    return code;
   json shown = json::array();
   const json chosen = Chosen(reply.at("processes"), *name);
   if (chosen.empty()) {
@@ -247,7 +282,7 @@ int Show(const std::string& socket, const std::string& target, bool as_json) {
     if (name->serial && !KeepQueue(*name->serial, &process)) continue;
     const int pid = process.value("pid", 0);
     const bool alive = process.value("alive", false);
-    process["local"] = alive ? LocalJson(pid) : LocalJson(0);
+    process["local"] = PlaceJson(process);
     AddHardware(pid, alive, &process);
     shown.push_back(std::move(process));
   }

@@ -30,7 +30,7 @@ int Batch(Asker* asker, const TopOptions& options) {
   for (int i = 0; i < options.batch; ++i) {
     if (i > 0) std::this_thread::sleep_for(std::chrono::duration<double>(options.interval_s));
     json reply;
-    if (const int code = asker->Ask({{"op", "list"}}, &reply)) return code;
+    if (const int code = asker->Ask({{"op", "list"}}, "processes", &reply)) return code;
     if (options.json) {
       std::cout << reply.dump(-1, ' ', false, json::error_handler_t::replace) << std::endl;
       continue;
@@ -64,7 +64,7 @@ int Interactive(Asker* asker, TopOptions options) {
   TopModel model;
   json reply;
   // What is wrong from the start belongs on stderr, not on a screen that vanishes.
-  if (const int code = asker->Ask({{"op", "list"}}, &reply)) return code;
+  if (const int code = asker->Ask({{"op", "list"}}, "processes", &reply)) return code;
   model.Update(reply, NowS());
   Screen screen;
   if (!screen.Open()) {
@@ -86,7 +86,8 @@ int Interactive(Asker* asker, TopOptions options) {
     if (NowS() < due_s) continue;
     due_s = NowS() + options.interval_s;
     trouble.clear();
-    if (asker->Try({{"op", "list"}}, &reply, &trouble) == 0) model.Update(reply, NowS());
+    if (asker->Try({{"op", "list"}}, "processes", &reply, &trouble) == 0)
+      model.Update(reply, NowS());
   }
 }
 

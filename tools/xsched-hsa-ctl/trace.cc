@@ -14,6 +14,9 @@ namespace {
 
 using nlohmann::json;
 
+constexpr char kRecordsOfAnother[] =
+    "the controller's records are of another release; install tool and controller of one";
+
 // Everything that "trace-read" has, in bits that keep no other program waiting.
 int Fetch(Asker* asker, const json& stopped, Recording* recording) {
   recording->processes = stopped.value("processes", json::array());
@@ -26,13 +29,10 @@ int Fetch(Asker* asker, const json& stopped, Recording* recording) {
     const json request = {{"op", "trace-read"},
                           {"from", recording->records.size()},
                           {"decisions_from", recording->decisions.size()}};
-    if (const int code = asker->Ask(request, &part)) return code;
+    if (const int code = asker->Ask(request, "records", &part)) return code;
     const std::size_t before = recording->records.size() + recording->decisions.size();
     for (const json& r : part.value("records", json::array())) {
-      if (!r.is_array() || r.size() != 6)
-        return Fail(
-            "the controller's records are of another release; install tool and controller of one",
-            kExitNoController);
+      if (!r.is_array() || r.size() != 6) return Fail(kRecordsOfAnother, kExitNoController);
       recording->records.push_back({r[0].get<std::uint64_t>(), r[1].get<std::uint32_t>(),
                                     r[2].get<std::uint32_t>(), r[3].get<std::uint32_t>(),
                                     r[4].get<std::uint64_t>(), r[5].get<std::uint64_t>()});
@@ -49,7 +49,7 @@ int Fetch(Asker* asker, const json& stopped, Recording* recording) {
 
 int TraceStart(const std::string& socket, bool as_json) {
   json reply;
-  if (const int code = Asker(socket).Ask({{"op", "trace-start"}}, &reply)) return code;
+  if (const int code = Asker(socket).Ask({{"op", "trace-start"}}, "sessions", &reply)) return code;
   if (as_json) {
     PrintJson(reply);
   } else {
@@ -61,7 +61,8 @@ int TraceStart(const std::string& socket, bool as_json) {
 
 int TraceStatus(const std::string& socket, bool as_json) {
   json reply;
-  if (const int code = Asker(socket).Ask({{"op", "trace-status"}}, &reply)) return code;
+  if (const int code = Asker(socket).Ask({{"op", "trace-status"}}, "recording", &reply))
+    return code;
   if (as_json) {
     PrintJson(reply);
   } else {
@@ -78,7 +79,7 @@ int TraceStop(const std::string& socket, const std::string& file, bool as_json) 
   json stopped;
   // Asked first, and written beside it: neither a controller that is away nor one that goes in between
   // costs the user an old file.
-  if (const int code = asker.Ask({{"op", "trace-status"}}, &stopped)) return code;
+  if (const int code = asker.Ask({{"op", "trace-status"}}, "recording", &stopped)) return code;
   const std::string part = file + ".part";
   std::FILE* out = to_stdout ? stdout : std::fopen(part.c_str(), "we");
   if (out == nullptr) {
@@ -86,8 +87,12 @@ int TraceStop(const std::string& socket, const std::string& file, bool as_json) 
                 kExitFailed);
   }
   Recording recording;
-  int code = asker.Ask({{"op", "trace-stop"}}, &stopped);
-  if (code == 0) code = Fetch(&asker, stopped, &recording);
+  int code = asker.Ask({{"op", "trace-stop"}}, "events", &stopped);
+  try {
+    if (code == 0) code = Fetch(&asker, stopped, &recording);
+  } catch (const json::exception&) {
+    code = Fail(kRecordsOfAnother, kExitNoController);
+  }
   const std::string text = code == 0 ? ChromeTrace(std::move(recording)) : "";
   bool written = std::fwrite(text.data(), 1, text.size(), out) == text.size();
   written = (to_stdout ? std::fflush(out) : std::fclose(out)) == 0 && written;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -15,9 +16,9 @@ using nlohmann::json;
 constexpr int kGpuPid = 1'000'000'000;  // above any process id: Perfetto wants a process for each
 // A record's number is another program's word.
 int GpuPid(std::uint32_t gpu) { return kGpuPid + static_cast<int>(gpu % kGpuPid); }
-constexpr int kRequestsTrack = 1, kDecisionsTrack = 2, kFirstQueueTrack = 10;
-enum QueueTrack { kGate = 0, kRestriction = 1, kActivity = 2, kPackets = 3, kTracksPerQueue = 4 };
-constexpr const char* kTrackNames[] = {"gate", "restriction", "activity", "packets"};
+constexpr int kRequestsTrack = 1, kFirstQueueTrack = 10;
+enum QueueTrack { kGate, kRestriction, kActivity, kPackets, kDecisions, kTracksPerQueue };
+constexpr const char* kTrackNames[] = {"gate", "restriction", "activity", "packets", "decisions"};
 
 struct Event {
   std::uint64_t at_ns;
@@ -39,7 +40,7 @@ class Builder {
       last_ns_ = std::max(last_ns_, record.at_ns);
       record.session == 0 ? AddUrgency(record) : AddRecord(record);
     }
-    for (const json& decision : recording_.decisions) AddDecision(decision);
+    AddDecisions();
     CloseAll();
     std::stable_sort(events_.begin(), events_.end(),
                      [](const Event& x, const Event& y) { return x.at_ns < y.at_ns; });
@@ -58,12 +59,14 @@ class Builder {
   }
   void Add(std::uint64_t at_ns, json fields) { events_.push_back({at_ns, std::move(fields)}); }
 
-  Track QueueTrackOf(const TraceRecord& record, QueueTrack which) {
-    const int pid = PidOf(record.session);
-    const int tid =
-        kFirstQueueTrack + static_cast<int>(record.serial % 100'000) * kTracksPerQueue + which;
-    Name({pid, tid}, "queue " + std::to_string(record.serial) + " " + kTrackNames[which]);
+  Track QueueTrackOf(std::uint32_t session, std::uint32_t serial, QueueTrack which) {
+    const int pid = PidOf(session);
+    const int tid = kFirstQueueTrack + static_cast<int>(serial % 100'000) * kTracksPerQueue + which;
+    Name({pid, tid}, "queue " + std::to_string(serial) + " " + kTrackNames[which]);
     return {pid, tid};
+  }
+  Track QueueTrackOf(const TraceRecord& record, QueueTrack which) {
+    return QueueTrackOf(record.session, record.serial, which);
   }
   int PidOf(std::uint32_t session) {
     const auto it = pids_.find(session);
@@ -99,9 +102,13 @@ class Builder {
                 {"cat", "xsched-hsa"},
                 {"args", {{"value", value}}}});
   }
+  // One name space for all processes: `id` of another with equal name and category is the same span.
+  static std::string RequestId(const std::pair<int, std::uint64_t>& request) {
+    return std::to_string(request.first) + ":" + std::to_string(request.second);
+  }
   void EndRequest(std::uint64_t at_ns, const std::pair<int, std::uint64_t>& request, json args) {
     json event = On({request.first, kRequestsTrack}, "e", "request");
-    event["id"] = std::to_string(request.second);
+    event["id"] = RequestId(request);
     event["args"] = std::move(args);
     Add(at_ns, std::move(event));
     requests_.erase(request);
@@ -148,7 +155,7 @@ class Builder {
         Name({pid, kRequestsTrack}, "requests");
         if (!requests_.emplace(pid, r.a).second) return;
         json event = On({pid, kRequestsTrack}, "b", "request");
-        event["id"] = std::to_string(r.a);
+        event["id"] = RequestId({pid, r.a});
         if (r.b != 0) event["args"] = {{"deadline_us", r.b}};
         return Add(r.at_ns, std::move(event));
       }
@@ -184,14 +191,30 @@ class Builder {
     Counter(at_ns, GpuPid(gpu), "urgency level", level);
   }
 
-  void AddDecision(const json& decision) {
-    const std::uint64_t at_ns = decision.value("at_us", std::uint64_t{0}) * 1000;
-    const int pid = PidOf(decision.value("session", 0u));
+  // A queue's one after the other: Perfetto drops spans that overlap on a track, and a request that was
+  // looked at again has two decisions.
+  void AddDecisions() {
+    std::map<Track, std::multimap<std::uint64_t, const json*>> by_track;
+    for (const json& decision : recording_.decisions) {
+      const Track track =
+          QueueTrackOf(decision.value("session", 0u), decision.value("queue", 0u), kDecisions);
+      by_track[track].emplace(decision.value("at_us", std::uint64_t{0}) * 1000, &decision);
+    }
+    for (const auto& [track, decisions] : by_track) {
+      for (auto it = decisions.begin(); it != decisions.end(); ++it) {
+        const auto next = std::next(it);
+        AddDecision(track, it->first, next == decisions.end() ? UINT64_MAX : next->first,
+                    *it->second);
+      }
+    }
+  }
+  void AddDecision(const Track& track, std::uint64_t at_ns, std::uint64_t next_ns,
+                   const json& decision) {
     const auto measured = decision.find("measured_ms");
     const bool over = measured != decision.end() && measured->is_number();
-    Name({pid, kDecisionsTrack}, "decisions");
-    json event = On({pid, kDecisionsTrack}, "X", decision.value("mechanism", "unknown"));
-    event["dur"] = over ? measured->get<double>() * 1000 : 0.0;
+    const double room_us = static_cast<double>(next_ns - at_ns) / 1000;
+    json event = On(track, "X", decision.value("mechanism", "unknown"));
+    event["dur"] = over ? std::min(measured->get<double>() * 1000, room_us) : 0.0;
     event["args"] = decision;
     Add(at_ns, std::move(event));
   }

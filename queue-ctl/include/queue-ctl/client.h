@@ -33,7 +33,7 @@
 //                    "maximum","summary"}...]}...]}   "*" is for every GPU without an entry
 //   {"op":"policy","set":NAME,"gpu":ADDRESS,"parameters":{NAME:N}}   administrator only
 //                    without gpu: for all, and the GPUs' own entries go; parameters that are not named
-//                    have their defaults
+//                    have their defaults. A GPU that is not there is refused, where it is known which are
 //   {"op":"devices"} {"ok":true,"devices":[D...]}   no GPU: an empty list
 //   {"op":"events"}  {"ok":true,"following":true}, then one message an event (E), without end
 //   {"op":"config"}  {"ok":true,"files":[...],"valid":B,"errors":[...],"effective":{...}}: what a reload
@@ -44,7 +44,8 @@
 //      "cross_user","private"}
 // P = {"session","pid","namespace_pid","pids":[outermost...innermost],"uid","gid","comm","exe","cgroup",
 //      "tag","run_token","alive","layer":"up"|"ended","gate":"window"|"intercept"|"none",
-//      "hsa_table_major","hsa_ext_table_bytes","priority","rule":NAME|null,"class":{"priority","weight",
+//      "hsa_table_major","hsa_ext_table_bytes","priority","requested_priority" (the program's own),
+//      "priority_by":"order"|"rule"|"program","rule":NAME|null,"class":{"priority","weight",
 //      "cap_percent","share_percent","deadline_ms"|null,"latency_target_ms"|null},
 //      "queues_passed_through","faults","refreshed","queues":[Q...],"queues_seen","totals":T,
 //      "cycle_ms":N|null (a runlist cycle, measured),"mask_ms":N|null (a change of mask, likewise),
@@ -53,7 +54,8 @@
 //      refreshed: the mirrors below were renewed for this request; false: as the layer last left them
 // L = {"count","mean_ms","p50_ms","p95_ms","p99_ms","max_ms"}  null where count is 0; percentiles are
 //      at most 12.5 % too high
-// Q = {"serial","gpu":"0000:03:00.0","kfd_queue_id":N|null,"priority","requested_priority","state",
+// Q = {"serial","gpu":"0000:03:00.0","kfd_queue_id":N|null,"priority","requested_priority",
+//      "priority_by","state",
 //      "effective_priority" (with the policy's raise),"ring_packets","active","submitted","published",
 //      "read","pending","packets_held","holds","held_ms","held_max_ms","raises","squeezes","suspends",
 //      "restricted_ms","device_ms" (shared_page.h),"deadline_in_ms"|null,"standing_mask":{"first",

@@ -1,6 +1,5 @@
 // Containers and hardware slots, from texts as kernels and runtimes write them.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <map>
 
@@ -40,14 +39,6 @@ TEST(ContainerTest, OrdinaryProcessesHaveNone) {
     const Container container = ParseCgroup(text);
     EXPECT_EQ(container.id + container.pod + container.runtime, "") << text;
   }
-}
-
-TEST(ContainerTest, NamespacePidsGoFromTheOutermostIn) {
-  EXPECT_EQ(ParseNamespacePids("Name:\tx\nNSpid:\t3934101\t157868\t1\nNSpgid:\t5\n"),
-            (std::vector<int>{3934101, 157868, 1}));
-  EXPECT_TRUE(ParseNamespacePids("Name:\tx\n").empty());
-  EXPECT_EQ(NamespacePidsOf(getpid()).front(), getpid());
-  EXPECT_TRUE(NamespacePidsOf(0).empty());
 }
 
 // One MQD or HQD as the driver prints it, with the words that matter.

@@ -20,7 +20,8 @@ inline nlohmann::json CheckedTrace(const std::string& text) {
   if (!trace.is_object()) return events;
   EXPECT_TRUE(trace.at("traceEvents").is_array());
   std::map<std::pair<json, json>, std::vector<std::string>> open;
-  std::set<std::pair<json, json>> asynchronous;
+  std::map<std::pair<json, json>, double> busy_until;
+  std::set<std::vector<json>> asynchronous;
   double last_ts = 0;
   for (const json& event : trace.at("traceEvents")) {
     for (const char* field : {"ph", "pid", "tid", "ts", "name"}) {
@@ -37,14 +38,18 @@ inline nlohmann::json CheckedTrace(const std::string& text) {
       EXPECT_TRUE(matches) << event;
       if (matches) open[track].pop_back();
     }
-    if (phase == "b") {
-      EXPECT_TRUE(asynchronous.emplace(event["pid"], event["id"]).second) << event;
-    }
-    if (phase == "e") {
-      EXPECT_EQ(asynchronous.erase({event["pid"], event["id"]}), 1u) << event;
+    // Whose process it is makes no difference: Perfetto knows an open span by these three.
+    if (phase == "b" || phase == "e") {
+      const std::vector<json> span = {event.at("cat"), event["name"], event.at("id")};
+      const std::size_t known = asynchronous.erase(span);
+      EXPECT_EQ(known, phase == "b" ? 0u : 1u) << event;
+      if (phase == "b") asynchronous.insert(span);
     }
     if (phase == "X") {
       EXPECT_GE(event.at("dur").get<double>(), 0);
+      // Spans that overlap are dropped (perfetto.dev/docs/faq).
+      EXPECT_GE(last_ts, busy_until[track] - 0.001) << event;
+      busy_until[track] = last_ts + event["dur"].get<double>();
     }
     if (phase == "C") {
       EXPECT_TRUE(event.at("args").at("value").is_number()) << event;

@@ -60,6 +60,32 @@ TEST(TraceFormatTest, ARequestHoldsAndLetsGo) {
   EXPECT_EQ(levels, (std::vector<int>{16, 0}));
 }
 
+// Programs count their requests each from 1, and have several queues that are preempted at once.
+TEST(TraceFormatTest, EqualNumbersOfTwoProgramsAndDecisionsAtOneTimeStayApart) {
+  Recording recording = Small();
+  recording.records = {{1000, 1, kTraceRequestBegin, 0, 1, 0},
+                       {1500, 2, kTraceRequestBegin, 0, 1, 0},
+                       {2000, 1, kTraceRequestEnd, 0, 1, 0},
+                       {2500, 2, kTraceRequestEnd, 0, 1, 0}};
+  const auto decision = [](int queue, int at_us, double measured_ms) {
+    return json{{"session", 1},
+                {"queue", queue},
+                {"at_us", at_us},
+                {"mechanism", "hold"},
+                {"measured_ms", measured_ms}};
+  };
+  // Two queues at once, and a second look at the first one's request.
+  recording.decisions = {decision(5, 10, 3), decision(6, 11, 1), decision(5, 1010, 2.5)};
+  const json events = CheckedTrace(ChromeTrace(recording));
+  EXPECT_EQ(CountEvents(events, "b", "request"), 2);
+  EXPECT_EQ(CountEvents(events, "X", "hold"), 3);
+  std::vector<double> durations;
+  for (const json& event : events) {
+    if (event["ph"] == "X") durations.push_back(event["dur"]);
+  }
+  EXPECT_EQ(durations, (std::vector<double>{1000, 1000, 2500})) << "the first ends with the second";
+}
+
 TEST(TraceFormatTest, WhatIsCutAtEitherEndStaysBalanced) {
   Recording recording = Small();
   recording.records = {{1, 1, kTraceOpened, 5, 0, 0},      {2, 1, kTraceLift, 5, 0, 0},

@@ -17,9 +17,11 @@ using ablation::RunSetup;
 constexpr char kDefaultFile[] = "resnet_h100.json:";
 
 struct Arguments {
-  std::string high, low, mechanisms = "plan", profile = "mi308x", json_path;
+  std::string high, mechanisms = "plan", profile = "mi308x", json_path;
+  std::vector<std::string> lows;
+  std::vector<std::uint32_t> weights;
   std::string policy = "strict-priority";
-  double target_ms = 0, high_share_percent = 0;
+  double target_ms = 0, high_share_percent = 0, slice_ms = 10;
   double cycle_ms = 0.2, budget_percent = 8, jitter_percent = 0;
   bool decisions = false, requests = false, no_pipe_priority = false;
   std::uint32_t window_us = 0, linger_us = 0;
@@ -33,7 +35,9 @@ int BadInput(const std::string& text) {
 
 void AddOptions(CLI::App* app, Arguments* a) {
   app->add_option("--high", a->high, "[FILE:]MODEL@RATE, requests per second");
-  app->add_option("--low", a->low, "[FILE:]MODEL, back to back");
+  app->add_option("--low", a->lows, "[FILE:]MODEL, back to back; several: a program each");
+  app->add_option("--weight", a->weights, "of each --low in turn, for policies with weights [100]")
+      ->check(CLI::Range(1, 10'000));
   app->add_option("--jitter", a->jitter_percent,
                   "of the time between two requests, +- percent, uniform [0]");
   app->add_option("--mechanisms", a->mechanisms,
@@ -53,6 +57,7 @@ void AddOptions(CLI::App* app, Arguments* a) {
   app->add_option("--window-us", a->window_us, "the policy's window [200]");
   app->add_option("--linger-us", a->linger_us, "the policy's linger [250]");
   app->add_option("--policy", a->policy, "the controller's policy [strict-priority]");
+  app->add_option("--slice-ms", a->slice_ms, "a turn, where the policy has turns [10]");
   app->add_option("--target-ms", a->target_ms, "latency-target: the high program's P99; 0: none");
   app->add_option("--high-share", a->high_share_percent,
                   "cu-partition: percent of the device that is the high program's");
@@ -95,8 +100,21 @@ std::string CompletePolicy(Arguments* a) {
   return "";
 }
 
+std::string AddLows(const Arguments& a, RunSetup* setup, std::vector<std::string>* names) {
+  if (a.weights.size() > a.lows.size()) return "there are more --weight than --low";
+  for (std::size_t i = 0; i < a.lows.size(); ++i) {
+    std::optional<dual_model::ReplayPlan> plan;
+    std::string error;
+    if (!LoadPlan(a.lows[i], false, &plan, &setup->rate_per_s, &names->emplace_back(), &error)) {
+      return error;
+    }
+    setup->lows.push_back({std::move(*plan), i < a.weights.size() ? a.weights[i] : 100});
+  }
+  return "";
+}
+
 // What of the arguments needs a look; an empty text if all is well.
-std::string Complete(Arguments* a, std::string* high, std::string* low) {
+std::string Complete(Arguments* a, std::string* high, std::vector<std::string>* lows) {
   std::string error;
   RunSetup& setup = a->setup;
   const double cwsr = setup.device.cwsr_bytes_per_ns;
@@ -109,12 +127,14 @@ std::string Complete(Arguments* a, std::string* high, std::string* low) {
   if (!ParseMechanisms(a->mechanisms, &setup.mechanisms, &error)) return error;
   if (a->window_us != 0) setup.mechanisms.policy.window_us = a->window_us;
   if (a->linger_us != 0) setup.mechanisms.policy.linger_us = a->linger_us;
+  if (!(a->slice_ms > 0)) return "--slice-ms must be above 0";
+  setup.mechanisms.policy.slice_us = static_cast<std::uint32_t>(a->slice_ms * 1000);
   setup.mechanisms.policy.preemption.delay_budget_permille =
       static_cast<std::uint32_t>(a->budget_percent * 10);
   if (const std::string wrong = CompletePolicy(a); !wrong.empty()) return wrong;
   setup.jitter = a->jitter_percent / 100;
   if (!(setup.jitter >= 0) || setup.jitter > 1) return "--jitter must be from 0 to 100 percent";
-  if (a->high.empty() && a->low.empty()) return "nothing to run; give --high or --low or both";
+  if (a->high.empty() && a->lows.empty()) return "nothing to run; give --high or --low or both";
   if (!(setup.seconds > 0) || setup.warm_up_s < 0 || !(a->cycle_ms > 0) || !(cwsr > 0)) {
     return "--seconds, --cycle-ms and --cwsr-gbps must be above 0, --warm-up not below";
   }
@@ -125,32 +145,35 @@ std::string Complete(Arguments* a, std::string* high, std::string* low) {
   if (!a->high.empty() && !LoadPlan(a->high, true, &setup.high, &setup.rate_per_s, high, &error)) {
     return error;
   }
-  if (!a->low.empty() && !LoadPlan(a->low, false, &setup.low, &setup.rate_per_s, low, &error)) {
-    return error;
-  }
-  return "";
+  return AddLows(*a, &setup, lows);
 }
 
-RunResult Alone(const RunSetup& setup, bool is_high) {
+// The high program, or one of the low ones.
+RunResult Alone(const RunSetup& setup, std::optional<std::size_t> low) {
   RunSetup alone = setup;
   std::string unused;
   ParseMechanisms("native", &alone.mechanisms, &unused);
-  (is_high ? alone.low : alone.high).reset();
+  alone.lows.clear();
+  if (low) {
+    alone.high.reset();
+    alone.lows.push_back(setup.lows[*low]);
+  }
   return ablation::Simulate(alone);
 }
 
 int Run(Arguments* a) {
   ablation::ReportInput input;
-  const std::string error = Complete(a, &input.high, &input.low);
+  const std::string error = Complete(a, &input.high, &input.lows);
   if (!error.empty()) return BadInput(error);
-  std::optional<RunResult> high_alone, low_alone;
-  if (a->setup.high) high_alone = Alone(a->setup, true);
-  if (a->setup.low) low_alone = Alone(a->setup, false);
+  std::optional<RunResult> high_alone;
+  if (a->setup.high) high_alone = Alone(a->setup, std::nullopt);
+  for (std::size_t i = 0; i < a->setup.lows.size(); ++i) {
+    input.low_alone.push_back(Alone(a->setup, i));
+  }
   const RunResult run = ablation::Simulate(a->setup);
   input.setup = &a->setup;
   input.run = &run;
   input.high_alone = high_alone ? &*high_alone : nullptr;
-  input.low_alone = low_alone ? &*low_alone : nullptr;
   input.decisions = a->decisions;
   input.requests = a->requests;
   const nlohmann::json report = ToJson(input);

@@ -69,13 +69,14 @@ json HighJson(const ReportInput& input) {
   return high;
 }
 
-json LowJson(const ReportInput& input) {
-  const double alone = input.low_alone->low_per_s;
-  return {{"model", input.low},
-          {"per_s", input.run->low_per_s},
+json LowJson(const ReportInput& input, std::size_t number) {
+  const double alone = input.low_alone[number].lows[0].per_s;
+  const LowResult& low = input.run->lows[number];
+  return {{"model", input.lows[number]},
+          {"per_s", low.per_s},
           {"alone_per_s", alone},
-          {"starved_ms", input.run->low_starved_ms},
-          {"kept", alone > 0 ? input.run->low_per_s / alone : 0}};
+          {"starved_ms", low.starved_ms},
+          {"kept", alone > 0 ? low.per_s / alone : 0}};
 }
 
 json DecisionJson(const DecisionRecord& record) {
@@ -116,6 +117,26 @@ json LayerJson(const LayerCounts& counts) {
             {"sharing_by_eighths", counts.sharing}}}};
 }
 
+// Of several: what each has of what all of them got together.
+json LowsJson(const ReportInput& input) {
+  double work = 0, device_ms = 0;
+  json lows = json::array();
+  for (std::size_t i = 0; i < input.run->lows.size(); ++i) {
+    lows.push_back(LowJson(input, i));
+    work += lows[i]["kept"].get<double>();
+    device_ms += input.run->lows[i].device_ms;
+  }
+  for (std::size_t i = 0; i < lows.size(); ++i) {
+    const LowResult& low = input.run->lows[i];
+    lows[i]["weight"] = input.setup->lows[i].weight;
+    lows[i]["device_ms"] = low.device_ms;
+    lows[i]["share_of_work"] = work > 0 ? lows[i]["kept"].get<double>() / work : 0;
+    lows[i]["share_of_device_time"] = device_ms > 0 ? low.device_ms / device_ms : 0;
+    if (input.setup->mechanisms.layer) lows[i]["layer"] = LayerJson(low.layer);
+  }
+  return lows;
+}
+
 json SetupJson(const RunSetup& setup) {
   return {{"seconds", setup.seconds},
           {"warm_up_s", setup.warm_up_s},
@@ -135,6 +156,7 @@ json SetupJson(const RunSetup& setup) {
            {{"name", setup.mechanisms.policy_name},
             {"target_us", setup.mechanisms.latency_target_us},
             {"high_share_permille", setup.mechanisms.high_share_permille},
+            {"slice_us", setup.mechanisms.policy.slice_us},
             {"window_us", setup.mechanisms.policy.window_us},
             {"linger_us", setup.mechanisms.policy.linger_us},
             {"budget_permille", setup.mechanisms.policy.preemption.delay_budget_permille}}}};
@@ -147,8 +169,12 @@ json ToJson(const ReportInput& input) {
                  {"mechanisms", input.setup->mechanisms.name},
                  {"setup", SetupJson(*input.setup)}};
   if (input.high_alone != nullptr) report["high"] = HighJson(input);
-  if (input.low_alone != nullptr) report["low"] = LowJson(input);
-  if (input.setup->mechanisms.layer) report["layer"] = LayerJson(input.run->layer);
+  const bool has_low = !input.lows.empty();
+  if (has_low) report["low"] = LowJson(input, 0);
+  if (input.lows.size() > 1) report["lows"] = LowsJson(input);
+  if (input.setup->mechanisms.layer) {
+    report["layer"] = LayerJson(has_low ? input.run->lows[0].layer : LayerCounts{});
+  }
   report["device"] = {{"driver_calls", input.run->driver_calls},
                       {"runlist_cycles", input.run->runlist_cycles},
                       {"events", input.run->device_events}};
@@ -157,8 +183,11 @@ json ToJson(const ReportInput& input) {
                             {"faults", input.run->faults}};
   if (input.decisions) {
     json list = json::array();
-    for (const DecisionRecord& record : input.run->layer.decisions) {
-      list.push_back(DecisionJson(record));
+    for (std::size_t i = 0; i < input.run->lows.size(); ++i) {
+      for (const DecisionRecord& record : input.run->lows[i].layer.decisions) {
+        list.push_back(DecisionJson(record));
+        if (i != 0) list.back()["low"] = i + 1;
+      }
     }
     report["decisions"] = std::move(list);
   }
@@ -187,6 +216,13 @@ std::string ToText(const json& report) {
   if (report.contains("low")) {
     std::snprintf(line, sizeof(line), "; low %.3f it/s, kept %.3f",
                   report["low"]["per_s"].get<double>(), report["low"]["kept"].get<double>());
+    text += line;
+  }
+  for (std::size_t i = 0; report.contains("lows") && i < report["lows"].size(); ++i) {
+    const json& low = report["lows"][i];
+    std::snprintf(line, sizeof(line), "; low %zu of weight %u: %.3f of the work, %.3f of the time",
+                  i + 1, low["weight"].get<unsigned>(), low["share_of_work"].get<double>(),
+                  low["share_of_device_time"].get<double>());
     text += line;
   }
   if (report.contains("layer")) {

@@ -13,10 +13,11 @@ namespace ablation {
 
 struct ReportInput {
   const RunSetup* setup;
-  std::string high, low;  // models' names
+  std::string high;  // models' names
+  std::vector<std::string> lows;
   const RunResult* run;
-  const RunResult* high_alone;  // null: there is no high program
-  const RunResult* low_alone;
+  const RunResult* high_alone;       // null: there is no high program
+  std::vector<RunResult> low_alone;  // of each low program
   bool decisions = false, requests = false;
 };
 

@@ -37,63 +37,85 @@ class DecisionLog {
   std::uint64_t next_ = 0;
 };
 
+// A batch program and all that is measured of it.
+struct Low {
+  std::unique_ptr<Program> program;
+  std::unique_ptr<SimLayer> layer;  // null: native
+  DecisionLog log;
+  // At the end of the warm-up.
+  double progress = 0;
+  TimeNs starved_ns = 0;
+  std::uint64_t device_us = 0;
+  LayerCounts counts;
+};
+
+LayerCounts CountsOf(const SimLayer& layer) {
+  LayerCounts counts;
+  const xsched_hsa::QueueSlot& slot = layer.slot();
+  counts.holds = slot.holds.load();
+  counts.packets_held = slot.packets_held.load();
+  counts.squeezes = slot.squeezes.load();
+  counts.suspends = slot.suspends.load();
+  counts.held_ms = double(slot.held_us.load()) / 1e3;
+  counts.restricted_ms = double(slot.restricted_us.load()) / 1e3;
+  return counts;
+}
+
+// What came since `before`, and what the layer has learnt by now.
+LayerCounts Since(const LayerCounts& before, const SimLayer& layer) {
+  LayerCounts now = CountsOf(layer);
+  now.holds -= before.holds;
+  now.packets_held -= before.packets_held;
+  now.squeezes -= before.squeezes;
+  now.suspends -= before.suspends;
+  now.held_ms -= before.held_ms;
+  now.restricted_ms -= before.restricted_ms;
+  const xsched_hsa::PlanModel& model = layer.model();
+  now.cycle_ns = model.cycle_samples() != 0 ? model.CycleNs() : 0;
+  now.request_ns = model.RequestNs();
+  now.slack_ns = model.SlackNs();
+  now.co_run = model.co_run();
+  for (std::uint32_t eighth = 1; eighth < 8; ++eighth) {
+    now.sharing.push_back(model.SharingOf(eighth / 8.0));
+  }
+  return now;
+}
+
 class Simulation {
  public:
   explicit Simulation(const RunSetup& setup)
       : setup_(setup), world_(DeviceOf(setup), setup.host, setup.seed), driver_(&world_) {
     xsched_hsa::g_hold_is_enough = setup.mechanisms.hold_is_enough;
+    std::uint64_t serial = 1;
     if (setup.high)
-      high_ = std::make_unique<Program>(&world_, *setup.high, setup.rate_per_s, setup.jitter, 1);
-    if (setup.low) low_ = std::make_unique<Program>(&world_, *setup.low, 0, 0, 2);
+      high_ =
+          std::make_unique<Program>(&world_, *setup.high, setup.rate_per_s, setup.jitter, serial);
+    lows_.resize(setup.lows.size());
+    for (std::size_t i = 0; i < lows_.size(); ++i) {
+      lows_[i].program = std::make_unique<Program>(&world_, setup.lows[i].plan, 0, 0, ++serial);
+    }
   }
   ~Simulation() { xsched_hsa::g_hold_is_enough = true; }
 
   RunResult Run() {
-    const Mechanisms& m = setup_.mechanisms;
-    if (m.layer) {
-      controller_ = std::make_unique<Controller>(&world_, m);
-      controller_->Know(kGpu, setup_.device);
-    }
-    // One program after the other, as people start them.
-    if (low_) {
-      MakeQueue(low_.get(), 2, m.low_priority, m.reserved_units);
-      if (m.layer) low_layer_ = MakeLayer(low_.get(), xsched_hsa::kPriorityLow);
-      if (m.layer) world_.AfterEach([this] { log_.Look(*low_layer_->page()); });
-      RunTo(world_.now() + kSettleNs);
-    }
-    if (high_) {
-      MakeQueue(high_.get(), 1, m.high_priority, 0);
-      if (m.layer) high_layer_ = MakeLayer(high_.get(), xsched_hsa::kPriorityHigh);
-      RunTo(world_.now() + kSettleNs);
-    }
+    MakePrograms();
     const TimeNs start = world_.now();
     begin_ = start + Ns(setup_.warm_up_s);
     end_ = begin_ + Ns(setup_.seconds);
-    if (low_) low_->Start(start);
+    for (Low& low : lows_) low.program->Start(start);
     // Another phase for each seed.
     const double phase = (world_.DrawUniform() + 1) / 2 / setup_.rate_per_s;
     if (high_) high_->Start(start + Ns(phase));
-    double low_before = 0, low_after = 0;
     RunTo(begin_);
-    TimeNs starved_ns = 0;
-    if (low_) low_before = low_->Progress();
-    if (low_) starved_ns = low_->ring()->starved_ns();
-    const LayerCounts before = CountsNow();
+    for (Low& low : lows_) BeginMeasuring(&low);
     RunTo(end_);
-    if (low_) low_after = low_->Progress();
-    if (low_) starved_ns = low_->ring()->starved_ns() - starved_ns;
-    LayerCounts counts = Difference(CountsNow(), before);
+    RunResult result;
+    for (Low& low : lows_) result.lows.push_back(EndMeasuring(low));
     Drain();
-    if (low_layer_) log_.Finish(*low_layer_->page());
-    counts.decisions = std::move(log_.records);
-    std::erase_if(counts.decisions, [this](const DecisionRecord& record) {
-      const TimeNs at = static_cast<TimeNs>(record.at_us * 1000);
-      return at < begin_ || at >= end_;
-    });
-    RunResult result = Collect();
-    result.low_starved_ms = double(starved_ns) / 1e6;
-    result.low_per_s = (low_after - low_before) / setup_.seconds;
-    result.layer = std::move(counts);
+    for (std::size_t i = 0; i < lows_.size(); ++i) {
+      if (lows_[i].layer) result.lows[i].layer.decisions = DecisionsOf(&lows_[i]);
+    }
+    Collect(&result);
     return result;
   }
 
@@ -102,6 +124,40 @@ class Simulation {
     virtual_gpu::DeviceParams params = setup.device;
     params.seed += setup.seed;
     return params;
+  }
+
+  // One program after the other, as people start them.
+  void MakePrograms() {
+    const Mechanisms& m = setup_.mechanisms;
+    if (m.layer) {
+      controller_ = std::make_unique<Controller>(&world_, m);
+      controller_->Know(kGpu, setup_.device);
+    }
+    std::uint64_t process = 1;
+    for (std::size_t i = 0; i < lows_.size(); ++i) {
+      Low* low = &lows_[i];
+      MakeQueue(low->program.get(), ++process, m.low_priority, m.reserved_units);
+      if (m.layer) {
+        xsched_hsa::ProgramClass ordered;
+        ordered.weight = setup_.lows[i].weight;
+        if (m.high_share_permille != 0) {
+          ordered.share_permille =
+              static_cast<std::uint32_t>((1000 - m.high_share_permille) / lows_.size());
+        }
+        low->layer = MakeLayer(low->program.get(), xsched_hsa::kPriorityLow, ordered);
+        world_.AfterEach([low] { low->log.Look(*low->layer->page()); });
+      }
+      RunTo(world_.now() + kSettleNs);
+    }
+    if (!high_) return;
+    MakeQueue(high_.get(), 1, m.high_priority, 0);
+    if (m.layer) {
+      xsched_hsa::ProgramClass ordered;
+      if (m.latency_target_us != 0) ordered.latency_target_us = m.latency_target_us;
+      if (m.high_share_permille != 0) ordered.share_permille = m.high_share_permille;
+      high_layer_ = MakeLayer(high_.get(), xsched_hsa::kPriorityHigh, ordered);
+    }
+    RunTo(world_.now() + kSettleNs);
   }
 
   void MakeQueue(Program* program, std::uint64_t process, std::uint32_t priority,
@@ -121,17 +177,10 @@ class Simulation {
     world_.device().SetCuMask(world_.now(), ring->device_id(), mask, &returns_at);
   }
 
-  std::unique_ptr<SimLayer> MakeLayer(Program* program, int priority) {
+  std::unique_ptr<SimLayer> MakeLayer(Program* program, int priority,
+                                      const xsched_hsa::ProgramClass& ordered) {
     auto layer = std::make_unique<SimLayer>(&world_, &driver_, priority);
     layer->Manage(program->ring(), setup_.device, kGpu);
-    xsched_hsa::ProgramClass ordered;
-    const Mechanisms& m = setup_.mechanisms;
-    if (priority == xsched_hsa::kPriorityHigh) {
-      if (m.latency_target_us != 0) ordered.latency_target_us = m.latency_target_us;
-      if (m.high_share_permille != 0) ordered.share_permille = m.high_share_permille;
-    } else if (m.high_share_permille != 0) {
-      ordered.share_permille = 1000 - m.high_share_permille;
-    }
     controller_->Join(layer.get(), priority, ordered);
     program->Use(layer.get());
     return layer;
@@ -141,92 +190,90 @@ class Simulation {
     world_.Run(when, [] { return false; });
   }
 
+  static void BeginMeasuring(Low* low) {
+    low->progress = low->program->Progress();
+    low->starved_ns = low->program->ring()->starved_ns();
+    if (!low->layer) return;
+    low->device_us = low->layer->slot().device_us.load();
+    low->counts = CountsOf(*low->layer);
+  }
+
+  LowResult EndMeasuring(const Low& low) const {
+    LowResult result;
+    result.per_s = (low.program->Progress() - low.progress) / setup_.seconds;
+    result.starved_ms = double(low.program->ring()->starved_ns() - low.starved_ns) / 1e6;
+    if (!low.layer) return result;
+    result.device_ms = double(low.layer->slot().device_us.load() - low.device_us) / 1e3;
+    result.layer = Since(low.counts, *low.layer);
+    return result;
+  }
+
+  std::vector<DecisionRecord> DecisionsOf(Low* low) const {
+    low->log.Finish(*low->layer->page());
+    std::vector<DecisionRecord> records = std::move(low->log.records);
+    std::erase_if(records, [this](const DecisionRecord& record) {
+      const TimeNs at = static_cast<TimeNs>(record.at_us * 1000);
+      return at < begin_ || at >= end_;
+    });
+    return records;
+  }
+
+  static bool IsQuiet(const Program& program, const SimLayer* layer) {
+    return program.idle() && (layer == nullptr || !(layer->preempting() || layer->restricted()));
+  }
   bool IsQuiet() const {
-    if (high_ && !high_->idle()) return false;
-    if (low_ && !low_->idle()) return false;
-    for (const SimLayer* layer : {high_layer_.get(), low_layer_.get()}) {
-      if (layer != nullptr && (layer->preempting() || layer->restricted())) return false;
-    }
-    return true;
+    if (high_ && !IsQuiet(*high_, high_layer_.get())) return false;
+    return std::all_of(lows_.begin(), lows_.end(),
+                       [](const Low& low) { return IsQuiet(*low.program, low.layer.get()); });
   }
 
   void Drain() {
     if (high_) high_->Stop();
-    if (low_) low_->Stop();
+    for (Low& low : lows_) low.program->Stop();
     if (world_.Run(world_.now() + kDrainMaxNs, [this] { return IsQuiet(); })) return;
     faults_.push_back("not everything completed within " +
                       std::to_string(kDrainMaxNs / 1'000'000'000) + " s after the end");
   }
 
-  LayerCounts CountsNow() const {
-    LayerCounts counts;
-    if (!low_layer_) return counts;
-    const xsched_hsa::QueueSlot& slot = low_layer_->slot();
-    counts.holds = slot.holds.load();
-    counts.packets_held = slot.packets_held.load();
-    counts.squeezes = slot.squeezes.load();
-    counts.suspends = slot.suspends.load();
-    counts.held_ms = double(slot.held_us.load()) / 1e3;
-    counts.restricted_ms = double(slot.restricted_us.load()) / 1e3;
-    return counts;
-  }
-
-  LayerCounts Difference(LayerCounts now, const LayerCounts& before) const {
-    now.holds -= before.holds;
-    now.packets_held -= before.packets_held;
-    now.squeezes -= before.squeezes;
-    now.suspends -= before.suspends;
-    now.held_ms -= before.held_ms;
-    now.restricted_ms -= before.restricted_ms;
-    if (!low_layer_) return now;
-    const xsched_hsa::PlanModel& model = low_layer_->model();
-    now.cycle_ns = model.cycle_samples() != 0 ? model.CycleNs() : 0;
-    now.request_ns = model.RequestNs();
-    now.slack_ns = model.SlackNs();
-    now.co_run = model.co_run();
-    for (std::uint32_t eighth = 1; eighth < 8; ++eighth) {
-      now.sharing.push_back(model.SharingOf(eighth / 8.0));
+  void Count(const std::string& name, Program* program, RunResult* result) {
+    const Ring& ring = *program->ring();
+    if (ring.Faults() != 0) {
+      faults_.push_back(name + ": " + std::to_string(ring.Faults()) +
+                        " packets out of order or not once");
     }
-    return now;
+    if (ring.written() != ring.completed() || ring.workgroups() != ring.workgroups_written()) {
+      faults_.push_back(name + ": packets written " + std::to_string(ring.written()) +
+                        ", completed " + std::to_string(ring.completed()) +
+                        "; workgroups written " + std::to_string(ring.workgroups_written()) +
+                        ", done " + std::to_string(ring.workgroups()));
+    }
+    result->packets += ring.completed();
+    result->workgroups += ring.workgroups();
   }
 
-  RunResult Collect() {
-    RunResult result;
-    for (Program* program : {high_.get(), low_.get()}) {
-      if (program == nullptr) continue;
-      const Ring& ring = *program->ring();
-      const std::string name = program == high_.get() ? "high" : "low";
-      if (ring.Faults() != 0) {
-        faults_.push_back(name + ": " + std::to_string(ring.Faults()) +
-                          " packets out of order or not once");
-      }
-      if (ring.written() != ring.completed() || ring.workgroups() != ring.workgroups_written()) {
-        faults_.push_back(name + ": packets written " + std::to_string(ring.written()) +
-                          ", completed " + std::to_string(ring.completed()) +
-                          "; workgroups written " + std::to_string(ring.workgroups_written()) +
-                          ", done " + std::to_string(ring.workgroups()));
-      }
-      result.packets += ring.completed();
-      result.workgroups += ring.workgroups();
+  void Collect(RunResult* result) {
+    if (high_) Count("high", high_.get(), result);
+    for (std::size_t i = 0; i < lows_.size(); ++i) {
+      Count(lows_.size() == 1 ? "low" : "low " + std::to_string(i + 1), lows_[i].program.get(),
+            result);
     }
     for (const Sample& sample : high_ ? high_->samples() : std::vector<Sample>()) {
-      if (sample.start_ns >= begin_ && sample.start_ns < end_) result.requests.push_back(sample);
+      if (sample.start_ns >= begin_ && sample.start_ns < end_) result->requests.push_back(sample);
     }
     const virtual_gpu::DeviceStats device = world_.device().GetStats();
-    result.runlist_cycles = device.runlist_cycles;
-    result.device_events = device.events;
-    result.driver_calls = driver_.calls();
-    result.faults = faults_;
-    return result;
+    result->runlist_cycles = device.runlist_cycles;
+    result->device_events = device.events;
+    result->driver_calls = driver_.calls();
+    result->faults = faults_;
   }
 
   const RunSetup& setup_;
   World world_;
   DeviceDriver driver_;
-  std::unique_ptr<Program> high_, low_;
+  std::unique_ptr<Program> high_;
   std::unique_ptr<Controller> controller_;
-  std::unique_ptr<SimLayer> high_layer_, low_layer_;
-  DecisionLog log_;
+  std::unique_ptr<SimLayer> high_layer_;  // layers go before the controller, whose pages they use
+  std::vector<Low> lows_;
   TimeNs begin_ = 0, end_ = 0;
   std::vector<std::string> faults_;
 };

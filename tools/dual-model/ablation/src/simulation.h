@@ -1,4 +1,4 @@
-// simulation.h: one run: one or two programs, a device, and what schedules them.
+// simulation.h: one run: a program with requests, batch programs, a device, and what schedules them.
 //
 // Why        See docs/ablation.md: decision code real, device and time simulated, host costs
 //            assumed.
@@ -16,8 +16,15 @@
 
 namespace ablation {
 
+// A batch program: its iteration, and its weight under a policy that goes by weights.
+struct LowSetup {
+  dual_model::ReplayPlan plan;
+  std::uint32_t weight = 100;
+};
+
 struct RunSetup {
-  std::optional<dual_model::ReplayPlan> high, low;
+  std::optional<dual_model::ReplayPlan> high;
+  std::vector<LowSetup> lows;  // each a process of its own, on the same device
   double rate_per_s = 20;
   double jitter = 0;  // of the time between two requests, uniform, +- this share
   Mechanisms mechanisms;
@@ -43,11 +50,16 @@ struct LayerCounts {
   std::vector<double> sharing;  // of a queue left 1/8 .. 7/8 of the device
 };
 
+struct LowResult {
+  double per_s = 0;
+  double starved_ms = 0;  // packets written, and the device had none of them
+  double device_ms = 0;   // as its layer counts it; 0 where no policy asks for it
+  LayerCounts layer;
+};
+
 struct RunResult {
   std::vector<Sample> requests;  // those that began after the warm-up
-  double low_per_s = 0;
-  double low_starved_ms = 0;  // packets written, and the device had none of them
-  LayerCounts layer;          // of the low program
+  std::vector<LowResult> lows;
   std::uint64_t driver_calls = 0, runlist_cycles = 0, device_events = 0;
   std::uint64_t packets = 0, workgroups = 0;
   std::vector<std::string> faults;  // of exactly once and in order; empty in a sound run

@@ -30,8 +30,8 @@ RunSetup LongKernels(const std::string& mechanisms, double cycle_ms = 0.2) {
   setup.high->kernels.assign(10, FullKernel(1, 50'000));
   setup.high->host_bound = true;
   setup.high->host_gap_ns = 100'000;
-  setup.low.emplace();
-  setup.low->kernels.assign(5, FullKernel(20, 400'000));
+  setup.lows.resize(1);
+  setup.lows[0].plan.kernels.assign(5, FullKernel(20, 400'000));
   setup.rate_per_s = 31;
   setup.jitter = 0.2;  // else the iterations can lock to the requests, which then find nothing
   setup.seconds = 2;
@@ -55,7 +55,7 @@ double WorstMs(const RunResult& run) {
 
 double AloneMs() {
   RunSetup setup = LongKernels("native");
-  setup.low.reset();
+  setup.lows.clear();
   return MeanMs(Simulate(setup));
 }
 
@@ -66,7 +66,7 @@ TEST(AblationTest, EveryMechanismRunsEachPacketOnceAndInOrder) {
     EXPECT_TRUE(run.faults.empty()) << name << ": " << run.faults.front();
     EXPECT_GT(run.packets, 100u) << name;
     EXPECT_GT(run.requests.size(), 20u) << name;
-    EXPECT_GT(run.low_per_s, 1) << name;
+    EXPECT_GT(run.lows[0].per_s, 1) << name;
   }
 }
 
@@ -74,18 +74,18 @@ TEST(AblationTest, HoldingLeavesTheRunningKernelAndSuspendingDoesNot) {
   const double alone_ms = AloneMs();
   const RunResult hold = Simulate(LongKernels("hold"));
   const RunResult suspend = Simulate(LongKernels("suspend", 0.05));
-  EXPECT_GT(hold.layer.holds, 10u);
-  EXPECT_EQ(hold.layer.suspends, 0u);
+  EXPECT_GT(hold.lows[0].layer.holds, 10u);
+  EXPECT_EQ(hold.lows[0].layer.suspends, 0u);
   EXPECT_GT(WorstMs(hold), 2 * alone_ms);
-  EXPECT_GT(suspend.layer.suspends, 10u);
+  EXPECT_GT(suspend.lows[0].layer.suspends, 10u);
   EXPECT_LT(WorstMs(suspend), 1.4 * alone_ms);
 }
 
 TEST(AblationTest, SqueezingLeavesTheLowQueueAShare) {
   const RunResult squeeze = Simulate(LongKernels("squeeze:48"));
-  EXPECT_GT(squeeze.layer.squeezes, 10u);
-  EXPECT_EQ(squeeze.layer.suspends, 0u);
-  for (const DecisionRecord& record : squeeze.layer.decisions) {
+  EXPECT_GT(squeeze.lows[0].layer.squeezes, 10u);
+  EXPECT_EQ(squeeze.lows[0].layer.suspends, 0u);
+  for (const DecisionRecord& record : squeeze.lows[0].layer.decisions) {
     EXPECT_EQ(record.units_left, 48u);
     EXPECT_EQ(record.error, 0u);
   }
@@ -94,13 +94,13 @@ TEST(AblationTest, SqueezingLeavesTheLowQueueAShare) {
 TEST(AblationTest, DriverCallsTakeWhatTheDeviceTakes) {
   const RunResult cheap = Simulate(LongKernels("suspend", 0.1));
   const RunResult dear = Simulate(LongKernels("suspend", 3));
-  ASSERT_FALSE(cheap.layer.decisions.empty());
-  ASSERT_FALSE(dear.layer.decisions.empty());
+  ASSERT_FALSE(cheap.lows[0].layer.decisions.empty());
+  ASSERT_FALSE(dear.lows[0].layer.decisions.empty());
   // A call returns when all are off the hardware: half a cycle, and the waves' saving.
-  EXPECT_GE(dear.layer.decisions.back().took_ns, 1'500'000u);
-  EXPECT_LT(cheap.layer.decisions.back().took_ns, 1'000'000u);
+  EXPECT_GE(dear.lows[0].layer.decisions.back().took_ns, 1'500'000u);
+  EXPECT_LT(cheap.lows[0].layer.decisions.back().took_ns, 1'000'000u);
   EXPECT_GT(MeanMs(dear), MeanMs(cheap));
-  EXPECT_LT(dear.low_per_s, cheap.low_per_s);
+  EXPECT_LT(dear.lows[0].per_s, cheap.lows[0].per_s);
 }
 
 TEST(AblationTest, EqualSeedsGiveEqualRunsAndOthersDoNot) {
@@ -114,7 +114,7 @@ TEST(AblationTest, EqualSeedsGiveEqualRunsAndOthersDoNot) {
 
 TEST(AblationTest, AProgramAloneIsNotTouchedByTheLayer) {
   RunSetup setup = LongKernels("plan");
-  setup.low.reset();
+  setup.lows.clear();
   const RunResult run = Simulate(setup);
   EXPECT_EQ(run.driver_calls, 0u);
   EXPECT_NEAR(MeanMs(run), AloneMs(), 0.02 * AloneMs());
@@ -154,7 +154,7 @@ TEST(AblationTest, RequestsWithLongGapsAreOneHoldEachAfterTheFirst) {
   const RunResult run = Simulate(setup);
   EXPECT_TRUE(run.faults.empty());
   EXPECT_GT(run.requests.size(), 50u);
-  EXPECT_LE(run.layer.holds, run.requests.size()) << "a request was taken for two";
+  EXPECT_LE(run.lows[0].layer.holds, run.requests.size()) << "a request was taken for two";
 }
 
 // A target that is far allows what strict-priority does not; one that is near takes it back.
@@ -169,10 +169,30 @@ TEST(PolicyUnderLoadTest, LatencyTargetProtectsAsMuchAsItsTargetNeeds) {
   setup.mechanisms.latency_target_us = static_cast<std::uint64_t>(1.1 * AloneMs() * 1000);
   const RunResult near = Simulate(setup);
   EXPECT_TRUE(far.faults.empty() && near.faults.empty());
-  EXPECT_EQ(far.layer.suspends + far.layer.squeezes, 0u) << "holding is enough";
-  EXPECT_GT(near.layer.suspends + near.layer.squeezes, 100u);
+  EXPECT_EQ(far.lows[0].layer.suspends + far.lows[0].layer.squeezes, 0u) << "holding is enough";
+  EXPECT_GT(near.lows[0].layer.suspends + near.lows[0].layer.squeezes, 100u);
   EXPECT_LT(MeanMs(near), MeanMs(far));
   EXPECT_LT(WorstMs(far), 40 * AloneMs());
+}
+
+// The three tenants of tools/tenants, in small: turns change between the batch programs, and requests come in each.
+TEST(PolicyUnderLoadTest, TwoBatchProgramsShareByWeightBesideRequests) {
+  RunSetup setup = LongKernels("plan");
+  setup.lows.push_back(setup.lows[0]);
+  setup.lows[0].weight = 300;
+  setup.seconds = 4;
+  setup.mechanisms.policy_name = "weighted-fair";
+  const RunResult run = Simulate(setup);
+  EXPECT_TRUE(run.faults.empty()) << run.faults.front();
+  ASSERT_EQ(run.lows.size(), 2u);
+  const double time = run.lows[0].device_ms + run.lows[1].device_ms;
+  EXPECT_NEAR(run.lows[0].device_ms / time, 0.75, 0.04);
+  const double work = run.lows[0].per_s + run.lows[1].per_s;
+  EXPECT_NEAR(run.lows[0].per_s / work, 0.75, 0.04);
+  for (const LowResult& low : run.lows) EXPECT_FALSE(low.layer.decisions.empty());
+  EXPECT_GT(run.requests.size(), 100u);
+  // No request waits for a turn to end, nor for the kernel of 8 ms that runs in it.
+  EXPECT_LT(WorstMs(run), 2 * AloneMs());
 }
 
 TEST(PolicyUnderLoadTest, PartitionsRunSideBySideEachOnItsUnits) {
@@ -182,10 +202,10 @@ TEST(PolicyUnderLoadTest, PartitionsRunSideBySideEachOnItsUnits) {
   const RunResult parted = Simulate(setup);
   RunSetup alone = LongKernels("native");
   alone.high.reset();
-  const double rate_alone = Simulate(alone).low_per_s;
+  const double rate_alone = Simulate(alone).lows[0].per_s;
   EXPECT_TRUE(parted.faults.empty());
-  EXPECT_EQ(parted.layer.holds, 0u);
-  EXPECT_NEAR(parted.low_per_s, 0.6 * rate_alone, 0.06 * rate_alone);
+  EXPECT_EQ(parted.lows[0].layer.holds, 0u);
+  EXPECT_NEAR(parted.lows[0].per_s, 0.6 * rate_alone, 0.06 * rate_alone);
   // Its own part is always free: no request waits for a kernel of 8 ms.
   EXPECT_LT(WorstMs(parted), 1.2 / 0.4 * AloneMs());
   EXPECT_LT(WorstMs(parted), WorstMs(Simulate(LongKernels("native"))));
@@ -239,6 +259,9 @@ TEST(DualModelSimTest, BadInputIsExitCode2) {
   EXPECT_EQ(ExitCodeOf("--low resnet50.b8 --mechanisms magic"), 2);
   EXPECT_EQ(ExitCodeOf("--low resnet50.b8 --cycle-ms 0"), 2);
   EXPECT_EQ(ExitCodeOf("--low resnet50.b8 --policy magic"), 2);
+  EXPECT_EQ(ExitCodeOf("--low resnet50.b8 --weight 1 --weight 2"), 2);
+  EXPECT_EQ(ExitCodeOf("--low resnet50.b8 --weight 0"), 2);
+  EXPECT_EQ(ExitCodeOf("--low resnet50.b8 --slice-ms 0"), 2);
   EXPECT_EQ(
       ExitCodeOf("--low resnet50.b8 --mechanisms hold --policy cu-partition --high-share 100"), 2);
   EXPECT_EQ(ExitCodeOf("--low resnet50.b8 --mechanisms native --policy cu-partition"), 2);
