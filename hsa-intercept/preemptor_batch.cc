@@ -27,7 +27,10 @@ bool Preemptor::SuspendTogether(Arena* arena, const Outranked& outranked) {
   if (error == ENODEV) return false;
   if (error != 0) {
     batch_refused_ = true;
-    Log(LogLevel::kWarn, "the driver refuses to suspend %u queues at once: %s; one by one, then",
+    Log(LogLevel::kWarn,
+        "the driver refuses to suspend %u queues at once: %s; they are suspended one by one from "
+        "now "
+        "on, as without XSCHED_HSA_DEBUG_TRAP=1",
         count, strerrordesc_np(error));
     return false;
   }
