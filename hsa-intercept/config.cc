@@ -96,6 +96,11 @@ void ReadConfig(Config* config) {
   SetLogLevel(config->log_level);
   if (const char* text = std::getenv("XSCHED_HSA_DISABLE"); text != nullptr) {
     config->disabled = std::strcmp(text, "1") == 0;
+    if (!config->disabled && std::strcmp(text, "0") != 0 && *text != '\0') {
+      Log(LogLevel::kError,
+          "XSCHED_HSA_DISABLE is '%.40s', which is neither 0 nor 1: using 0, the layer is on",
+          text);
+    }
   }
   if (const char* text = std::getenv("XSCHED_HSA_DEBUG_TRAP"); text != nullptr) {
     config->debug_trap = std::strcmp(text, "1") == 0;
@@ -115,7 +120,7 @@ void ReadConfig(Config* config) {
   if (const char* text = std::getenv("XSCHED_HSA_GATE"); text != nullptr) {
     if (!ParseGate(text, &config->gate)) {
       Log(LogLevel::kError,
-          "XSCHED_HSA_GATE is '%.40s', which is none of window, intercept, none: using the default",
+          "XSCHED_HSA_GATE is '%.40s', which is none of window, intercept, none: using window",
           text);
     }
   }

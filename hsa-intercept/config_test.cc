@@ -70,6 +70,25 @@ TEST(ConfigTest, IsCompleteWhateverTheEnvironmentHolds) {
   }
 }
 
+// Who sets it to "yes" means it, and is told that it is not understood.
+TEST(ConfigTest, ASwitchThatIsNeitherOnNorOffIsTold) {
+  for (const char* name : {"XSCHED_HSA_DISABLE", "XSCHED_HSA_DEBUG_TRAP"}) {
+    for (const char* value : {"yes", "0", ""}) {
+      setenv(name, value, 1);
+      ::testing::internal::CaptureStderr();
+      Config config;
+      ReadConfig(&config);
+      const std::string said = ::testing::internal::GetCapturedStderr();
+      EXPECT_FALSE(config.disabled || config.debug_trap);
+      EXPECT_EQ(
+          said.find(std::string(name) + " is 'yes', which is neither 0 nor 1") != std::string::npos,
+          std::string(value) == "yes")
+          << said;
+    }
+    unsetenv(name);
+  }
+}
+
 // The controller's side of the same rule: SocketPathTest in queue-ctl/tests.
 TEST(ConfigTest, TheRuntimeDirCountsOnlyWhereItIsAbsolute) {
   namespace fs = std::filesystem;

@@ -189,8 +189,8 @@ void InstallExtHooks(AmdExtTable* t, RealApi* r) {
   if (!at.known) {
     Log(LogLevel::kError,
         "HSA extension table version %u with %u bytes is unknown (known: 1..%u, 400 bytes or "
-        "more): "
-        "queues are held, but priorities and masks of the program are not followed",
+        "more): queues are held, but priorities and masks of the program are not followed; a newer "
+        "xsched-hsa may know it",
         t->version.major_id, t->version.minor_id, kExtMajorMax);
     return;
   }

@@ -158,7 +158,8 @@ void Layer::QueueHasFailed(hsa_queue_t* queue, hsa_status_t status) {
   managed->slot.load(std::memory_order_acquire)
       ->state.store(kSlotForeign, std::memory_order_release);
   Log(LogLevel::kWarn,
-      "queue %lu: the runtime has stopped it after an error (status 0x%x): it is left alone",
+      "queue %lu: the runtime has stopped it after an error (status 0x%x): it is left alone and "
+      "runs nothing any more; what the program or 'dmesg' says of the error tells why",
       queue->id, static_cast<unsigned>(status));
   pump_.TellController();
 }

@@ -22,8 +22,9 @@ void SetLogLevel(LogLevel level) {
 void Log(LogLevel level, const char* format, ...) {
   if (static_cast<int>(level) > g_level.load(std::memory_order_relaxed)) return;
   char line[400];
-  int used = std::snprintf(line, sizeof(line), "xsched-hsa[%d]: %s: ", getpid(),
-                           kNames[static_cast<int>(level)]);
+  // In a container the pid is that namespace's; the name helps whoever reads many programs' lines.
+  int used = std::snprintf(line, sizeof(line), "xsched-hsa[%d %.32s]: %s: ", getpid(),
+                           program_invocation_short_name, kNames[static_cast<int>(level)]);
   va_list arguments;
   va_start(arguments, format);
   const int more = std::vsnprintf(line + used, sizeof(line) - static_cast<std::size_t>(used) - 1,

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <functional>
 #include <string>
@@ -57,7 +58,8 @@ TEST_P(LogTest, ALineArrivesWhole) {
   EXPECT_EQ(WEXITSTATUS(status), 7);
   char line[100] = {};
   EXPECT_GT(read(ends_[0], line, sizeof(line) - 1), 0);
-  EXPECT_NE(std::string(line).find("]: error: a line\n"), std::string::npos) << line;
+  const std::string end = std::string(" ") + program_invocation_short_name + "]: error: a line\n";
+  EXPECT_NE(std::string(line).find(end), std::string::npos) << line;
 }
 
 TEST_P(LogTest, NobodyWaitsWhereTheLineDoesNotFit) {

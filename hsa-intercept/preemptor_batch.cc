@@ -26,7 +26,10 @@ bool Preemptor::SuspendTogether(Arena* arena, const Outranked& outranked) {
   // ENODEV: one of them has just been destroyed.
   if (error != 0 && error != ENODEV) {
     batch_refused_ = true;
-    Log(LogLevel::kWarn, "the driver refuses to suspend %u queues at once: %s; one by one, then",
+    Log(LogLevel::kWarn,
+        "the driver refuses to suspend %u queues at once: %s; they are suspended one by one from "
+        "now "
+        "on, as without XSCHED_HSA_DEBUG_TRAP=1",
         count, strerrordesc_np(error));
   }
   // Some of them may be suspended, and would stay so: an update of one does not end that. Where the driver does not

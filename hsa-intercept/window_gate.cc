@@ -223,7 +223,7 @@ bool WindowGate::CheckForeign(ManagedQueue* queue, std::uint64_t real) {
   }
   Log(LogLevel::kWarn,
       "queue %lu is written past the HSA API (write index %lu, reserved %lu, read %lu): it is left "
-      "alone and never held",
+      "alone and never held, so urgent work of others may have to wait for it",
       queue->queue->id, real, reserved, taken);
   return true;
 }

@@ -80,7 +80,8 @@ void Configuration::Classify(Core* core, std::uint32_t id) const {
   core->Classify(id, facts, rule != nullptr ? rule->name : std::string(),
                  rule != nullptr ? ClassOf(*rule, facts) : ProgramClass{});
   if (rule != nullptr) {
-    spdlog::info("session {}: pid {} matches {} ({})", id, layer.pid, rule->name, rule->where);
+    spdlog::info("pid {} ({}), session {}: rule {} ({}) counts", layer.pid, layer.comm, id,
+                 rule->name, rule->where);
   }
 }
 

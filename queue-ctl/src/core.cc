@@ -322,9 +322,10 @@ void Core::Touch(const Session& session) {
 void Core::NoteImplausible(Session& session, int count) {
   if (counters_.implausible_values == 0) {
     spdlog::warn(
-        "session {} (pid {}, {}): implausible values in its page are ignored; further ones "
-        "are only counted",
-        session.id, session.layer.pid, session.layer.comm);
+        "pid {} ({}), session {}: implausible values in its page are ignored; further ones, of any "
+        "program, are only counted ('xsched-hsa-ctl stats'); restart it if its memory may be "
+        "damaged",
+        session.layer.pid, session.layer.comm, session.id);
   }
   counters_.implausible_values += static_cast<std::uint64_t>(count);
 }

@@ -42,8 +42,12 @@ bool Core::Refuse(Session& session, const QueueRecord& queue, const QueueIntent&
   if (!intent.armed && !intent.raise && intent.standing_units == 0) return false;
   if (ClaimGpu(*session.user_page, queue.slot.gpu_key) != nullptr) return false;
   if (counters_.gpu_table_full++ == 0) {
-    spdlog::warn("user {} has named more than {} GPUs; queues on {} are not scheduled",
-                 session.layer.uid, kGpusMax, FormatGpuKey(queue.slot.gpu_key));
+    spdlog::warn(
+        "pid {} ({}): the programs of user {} use more than {} GPUs, which is the most; their "
+        "queues "
+        "on {} are not scheduled",
+        session.layer.pid, session.layer.comm, session.layer.uid, kGpusMax,
+        FormatGpuKey(queue.slot.gpu_key));
   }
   return true;
 }

@@ -133,7 +133,8 @@ void Core::CheckAnswer(PolicyEntry* entry, Arena* arena) {
   const std::uint64_t times = ++entry->unusable_answers;
   if ((times & (times - 1)) != 0) return;
   spdlog::error(
-      "policy {} returned {} intents for {} queues; all queues run freely ({} times so far)",
+      "policy {} returned {} intents for {} queues; all queues run freely ({} times so far); it is "
+      "a mistake in the policy: choose another ('xsched-hsa-ctl policy set')",
       entry->policy->Name(), answered, asked, times);
 }
 

@@ -56,7 +56,7 @@ void Server::Run() {
     NoteIdleness();
   }
   if (options_.notify) options_.notify("STOPPING=1");
-  spdlog::info("leaving: opening every gate of {} sessions", sessions_.size());
+  spdlog::info("leaving: opening every gate of {} programs", sessions_.size());
   core_->Shutdown();
   Unpublish();
 }
@@ -74,7 +74,8 @@ bool Server::MayConnect(const ucred& peer, std::string* why) const {
   const auto same_user =
       std::count_if(connections_.begin(), connections_.end(),
                     [&](const auto& c) { return c.second.peer.uid == peer.uid; });
-  *why = "it has " + std::to_string(same_user) + " connections already, which is the most";
+  *why = "that user has " + std::to_string(same_user) +
+         " connections already, which is the most: end some programs or tools";
   return static_cast<std::size_t>(same_user) < kConnectionsPerUserMax;
 }
 
@@ -101,7 +102,8 @@ void Server::Accept() {
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &connection.peer, &size) != 0 ||
       !MayConnect(connection.peer, &why)) {
     if (MaySay()) {
-      spdlog::warn("refused pid {} of user {}: {}", connection.peer.pid, connection.peer.uid, why);
+      spdlog::warn("pid {} of user {}: connection refused: {}", connection.peer.pid,
+                   connection.peer.uid, why);
     }
     close(fd);
     return;
@@ -122,7 +124,7 @@ void Server::OnConnection(std::uint32_t id, std::uint32_t events) {
   if (keep && (events & EPOLLOUT) != 0) keep = Flush(connection);
   // What was sent before a hang-up is still read: a last note, say.
   if (keep && (events & EPOLLIN) != 0) {
-    keep = ReadMessage(id, connection);
+    keep = ReadMessage(connection);
   } else if ((events & (EPOLLHUP | EPOLLRDHUP)) != 0) {
     keep = false;
   }
@@ -133,7 +135,7 @@ void Server::OnConnection(std::uint32_t id, std::uint32_t events) {
   UpdateInterest(id, connection);
 }
 
-bool Server::ReadMessage(std::uint32_t id, Connection& connection) {
+bool Server::ReadMessage(Connection& connection) {
   static std::array<std::byte, kWireMessageMax> buffer;
   // recv, not recvmsg: descriptors that somebody sends along are dropped by the kernel.
   const ssize_t size = recv(connection.fd, buffer.data(), buffer.size(), MSG_DONTWAIT | MSG_TRUNC);
@@ -141,8 +143,9 @@ bool Server::ReadMessage(std::uint32_t id, Connection& connection) {
   if (size == 0) return false;
   if (static_cast<std::size_t>(size) > buffer.size()) {
     if (MaySay())
-      spdlog::warn("pid {} sent a message of {} bytes, at most {} are read; disconnected",
-                   connection.peer.pid, size, buffer.size());
+      spdlog::warn(
+          "pid {} of user {} sent a message of {} bytes, at most {} are read; disconnected",
+          connection.peer.pid, connection.peer.uid, size, buffer.size());
     return false;
   }
   const std::span<const std::byte> message(buffer.data(), static_cast<std::size_t>(size));
@@ -151,7 +154,7 @@ bool Server::ReadMessage(std::uint32_t id, Connection& connection) {
     connection.greeted = true;
     connection.is_layer = kind != MessageKind::kTool;
   }
-  if (connection.is_layer) return OnLayerMessage(id, connection, message);
+  if (connection.is_layer) return OnLayerMessage(connection, message);
   if (kind != MessageKind::kTool) return false;
   if (!MayReply(connection)) return false;
   OnToolMessage(connection, message);
@@ -182,23 +185,26 @@ void Server::Close(std::uint32_t id) {
 // --------------------------------------------------------------------------------------------
 // layers
 
-bool Server::OnLayerMessage(std::uint32_t id, Connection& connection,
-                            std::span<const std::byte> message) {
-  if (connection.session == 0) return Greet(id, connection, message);
+bool Server::OnLayerMessage(Connection& connection, std::span<const std::byte> message) {
+  if (connection.session == 0) return Greet(connection, message);
   const auto note = ParseNote(message);
   if (!note) {
     if (MaySay())
-      spdlog::warn("pid {}: a message that is not a note; disconnected", connection.peer.pid);
+      spdlog::warn(
+          "pid {} sent a message that no layer of this release sends; disconnected, it runs "
+          "unscheduled until it joins again",
+          connection.peer.pid);
     return false;
   }
   if (connection.notes_left > 0) {
     if (MaySay()) spdlog::info("pid {} says: {}", connection.peer.pid, *note);
-    if (--connection.notes_left == 0) spdlog::info("pid {}: no more notes", connection.peer.pid);
+    if (--connection.notes_left == 0)
+      spdlog::info("pid {}: what else it says is not logged", connection.peer.pid);
   }
   return true;
 }
 
-bool Server::Greet(std::uint32_t id, Connection& connection, std::span<const std::byte> message) {
+bool Server::Greet(Connection& connection, std::span<const std::byte> message) {
   std::string why;
   auto layer = ParseHello(message, &why);
   if (!layer) {
@@ -234,8 +240,8 @@ bool Server::Greet(std::uint32_t id, Connection& connection, std::span<const std
   Watch(io.event_fd, MakeTag(TagKind::kSession, session), EPOLLIN | EPOLLET);
   const SessionIo& kept = sessions_.emplace(session, std::move(io)).first->second;
   if (MaySay())
-    spdlog::info("session {}: pid {} ({}), user {}, priority {}, connection {}", session,
-                 layer->pid, layer->comm, layer->uid, layer->priority, id);
+    spdlog::info("pid {} ({}) of user {} has joined with priority {}, session {}", layer->pid,
+                 layer->comm, layer->uid, layer->priority, session);
   if (configuration_ != nullptr) configuration_->Classify(core_, session);
   if (!SendWelcome(connection, MakeWelcome(session, connection.peer.pid), kept, *user_page))
     return false;
@@ -263,7 +269,10 @@ bool Server::SendWelcome(Connection& connection, const WelcomeMessage& welcome, 
 }
 
 void Server::Refuse(const Connection& connection, const std::string& why) {
-  if (MaySay()) spdlog::warn("pid {} refused: {}", connection.peer.pid, why);
+  if (MaySay()) {
+    spdlog::warn("pid {} of user {} is refused and runs unscheduled: {}", connection.peer.pid,
+                 connection.peer.uid, why);
+  }
   const WelcomeMessage refusal = MakeRefusal(why);
   send(connection.fd, &refusal, sizeof refusal, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
@@ -286,13 +295,14 @@ void Server::DropSession(std::uint32_t session) {
   if (it == sessions_.end()) return;
   const std::uint32_t uid = core_->sessions().at(session)->layer.uid;
   const std::int32_t pid = core_->sessions().at(session)->layer.pid;
+  const std::string comm = core_->sessions().at(session)->layer.comm;
   core_->EndSession(session);
   // Our descriptor is not the last one of the eventfd: leave the epoll set by hand.
   epoll_ctl(epoll_fd_, EPOLL_CTL_DEL, it->second.event_fd, nullptr);
   close(it->second.event_fd);
   sessions_.erase(it);
   if (!core_->HasUser(uid)) user_pages_.erase(uid);
-  if (MaySay()) spdlog::info("session {}: pid {} has left", session, pid);
+  if (MaySay()) spdlog::info("pid {} ({}) has left, session {}", pid, comm, session);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -323,7 +333,10 @@ bool Server::MayReply(const Connection& connection) const {
 bool Server::MaySay() {
   std::uint64_t left_out = 0;
   const bool may = log_budget_.Take(core_->clock().NowUs(), &left_out);
-  if (left_out != 0) spdlog::warn("{} lines about programs were left out", left_out);
+  if (left_out != 0) {
+    spdlog::warn("{} lines about programs were left out: more than {} came in a second", left_out,
+                 kLogLinesPerSecond);
+  }
   return may;
 }
 
@@ -478,7 +491,7 @@ void Server::OnTimer() {
   core_->OnTimer();
   if (idle_since_us_ && core_->clock().NowUs() - *idle_since_us_ >=
                             static_cast<std::uint64_t>(*options_.exit_when_idle_s * 1e6)) {
-    spdlog::info("nobody has been here for {} s: leaving", *options_.exit_when_idle_s);
+    spdlog::info("no program has been connected for {} s: leaving", *options_.exit_when_idle_s);
     stop_ = true;
   }
 }
@@ -488,8 +501,11 @@ void Server::Watch(int fd, std::uint64_t tag, std::uint32_t events) {
   event.events = events;
   event.data.u64 = tag;
   if (epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event) != 0) {
-    spdlog::error("can't listen to descriptor {}: {}; who is behind it gets no answer", fd,
-                  std::strerror(errno));
+    spdlog::error(
+        "can't listen to descriptor {}: {}; who is behind it gets no answer: restart the "
+        "controller, "
+        "programs pass freely meanwhile",
+        fd, std::strerror(errno));
   }
 }
 

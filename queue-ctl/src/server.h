@@ -87,9 +87,9 @@ class Server {
   void Accept();
   bool MayConnect(const ucred& peer, std::string* why) const;
   void OnConnection(std::uint32_t id, std::uint32_t events);
-  bool ReadMessage(std::uint32_t id, Connection& connection);
-  bool OnLayerMessage(std::uint32_t id, Connection& connection, std::span<const std::byte> message);
-  bool Greet(std::uint32_t id, Connection& connection, std::span<const std::byte> message);
+  bool ReadMessage(Connection& connection);
+  bool OnLayerMessage(Connection& connection, std::span<const std::byte> message);
+  bool Greet(Connection& connection, std::span<const std::byte> message);
   bool SendWelcome(Connection& connection, const WelcomeMessage& welcome, const SessionIo& io,
                    const SharedMemory& user_page);
   void Refuse(const Connection& connection, const std::string& why);

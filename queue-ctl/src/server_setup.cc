@@ -118,7 +118,7 @@ std::string Server::OpenMetrics() {
       std::make_unique<MetricsEndpoint>(refresh, [this] { return MetricsText(*core_, *info_); });
   const std::string error = metrics_->Open(options_.metrics);
   if (!error.empty()) return error + "; give another --metrics";
-  spdlog::info("metrics at {}", metrics_->address());
+  spdlog::info("metrics are served at {}", metrics_->address());
   Watch(metrics_->descriptor(), MakeTag(TagKind::kMetrics), EPOLLIN);
   return {};
 }

@@ -116,6 +116,7 @@ void TraceRecorder::Adopt(Session& session) {
   processes_.push_back({{"session", session.id},
                         {"pid", session.layer.pid},
                         {"comm", session.layer.comm},
+                        {"priority", session.layer.priority},
                         {"gpu_base", GpuBase(*session.user_page)}});
 }
 

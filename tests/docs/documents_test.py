@@ -131,6 +131,20 @@ class DocumentsTest(unittest.TestCase):
         for name, file in found.items():
             self.assertIn(f"| `{name}` |", table, f"{file} has {name}, docs/environment.md does not")
 
+    def test_each_verb_of_the_tool_has_its_row(self):
+        shown = subprocess.run([BUILD / "bin" / "xsched-hsa-ctl", "--help"], capture_output=True, text=True, timeout=20).stdout
+        verbs = re.findall(r"^  ([a-z][a-z-]+) ", shown.split("Subcommands:")[1], re.M)
+        self.assertGreater(len(verbs), 20)
+        rows = [line for line in (ROOT / "docs/tool.md").read_text().splitlines() if line.startswith("| `")]
+        for verb in verbs:
+            self.assertTrue(any(re.search(rf"`{verb}[ `]", row) for row in rows), f"docs/tool.md has no row for {verb}")
+
+    def test_each_policy_has_its_row(self):
+        names = re.findall(r'^    \{"([a-z-]+)",$', (ROOT / "policies/src/registry.cc").read_text(), re.M)
+        self.assertGreater(len(names), 5)
+        for name in names:
+            self.assertRegex((ROOT / "docs/policies.md").read_text(), rf"(?m)^\| `{name}`", "docs/policies.md")
+
     def test_example_programs_compile(self):
         # A document's lines stand for the middle of somebody's program.
         for name, text in self.texts.items():

@@ -165,9 +165,9 @@ class Parser {
     report->require_subcommand(1);
     CLI::App* compare = report->add_subcommand("compare", "Two results side by side");
     Json(compare);
-    compare->add_option("a", line_.file, "A folder that tools/demo wrote, or its result.json")
+    compare->add_option("A", line_.file, "A folder that tools/demo wrote, or its result.json")
         ->required();
-    compare->add_option("b", line_.other, "Another one")->required();
+    compare->add_option("B", line_.other, "Another one")->required();
     CLI::App* config = app_.add_subcommand("config", "The controller's configuration");
     config->require_subcommand(1);
     CLI::App* check =

@@ -41,6 +41,18 @@ void PrintEvent(const json& event, bool as_json) {
   std::cout << std::endl;
 }
 
+// One line a setting, as TOML's dotted keys have it; of a list of tables one line a table.
+void PrintSettings(const std::string& name, const json& value) {
+  if (value.is_object() && !value.empty()) {
+    for (const auto& [key, inner] : value.items())
+      PrintSettings(name.empty() ? key : name + "." + key, inner);
+  } else if (value.is_array() && !value.empty() && value.front().is_object()) {
+    for (const json& inner : value) std::cout << name << " = " << inner.dump() << "\n";
+  } else if (!value.is_structured() || !value.empty()) {
+    std::cout << name << " = " << value.dump() << "\n";
+  }
+}
+
 }  // namespace
 
 int Devices(const std::string& socket, bool as_json) {
@@ -92,9 +104,7 @@ int ConfigShow(const std::string& socket, bool as_json) {
   if (files.empty()) std::cout << "no file: the defaults\n";
   const json errors = reply.value("errors", json::array());
   for (const json& error : errors) std::cout << "wrong: " << error.get<std::string>() << "\n";
-  const json effective = reply.value("effective", json::object());
-  for (const auto& [key, value] : effective.items())
-    std::cout << key << " " << value.dump() << "\n";
+  PrintSettings("", reply.value("effective", json::object()));
   return 0;
 }
 
@@ -105,7 +115,10 @@ int ConfigReload(const std::string& socket, bool as_json) {
   if (as_json) {
     PrintJson(reply);
   } else {
-    std::cout << "read again: " << files.size() << " file(s)\n";
+    std::cout << (files.empty() ? "no file: the defaults are in force"
+                                : "read again: " + std::to_string(files.size()) + " file(s)")
+              << "
+";
   }
   return 0;
 }

@@ -140,21 +140,41 @@ json Verdicts(const json& a, const json& b) {
   return verdicts;
 }
 
+// Every value of an object, by its path.
+void AddFlat(const std::string& part, const json& object, std::map<std::string, json>* all) {
+  if (!object.is_object() || object.empty()) return;
+  for (const auto& [path, value] : object.flatten().items()) {
+    std::string name = part + path;
+    std::replace(name.begin(), name.end(), '/', '.');
+    (*all)[name] = value;
+  }
+}
+
+// Versions, machine and what the simulated device was set to; not when.
+void AddMadeWith(const json& made, std::map<std::string, json>* all) {
+  if (!made.is_object()) return;
+  for (const char* name : {"xsched_hsa", "machine"}) {
+    if (made.contains(name)) (*all)[name] = made.at(name);
+  }
+  for (const json& row : made.value("virtual_gpu", json::array())) {
+    if (row.is_array() && row.size() >= 2 && row[0].is_string()) {
+      (*all)["virtual_gpu." + row[0].get<std::string>()] = row[1];
+    }
+  }
+}
+
 // What was measured: device, parameters, and what of them a run's record says.
 std::map<std::string, json> Conditions(const json& result) {
   std::map<std::string, json> all = {{"simulated", result.at("simulated")}};
   for (const char* part : {"device", "parameters"}) {
-    if (!result.contains(part) || !result.at(part).is_object()) continue;
-    const json flat = result.at(part).flatten();
-    if (!flat.is_object()) continue;
-    for (const auto& [path, value] : flat.items()) {
-      std::string name = part + path;
-      std::replace(name.begin(), name.end(), '/', '.');
-      all[name] = value;
-    }
+    if (result.contains(part)) AddFlat(part, result.at(part), &all);
   }
+  if (result.contains("made_with")) AddMadeWith(result.at("made_with"), &all);
   for (const json& run : result.at("runs")) {
     const auto [scenario, mode, repeat] = KeyOf(run);
+    if (mode == "xsched-hsa" && run.contains("proof") && run.at("proof").is_object()) {
+      AddFlat(scenario + ".controller", run.at("proof").value("controller", json()), &all);
+    }
     if (mode != "alone" || repeat != 0) continue;
     for (const char* name : {"seconds", "time_scale"}) {
       if (run.contains(name)) all[scenario + "." + name] = run.at(name);
@@ -236,7 +256,7 @@ std::string SpreadLines(const json& verdicts) {
                                : std::string("unknown");
     };
     text += At(verdict, "scenario") + ": P99 of two equal native runs differed by " + percent("a") +
-            " in A and " + percent("b") + " in B\n";
+            " in A and " + percent("b") + " in B; a smaller difference says nothing\n";
   }
   return text;
 }
@@ -251,8 +271,8 @@ void Print(const json& comparison) {
     std::cout << "One of them is simulated and the other real: their times are not comparable.\n";
   }
   std::cout
-      << "\nLatencies of the high-priority requests in ms; /ALONE: P99 over that alone; KEPT: the "
-         "low model's rate over that alone\n"
+      << "\nLatencies of the online (high-priority) requests in ms; /ALONE: P99 over that alone; "
+         "KEPT: the offline model's rate over that alone\n"
       << RowTable(comparison.at("rows")) << "\n"
       << VerdictTable(comparison.at("verdicts")) << "\n"
       << SpreadLines(comparison.at("verdicts")) << "\n";

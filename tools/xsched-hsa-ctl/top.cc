@@ -20,6 +20,8 @@ constexpr const char* kSortKeys[] = {"held",    "preemptions", "pending", "devic
 constexpr char kKeyHelp[] =
     "q quit  s next sort key  r reverse  h held  p preemptions  n pending  d device  l latency  "
     "o priority  i pid";
+constexpr char kShortKeyHelp[] = "q quit  s next  r reverse  h p n d l o i: by that";
+constexpr std::size_t kWide = 130;  // columns in which the long one fits
 
 double NowS() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -75,7 +77,8 @@ int Interactive(Asker* asker, TopOptions options) {
   for (;;) {
     std::vector<std::string> lines = {
         "xsched-hsa top: " + (trouble.empty() ? model.summary() : trouble),
-        "sorted by " + options.sort + (options.reverse ? " (reversed)" : "") + "   " + kKeyHelp};
+        "sorted by " + options.sort + (options.reverse ? " (reversed)" : "") + "   " +
+            (screen.columns() < kWide ? kShortKeyHelp : kKeyHelp)};
     for (std::string& line :
          TopLines(model.Rows(options.sort, options.reverse), screen.columns())) {
       lines.push_back(std::move(line));

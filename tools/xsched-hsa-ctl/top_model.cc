@@ -67,6 +67,23 @@ double SortValue(const TopRow& row, const std::string& sort) {
   return row.held_ms;
 }
 
+// What a narrow terminal can do without, the least telling first.
+constexpr const char* kLeftOutFirst[] = {"P50-MS", "P95-MS", "EXPOSED", "RULE",
+                                         "GPU",    "CUS",    "PREEMPT", "PENDING"};
+
+void LeaveOut(const std::string& column, std::vector<std::vector<std::string>>* cells) {
+  const auto& names = cells->front();
+  const auto at = std::find(names.begin(), names.end(), column) - names.begin();
+  for (auto& row : *cells) row.erase(row.begin() + at);
+}
+
+std::vector<std::string> Lines(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
 }  // namespace
 
 void TopModel::Update(const json& reply, double now_s) {
@@ -136,12 +153,15 @@ std::vector<std::string> TopLines(const std::vector<TopRow>& rows, std::size_t c
                      std::to_string(row.preemptions), Fixed(row.held_ms, 1), Fixed(row.p50_ms, 2),
                      Fixed(row.p95_ms, 2), Fixed(row.p99_ms, 2), row.gpu});
   }
-  std::vector<std::string> lines;
-  std::istringstream text(FormatTable(cells));
-  for (std::string line; std::getline(text, line);) {
-    if (columns != 0 && line.size() > columns) line.resize(columns);
-    lines.push_back(line);
+  std::vector<std::string> lines = Lines(FormatTable(cells));
+  if (columns == 0) return lines;
+  const auto too_long = [columns](const std::string& line) { return line.size() > columns; };
+  for (const char* column : kLeftOutFirst) {
+    if (std::none_of(lines.begin(), lines.end(), too_long)) return lines;
+    LeaveOut(column, &cells);
+    lines = Lines(FormatTable(cells));
   }
+  for (std::string& line : lines) line.resize(std::min(line.size(), columns));
   return lines;
 }
 

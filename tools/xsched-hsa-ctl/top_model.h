@@ -41,7 +41,8 @@ class TopModel {
   double updated_s_ = 0;
 };
 
-// The table's lines, the heading first, none longer than `columns` (0: as long as they are).
+// The table's lines, the heading first, none longer than `columns` (0: as long as they are): where they are, columns
+// are left out, and only then lines are cut.
 std::vector<std::string> TopLines(const std::vector<TopRow>& rows, std::size_t columns);
 
 }  // namespace xsched_hsa

@@ -246,24 +246,29 @@ class Builder {
   }
   std::vector<json> Metadata() {
     std::vector<json> metadata;
-    const auto add = [&](int pid, int tid, const char* what, const std::string& name) {
+    const auto add = [&](int pid, int tid, const char* what, json args) {
       metadata.push_back({{"ph", "M"},
                           {"pid", pid},
                           {"tid", tid},
                           {"ts", 0},
                           {"name", what},
-                          {"args", {{"name", name}}}});
+                          {"args", std::move(args)}});
     };
+    // Two copies of one program are told apart by their priority; the most urgent is on top.
     for (const json& process : recording_.processes) {
-      add(process.value("pid", 0), 0, "process_name", process.value("comm", "program"));
+      const int pid = process.value("pid", 0), priority = process.value("priority", -1);
+      const std::string rank = priority < 0 ? "" : " (priority " + std::to_string(priority) + ")";
+      add(pid, 0, "process_name", {{"name", process.value("comm", "program") + rank}});
+      add(pid, 0, "process_sort_index", {{"sort_index", kPriorityMax - priority}});
     }
     for (const json& gpu : recording_.gpus) {
       const auto index = gpu.value("index", 0u);
       if (levels_.count(index) == 0) continue;
-      add(GpuPid(index), 0, "process_name", "GPU " + gpu.value("gpu", ""));
+      add(GpuPid(index), 0, "process_name", {{"name", "GPU " + gpu.value("gpu", "")}});
+      add(GpuPid(index), 0, "process_sort_index", {{"sort_index", -1}});
     }
     for (const auto& [track, name] : track_names_) {
-      add(track.first, track.second, "thread_name", name);
+      add(track.first, track.second, "thread_name", {{"name", name}});
     }
     return metadata;
   }

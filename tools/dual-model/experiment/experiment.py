@@ -9,11 +9,13 @@ import argparse
 import glob
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 import page
 import preemption
@@ -22,7 +24,7 @@ import verdict as verdicts
 from progress import Progress
 
 WORKLOAD = "resnet_h100.json"
-# time_scale and seconds (of this machine, the virtual GPU's clock not standing): about 5 minutes in
+# time_scale and seconds (of this machine, the virtual GPU's clock not standing): about 7 minutes in
 # all on two cores. In the first requests of a run nothing counts, in any mode: a scheduler learns.
 SCENARIOS = {
     "standard": {"high": "resnet18.b1", "rate": 10, "low": "resnet50.b8",
@@ -294,6 +296,36 @@ def device_of(records, arguments, virtual):
     return device
 
 
+def said_by(command):
+    """What a program of ours prints; "" if it is not there or fails."""
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def processor():
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            return re.search(r"^model name\s*:\s*(.+)$", file.read(), re.MULTILINE).group(1)
+    except (OSError, AttributeError):
+        return platform.machine()
+
+
+def made_with(bin_folder, arguments, virtual):
+    """What a reader of the page can't see otherwise: versions, the machine, the simulated device."""
+    table = said_by([os.path.join(bin_folder, "virtual-gpu-replay"), "--params-table",
+                     arguments.profile]) if virtual else ""
+    rows = [[cell.strip().strip("`") for cell in line.strip("| ").split(" | ")]
+            for line in table.splitlines()[2:]]
+    return {"xsched_hsa": said_by([os.path.join(bin_folder, "xsched-hsa-ctl"), "--version"]).strip() or None,
+            "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+            "machine": "%d processors, %s, Linux %s" % (os.cpu_count() or 0, processor(),
+                                                        platform.release()),
+            "virtual_gpu": [row for row in rows if len(row) >= 3]}
+
+
 def failure(runs, verdict):
     """One line if the experiment did not run or prove itself; else None."""
     for run in runs:
@@ -393,6 +425,7 @@ def main(argv):
               "parameters": parameters(scenarios),
               "asked": {"scenario": arguments.scenario, "seconds": arguments.seconds,
                         "virtual": arguments.virtual},
+              "made_with": made_with(bin_folder, arguments, virtual),
               "runs": runs, "verdict": verdicts.verdict(runs), "notes": experiment.notes,
               "timelines": experiment.timelines}
     print(write_reports(result, records, arguments.out))

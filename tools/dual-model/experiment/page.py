@@ -15,10 +15,10 @@ VERDICT_WORDS = {"met": "Target met", "missed": "Target missed", "none": "No ver
 
 STYLE = """
 :root { color-scheme: light dark; --page: #fff; --text: #1d2126; --soft: #5d6670; --line: #dde1e6;
-  --card: #f5f7f9; --alone: #2a7d4f; --native: #c2571a; --native2: #b98517; --xsched: #2359c4;
+  --card: #f5f7f9; --edge: #0003; --alone: #2a7d4f; --native: #c2571a; --native2: #b98517; --xsched: #2359c4;
   --ok: #2a7d4f; --bad: #b3261e; }
 @media (prefers-color-scheme: dark) { :root { --page: #14171a; --text: #e4e7ea; --soft: #9aa3ad;
-  --line: #333a41; --card: #1d2226; --alone: #63c08d; --native: #f0935a; --native2: #e8c37a;
+  --line: #333a41; --card: #1d2226; --edge: #fff3; --alone: #63c08d; --native: #f0935a; --native2: #e8c37a;
   --xsched: #7ea6ff; --ok: #63c08d; --bad: #ff8a80; } }
 * { box-sizing: border-box; }
 body { background: var(--page); color: var(--text); font: 15px/1.5 system-ui, sans-serif;
@@ -32,10 +32,17 @@ h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
 .card p { margin: .2rem 0; } .card .word { font-weight: 700; font-size: 1.1rem; }
 .card.v-met { border-color: var(--ok); } .card.v-missed { border-color: var(--bad); }
 .v-met .word, .met { color: var(--ok); } .v-missed .word, .missed { color: var(--bad); }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .87rem; }
+.scroll { overflow-x: auto; margin: .8rem 0; background: linear-gradient(to right, var(--page) 1rem, transparent),
+  linear-gradient(to left, var(--page) 1rem, transparent) 100% 0, linear-gradient(to right, var(--edge), transparent),
+  linear-gradient(to left, var(--edge), transparent) 100% 0; background-repeat: no-repeat;
+  background-size: 2rem 100%, 2rem 100%, .6rem 100%, .6rem 100%; background-attachment: local, local, scroll, scroll; }
+table { border-collapse: collapse; font-size: .87rem; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left; } th { color: var(--soft); font-weight: 600; }
-table.steps td:first-child { text-align: right; } table.steps td { white-space: normal; vertical-align: top; }
+th { color: var(--soft); font-weight: 600; white-space: normal; vertical-align: bottom; overflow-wrap: normal; }
+th:first-child, td:first-child { text-align: left; } .group th { color: var(--text); padding-top: .7rem; }
+table.text td { text-align: left; white-space: normal; } table.text th { text-align: left; }
+table.steps td { text-align: left; white-space: normal; vertical-align: top; } table.steps th { text-align: left; }
+table.steps td:first-child { text-align: right; white-space: nowrap; }
 .s-alone { --c: var(--alone); } .s-native { --c: var(--native); } .s-native2 { --c: var(--native2); }
 .s-xsched { --c: var(--xsched); }
 .bar { display: grid; grid-template-columns: 7rem 1fr 18.5rem; gap: .2rem .8rem; align-items: center; margin: .35rem 0; }
@@ -44,7 +51,7 @@ table.steps td:first-child { text-align: right; } table.steps td { white-space: 
 .whisker { position: absolute; top: 50%; height: 2px; margin-top: -1px; background: var(--c); min-width: 1px; }
 .whisker::after { content: ""; position: absolute; right: 0; top: -.3rem; width: 2px; height: .7rem; background: var(--c); }
 .limit { position: absolute; top: -3px; bottom: -3px; border-left: 2px dashed var(--text); }
-.name { white-space: nowrap; } .legend span { white-space: nowrap; } .value b { font-variant-numeric: tabular-nums; }
+.name, .whole { white-space: nowrap; } .legend span { white-space: nowrap; } .value b { font-variant-numeric: tabular-nums; }
 .pair svg { width: 100%; height: auto; background: var(--card); border-radius: 6px; }
 .pair svg text { fill: var(--soft); font: 13px system-ui, sans-serif; } .grid { stroke: var(--line); }
 .line { fill: none; stroke: var(--c); stroke-width: 2; vector-effect: non-scaling-stroke; }
@@ -64,16 +71,25 @@ table.steps td:first-child { text-align: right; } table.steps td { white-space: 
 button { font: inherit; font-size: .87rem; color: var(--text); background: var(--card); border: 1px solid var(--line);
   border-radius: 4px; padding: .2rem .6rem; }
 code { background: var(--card); padding: .1em .3em; border-radius: 3px; }
+summary { cursor: pointer; }
 @media (max-width: 640px) { body { margin-top: 1rem; } .pair svg text { font-size: 16px; }
+  th, td { padding: .25rem .35rem; } table { font-size: .8rem; } .value { font-size: .82rem; }
   .bar { grid-template-columns: 1fr auto; } .bar .track { grid-row: 2; grid-column: 1 / -1; } }
 """
 
 
 def html_table(columns, lines, css=""):
-    head = "".join("<th>%s</th>" % escape(column) for column in columns)
-    body = "".join("<tr>%s</tr>" % "".join("<td>%s</td>" % escape(str(cell)) for cell in line)
-                   for line in lines)
-    return ('<div class="scroll"><table class="%s"><tr>%s</tr>%s</table></div>' % (css, head, body))
+    """Where the first column is the scenario, it becomes a line above its rows: a phone is narrow."""
+    grouped = columns[0] == "scenario"
+    head = "".join("<th>%s</th>" % escape(column) for column in columns[grouped:])
+    body, group = "", None
+    for line in lines:
+        if grouped and line[0] != group:
+            group = line[0]
+            body += '<tr class="group"><th colspan="%d">%s</th></tr>' % (len(columns) - 1, escape(group))
+        body += "<tr>%s</tr>" % "".join("<td>%s</td>" % escape(str(cell)) for cell in line[grouped:])
+    return ('<div class="scroll" tabindex="0"><table class="%s"><tr>%s</tr>%s</table></div>'
+            % (css, head, body))
 
 
 def samples(context, scenario):
@@ -124,7 +140,7 @@ def p99_bars(context, scenario):
     for css, label, run in runs:
         high = run["high"]
         ratio = verdicts.ratio(high["p99_ms"], alone)
-        value = "<b>%.2f ms</b>, %s × alone; max %s" % (
+        value = '<b>%.2f ms</b>, %s × alone; <span class="whole">max %s</span>' % (
             high["p99_ms"], report.number(ratio), report.number(high.get("max_ms")))
         bars += bar(css, label, high["p99_ms"] / most, value,
                     (high.get("max_ms") or high["p99_ms"]) / most, limit)
@@ -164,6 +180,23 @@ def html_preemption(context, scenario):
         '<p class="note">Grey: a driver call. A request is on the device from its doorbell until its queue '
         "has been idle for the linger time. %s</p>" % escape(report.timeline_note(context, scenario)),
         html_table(("when", "what"), lines, "steps")])
+
+
+def html_parameters(context):
+    """All of them: the load, the controller, the machine, and the device that was simulated."""
+    parts = [html_table(report.LOAD_COLUMNS, report.load_rows(context)),
+             html_table(report.PARAMETER_COLUMNS, report.parameter_rows(context))]
+    if report.controller_rows(context):
+        parts += ["<p>The controller; its times, too, are on the slowed device's clock.</p>",
+                  html_table(report.CONTROLLER_COLUMNS, report.controller_rows(context), "text")]
+    parts.append(html_table(("device and machine", "value"),
+                            report.device_rows(context) + report.machine_rows(context), "text"))
+    virtual = (context.result.get("made_with") or {}).get("virtual_gpu")
+    if virtual:
+        parts.append("<details><summary>What the virtual GPU was set to (%d parameters; %s)</summary>%s</details>"
+                     % (len(virtual), "<i>seen</i> and <i>read</i>: where; <i>assumed</i>: nobody has measured it",
+                        html_table(report.VIRTUAL_COLUMNS, virtual, "text")))
+    return "".join(parts)
 
 
 def html_scenario(context, scenario, entry):
@@ -221,21 +254,22 @@ def html(context):
     if context.result["simulated"]:
         body.append("<p>Device times are <b>simulated</b>: no figure here is a prediction for hardware. "
                     '<a href="#labels">What is simulated, and what is real</a></p>')
-    body += ["<h2>Runs</h2>", "<p>Latencies of the high-priority requests in ms%s.</p>"
+    body += ["<h2>Runs</h2>", "<p>Latencies of the online model's requests in ms%s. <b>Online</b>: high priority, "
+             "a request now and then. <b>Offline</b> (low): low priority, works without a pause. <b>Alone</b>: each "
+             "by itself; <b>native</b>: both, scheduled by the device and its driver, twice; <b>xsched-hsa</b>: both, with "
+             "the layer and its controller. <b>Kept</b>: of the offline model's rate alone.</p>"
              % escape(report.device_words(context)), html_table(report.COLUMNS, report.rows(context))]
     body += [html_scenario(context, name, entry) for name, entry in judged.items()]
     body += ["<h2>Proof of interception</h2>",
-             "<p>%s</p>" % escape(context.result["verdict"]["note"]),
+             "".join("<p>%s</p>" % escape(words) for words in report.proof_words(context)),
+             '<p class="note">%s</p>' % escape(context.result["verdict"]["note"]),
              html_table(report.PROOF_COLUMNS, report.proof_rows(context)),
              "<h2>Published for a real MI308X, native</h2>",
              "<p>Measured by the project's user on hardware, not by this experiment.</p>",
              html_table(report.PUBLISHED_COLUMNS, report.published_rows(context)),
              '<h2 id="labels">Labels</h2>',
              "<ul>%s</ul>" % "".join("<li>%s</li>" % bold(label) for label in report.labels(context)),
-             html_noise(context), "<h2>Parameters</h2>",
-             html_table(report.LOAD_COLUMNS, report.load_rows(context)),
-             html_table(report.PARAMETER_COLUMNS, report.parameter_rows(context)),
-             html_table(("device", "value"), report.device_rows(context)),
+             html_noise(context), "<h2>Parameters</h2>", html_parameters(context),
              "<h2>How to reproduce</h2><p><code>%s</code></p>" % escape(report.reproduce(context)),
              '<p class="note">Percentiles are nearest-rank: with few requests P99 is the largest. '
              "Raw samples: runs/. Two results side by side: "

@@ -7,7 +7,8 @@ earlier of two). Times in ms of the host's clock since the request's doorbell ra
 
 import bisect
 
-BEFORE, AFTER = 0.25, 0.35  # of the hold: what is shown around it
+BEFORE, AFTER = 0.15, 0.2  # of request and hold together: what is shown around them
+STANDING = 2  # a restriction that stays for so many lengths more is for the next request, not of this one
 RESTRICTIONS = ("suspended", "squeezed")
 
 
@@ -106,6 +107,14 @@ def cut_spans(all_spans, pid, origin, first, last):
             for s in all_spans if s[0] == pid and overlaps(s[3], s[4], first, last)]
 
 
+def why_no_hold(events):
+    chosen = [event["name"] for event in events if event["ph"] == "X"]
+    if chosen and set(chosen) == {"share"}:
+        return ("the plan left the offline model alone beside all %d requests that were recorded, since they "
+                "hardly feel it" % len(chosen))
+    return "no hold began and ended while it was recorded"
+
+
 def extract(trace, compute_units):
     """What the picture shows, as a dictionary for result.json. Raises NoPreemption."""
     events = sorted((e for e in trace["traceEvents"] if e["ph"] != "M"), key=lambda e: e["ts"])
@@ -115,17 +124,19 @@ def extract(trace, compute_units):
     holds = [hold for hold in holds if any(
         a[0] != hold[0] and overlaps(a[3], a[4], hold[3], hold[4]) for a in active)]
     if not holds:
-        raise NoPreemption("no hold began and ended while it was recorded")
+        raise NoPreemption(why_no_hold(events))
     hold, pool, restricted = choose(holds, restrictions)
     low = hold[0]
-    # The first of the bursts that kept the gate closed.
-    raised = min((a for a in active if a[0] != low and overlaps(a[3], a[4], hold[3], hold[4])),
-                 key=lambda a: a[3])
-    origin, length = raised[3], hold[4] - min(hold[3], raised[3])
-    mine = [r for r in restrictions if r[0] == low]
-    lift = max([r[4] for r in mine if hold[3] <= r[3] <= hold[4] and r[4] < hold[4] + 2 * length]
-               + [hold[4]])
-    first, last = min(hold[3], origin) - BEFORE * length, lift + AFTER * length
+    # The bursts that kept the gate closed: the first raised the level, the last is the request's end. A
+    # squeezed queue's gate opens long before that.
+    bursts = sorted((a for a in active if a[0] != low and overlaps(a[3], a[4], hold[3], hold[4])),
+                    key=lambda a: a[3])
+    raised, origin = bursts[0], bursts[0][3]
+    begin, end = min(hold[3], origin), max([hold[4]] + [a[4] for a in bursts])
+    length = end - begin
+    lift = max([r[4] for r in restrictions if r[0] == low and hold[3] <= r[3] <= hold[4]
+                and r[4] < end + STANDING * length] + [end])
+    first, last = begin - BEFORE * length, lift + AFTER * length
     high_queue, low_queue = (queue_of(tracks, (s[0], s[1])) for s in (raised, hold))
 
     def packets(pid, queue):

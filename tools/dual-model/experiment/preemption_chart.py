@@ -86,6 +86,16 @@ def span_words(span):
     return "%s, %.2f to %.2f ms" % (span[0], span[1], span[2])
 
 
+def restricted_name(data):
+    """What the lane shows: a squeezed queue runs on, a suspended one does not."""
+    kinds = {span[0] for span in data["low"]["restricted"]}
+    if kinds == {"squeezed"}:
+        return "squeezed to fewer compute units"
+    if kinds == {"suspended"}:
+        return "suspended, off the hardware"
+    return "suspended or squeezed" if kinds else "neither suspended nor squeezed"
+
+
 def draw(data):
     picture = Picture(data)
     top = picture.begin("online model: request on the device", "s-alone")
@@ -97,7 +107,7 @@ def draw(data):
         picture.rect("s-native span", top, span[1], span[2],
                      "%s; %d packets behind the gate" % (span_words(span),
                                                          span[3].get("packets_behind", 0)))
-    top = picture.begin("offline model: suspended or squeezed", "s-native2")
+    top = picture.begin("offline model: " + restricted_name(data), "s-native2")
     for span in data["low"]["restricted"]:
         picture.rect("s-native2 span", top, span[1], span[2], span_words(span))
         for at_ms, key in ((span[1], "driver_us"), (span[2], "end_driver_us")):
@@ -154,15 +164,17 @@ def happened(data):
     for span in data["low"]["closed"]:
         lines.append((span[1], "the offline model's gate is closed, %d packets behind it"
                       % span[3].get("packets_behind", 0)))
-        lines.append((span[2], "its gate opens: it publishes again"))
+        squeezed = any(r[0] == "squeezed" and r[1] <= span[2] < r[2] for r in data["low"]["restricted"])
+        lines.append((span[2], "the offline model's gate opens: it publishes again"
+                      + (", to the compute units that it has left" if squeezed else "")))
     for span in data["low"]["restricted"]:
         what = ("is suspended" if span[0] == "suspended"
                 else "is squeezed to %d compute units" % span[3].get("units", 0))
         if span[1] > data["from_ms"]:
-            lines.append((span[1], "its queue %s (the driver call took %.2f ms)"
+            lines.append((span[1], "the offline model's queue %s (the driver call took %.2f ms)"
                           % (what, span[3].get("driver_us", 0) / 1e3)))
         if span[2] < data["to_ms"]:
-            lines.append((span[2], "its queue has all its compute units again (%.2f ms)"
+            lines.append((span[2], "the offline model's queue has all its compute units again (%.2f ms)"
                           % (span[3].get("end_driver_us", 0) / 1e3)))
     for span in data["high"]["active"]:
         if span[2] < data["to_ms"]:

@@ -56,13 +56,14 @@ class Progress:
 
     @contextlib.contextmanager
     def during(self, text, size):
-        """A step of that size whose doing is elsewhere: the line is kept up to date meanwhile."""
+        """A step of that size whose doing is elsewhere: the line is kept up to date meanwhile. `text` may be a
+        function that says how it stands."""
         over = threading.Event()
 
         def keep():
-            self.show(text)
+            self.show(text() if callable(text) else text)
             while not over.wait(1):
-                self.show(text)
+                self.show(text() if callable(text) else text)
         thread = threading.Thread(target=keep, daemon=True)
         if self.terminal:
             thread.start()

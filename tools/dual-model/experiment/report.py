@@ -79,7 +79,7 @@ def terminal_table(columns, lines):
 
 
 def terminal(context):
-    unit = "Latencies of the high-priority requests in ms, %s" % context.label
+    unit = "Latencies of the online (high-priority) model's requests in ms, %s" % context.label
     lines = [unit + device_words(context), "", terminal_table(COLUMNS, rows(context)), ""]
     for entry in context.result["verdict"]["scenarios"].values():
         lines.append(entry["headline"])
@@ -127,13 +127,29 @@ def proof_rows(context):
         proof = run["proof"]
         lines.append([run["scenario"], mode_name(run), "yes" if proof["layer_loaded"] else "no"]
                      + [str(proof.get(key, "–")) for key in (
-                         "queues", "packets_held", "preemptions", "held_ms", "packets_submitted",
-                         "packets_completed", "packets_seen")])
+                         "queues", "packets_submitted", "packets_completed", "packets_seen",
+                         "packets_held", "preemptions", "held_ms", "squeezes", "suspends")])
     return lines
 
 
-PROOF_COLUMNS = ("scenario", "mode", "layer loaded", "queues", "packets held", "preemptions",
-                 "held ms (machine)", "packets submitted", "completed", "seen by the layer")
+PROOF_COLUMNS = ("scenario", "mode", "layer loaded", "queues", "packets submitted", "packets completed",
+                 "seen by the layer", "packets held", "preemptions", "held, ms (machine)", "squeezes",
+                 "suspends")
+
+
+def proof_words(context):
+    """What the table proves, for each scenario that was run with the layer."""
+    said = []
+    for name, entry in context.result["verdict"]["scenarios"].items():
+        run = verdicts.find(context.result["runs"], name, "xsched-hsa")
+        if not entry["proven"] or not run:
+            said.append("%s: nothing is proved, %s." % (name, entry["why_unproven"]))
+            continue
+        proof = run["proof"]
+        said.append("%s: the layer was in both programs, saw each of the %d packets that they submitted, "
+                    "held %d of them back in %d preemptions, and all of them were completed." % (
+                        name, proof["packets_submitted"], proof["packets_held"], proof["preemptions"]))
+    return said
 
 
 def noise_rows(context):
@@ -206,6 +222,34 @@ def device_rows(context):
             for key, value in context.result["device"].items()]
 
 
+def machine_rows(context):
+    """Versions, machine and time; of older results what there is."""
+    made = context.result.get("made_with") or {}
+    return [[name, str(made[key])] for name, key in (
+        ("made", "date"), ("xsched-hsa", "xsched_hsa"), ("machine", "machine")) if made.get(key)]
+
+
+def controller_rows(context):
+    """What the controller was set to. Its times are the device's clock's, so slowed like the device."""
+    lines = []
+    for scenario in context.scenarios:
+        run = verdicts.find(context.result["runs"], scenario, "xsched-hsa")
+        told = (run["proof"].get("controller") if run else None) or {}
+        settings = {"policy": told.get("policy")}
+        settings.update(told.get("parameters") or {})
+        settings.update(told.get("mechanisms") or {})
+        for name, value in settings.items():
+            if value is not None:
+                text = ", ".join(value) if isinstance(value, list) else (
+                    value if isinstance(value, str) else "%g" % value)
+                lines.append([scenario, name.replace("_", " "), text])
+    return lines
+
+
+CONTROLLER_COLUMNS = ("scenario", "controller", "value")
+VIRTUAL_COLUMNS = ("virtual GPU", "value", "unit", "sure", "source")
+
+
 NOISE_TEXT = ("How late the virtual GPU's events and the high model's launches were (a launch is late by "
               "20 µs or more), in device time, which is machine time over the time scale: the noise "
               "floor of every simulated figure. While the model could not keep up the clock stood, "
@@ -260,7 +304,7 @@ def markdown_preemption(context, scenario):
 
 def throughput_words(entry):
     kept = entry["low_kept"]
-    return ("The low model keeps %s of its rate alone under the native scheduler and %s with "
+    return ("The offline model keeps %s of its rate alone under the native scheduler and %s with "
             "xsched-hsa." % (number(kept["native"]), number(kept["xsched-hsa"])))
 
 
@@ -275,7 +319,7 @@ def markdown(context):
              verdicts.in_words(context.result["verdict"]["scenarios"]), ""]
     for entry in context.result["verdict"]["scenarios"].values():
         parts += ["**%s**" % entry["headline"], ""]
-    parts += ["Latencies of the high-priority requests in ms%s." % device_words(context), "",
+    parts += ["Latencies of the online (high-priority) model's requests in ms%s." % device_words(context), "",
               markdown_table(COLUMNS, rows(context)), "", "## Verdict", ""]
     for name, entry in context.result["verdict"]["scenarios"].items():
         parts += ["### " + name, "", throughput_words(entry),
@@ -284,7 +328,8 @@ def markdown(context):
                                        "" if c["met"] else ": " + str(c["why_not"]))
                   for c in entry["criteria"]] + [""]
         parts += markdown_preemption(context, name)
-    parts += ["## Proof of interception", "", markdown_table(PROOF_COLUMNS, proof_rows(context)),
+    parts += ["## Proof of interception", "", "\n\n".join(proof_words(context)), "",
+              markdown_table(PROOF_COLUMNS, proof_rows(context)),
               "", "## Published for a real MI308X, native", "",
               markdown_table(PUBLISHED_COLUMNS, published_rows(context)), "", "## Labels", ""]
     parts += ["- " + label for label in labels(context)]
@@ -293,6 +338,9 @@ def markdown(context):
                   markdown_table(NOISE_COLUMNS, noise_rows(context))]
     parts += ["- " + escape(note) for note in context.result.get("notes", [])]
     parts += ["", "## Parameters", "", markdown_table(LOAD_COLUMNS, load_rows(context)), "",
-              markdown_table(PARAMETER_COLUMNS, parameter_rows(context)),
-              "", "Percentiles are nearest-rank. Reproduce: `%s`" % reproduce(context), ""]
+              markdown_table(PARAMETER_COLUMNS, parameter_rows(context)), ""]
+    for columns, lines in ((CONTROLLER_COLUMNS, controller_rows(context)),
+                           (("made with", "value"), machine_rows(context))):
+        parts += [markdown_table(columns, lines), ""] if lines else []
+    parts += ["Percentiles are nearest-rank. Reproduce: `%s`" % reproduce(context), ""]
     return "\n".join(parts)

@@ -8,9 +8,9 @@ MODES = ("alone", "native", "xsched-hsa")
 
 # name, text, high P99 over alone at most, low rate over alone at least
 CRITERIA = (
-    ("published ideal", "high P99 <= 1.10 x alone, low >= 0.70 of alone", 1.10, 0.70),
-    ("project", "high P99 <= 1.10 x alone, low >= 0.90 of alone", 1.10, 0.90),
-    ("project, stricter", "high P99 <= 1.05 x alone, low >= 0.97 of alone", 1.05, 0.97),
+    ("published ideal", "online P99 ≤ 1.10 × alone, offline rate ≥ 0.70 of alone", 1.10, 0.70),
+    ("project", "online P99 ≤ 1.10 × alone, offline rate ≥ 0.90 of alone", 1.10, 0.90),
+    ("project, stricter", "online P99 ≤ 1.05 × alone, offline rate ≥ 0.97 of alone", 1.05, 0.97),
 )
 
 
@@ -90,7 +90,7 @@ def noise_problem(alone):
     high = alone["high"]
     if high["p99_ms"] <= NOISY_ABOVE * high["p50_ms"]:
         return None
-    return ("this machine was too busy to judge: the high model alone has P99 %.2f ms at P50 %.2f ms"
+    return ("this machine was too busy to judge: the online model alone has P99 %.2f ms at P50 %.2f ms"
             % (high["p99_ms"], high["p50_ms"]))
 
 
@@ -113,7 +113,7 @@ def judge(runs, scenario):
         reason = unproven or problem or noise_problem(alone)
         met = reason is None and high <= high_max and kept >= kept_min
         if reason is None:
-            reason = "P99 is %.2f x alone, low keeps %.2f" % (high, kept)
+            reason = "P99 is %.2f × alone, the offline model keeps %.3f" % (high, kept)
         criteria.append(criterion(name, text, met, reason))
     return {
         "proven": unproven is None,
@@ -170,11 +170,11 @@ def headline(scenario, alone, native, ours, high, kept, unproven):
     if noise:
         return "%s: no verdict, %s; run it again on a quieter machine" % (scenario, noise)
     before = ratio(p99(native), p99(alone))
-    text = "%s: high P99 %.2f ms with xsched-hsa, %.2f x alone" % (scenario, p99(ours), high)
+    text = "%s: online P99 %.2f ms with xsched-hsa, %.2f × alone" % (scenario, p99(ours), high)
     if before is not None:
-        text += " (native: %.2f x)" % before
+        text += " (native: %.2f ×)" % before
     if kept is not None:
-        text += "; the low model keeps %.0f %% of its rate alone" % (100 * kept)
+        text += "; the offline model keeps %.0f %% of its rate alone" % (100 * kept)
     return text
 
 

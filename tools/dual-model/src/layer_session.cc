@@ -174,12 +174,34 @@ bool LayerSession::StopTrace(const std::string& path, std::string* error) const 
   return Ask({"trace", "stop", path}, &ignored, error);
 }
 
+bool LayerSession::ReadSettings(json* settings, std::string* error) const {
+  std::string policy, config;
+  if (!Ask({"policy", "show"}, &policy, error) || !Ask({"config", "show"}, &config, error)) {
+    return false;
+  }
+  *settings = json::object();
+  const json policies = json::parse(policy, nullptr, false);
+  if (policies.is_object() && policies.contains("policies")) {
+    for (const json& one : policies["policies"]) {
+      if (one.value("gpu", "") != "*") continue;  // a private controller has one for all GPUs
+      (*settings)["policy"] = one.value("policy", json());
+      (*settings)["parameters"] = one.value("parameters", json());
+    }
+  }
+  const json configured = json::parse(config, nullptr, false);
+  if (configured.is_object() && configured.contains("effective")) {
+    (*settings)["mechanisms"] = configured["effective"].value("mechanisms", json());
+  }
+  return true;
+}
+
 bool LayerSession::Prove(const std::vector<WorkerIdentity>& workers, Proof* proof,
                          std::string* error) {
   std::string list, explained;
   if (!Ask({"list", "--all"}, &list, error)) return false;
   if (!ReadProof(list, workers, proof, error)) return false;
   if (!Ask({"explain"}, &explained, error)) return false;
+  if (!ReadSettings(&proof->controller, error)) return false;
   const json told = json::parse(explained, nullptr, false);
   proof->decisions = json::array();
   for (const json& process : told.is_object() ? told.value("processes", json::array()) : json()) {

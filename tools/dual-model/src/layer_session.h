@@ -34,6 +34,7 @@ struct Proof {
   std::uint64_t held_ms = 0;      // total, machine time
   std::uint64_t squeezes = 0, suspends = 0;
   nlohmann::json decisions;        // the last ones of each worker, as `explain --json` has them
+  nlohmann::json controller;       // what it was set to: policy, parameters, mechanisms
   std::uint64_t raises = 0;        // times a high queue asked for the device
   std::uint64_t packets_seen = 0;  // by the layer: at least what the workers submitted
   std::uint64_t packets_submitted = 0, packets_completed = 0;  // by the workers' count
@@ -64,6 +65,7 @@ class LayerSession {
 
  private:
   bool Ask(const std::vector<std::string>& command, std::string* output, std::string* error) const;
+  bool ReadSettings(nlohmann::json* settings, std::string* error) const;
 
   std::string folder_, socket_;
   ChildProcess controller_;

@@ -49,6 +49,7 @@ json ProofRecord(const Proof& proof) {
           {"squeezes", proof.squeezes},
           {"suspends", proof.suspends},
           {"decisions", proof.decisions},
+          {"controller", proof.controller},
           {"packets_seen", proof.packets_seen},
           {"packets_submitted", proof.packets_submitted},
           {"packets_completed", proof.packets_completed}};

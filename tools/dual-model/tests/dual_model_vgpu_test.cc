@@ -153,6 +153,10 @@ TEST_F(DualModelTest, XschedHsaHoldsTheLowModelAndProvesIt) {
   EXPECT_GT(proof["packets_held"], 0);
   EXPECT_GT(proof["preemptions"], 0);
   EXPECT_GE(proof["packets_seen"], proof["packets_submitted"]);
+  // The report names what it was made with.
+  EXPECT_EQ(proof["controller"]["policy"], "strict-priority");
+  EXPECT_GT(proof["controller"]["parameters"]["window_us"], 0);
+  EXPECT_EQ(proof["controller"]["mechanisms"]["allow"].size(), 4u);
   // The timeline has both sides of each preemption, and not the warm-up's four requests.
   std::ifstream file(trace_path);
   const json trace = json::parse(file, nullptr, false);

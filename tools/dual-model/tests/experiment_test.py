@@ -212,6 +212,37 @@ class ExperimentTest(unittest.TestCase):
         with open(os.path.join(self.out, name), encoding="utf-8") as file:
             return file.read()
 
+    def test_page_names_all_that_the_result_was_made_with(self):
+        self.program("xsched-hsa-ctl", "echo 1.2.3")
+        self.program("virtual-gpu-replay", 'echo "| parameter | value | unit | sure | source |"; echo "|---|---|---|---|---|";'
+                     ' echo "| \\`runlist_cycle_ns\\` | 200000 | ns | assumed | nobody |"; echo "| \\`xccs\\` | 4 |  | seen | sysfs |"')
+        self.dual_model(four(2.2, 1.95, controller={
+            "policy": "strict-priority", "parameters": {"window_us": 800.0},
+            "mechanisms": {"allow": ["squeeze", "suspend"], "delay_budget_percent": 8.0}}))
+        self.main()
+        made = json.loads(self.read("result.json"))["made_with"]
+        self.assertEqual(made["virtual_gpu"], [["runlist_cycle_ns", "200000", "ns", "assumed", "nobody"],
+                                               ["xccs", "4", "", "seen", "sysfs"]])
+        page = self.read("report.html")
+        for cells in (("policy", "strict-priority"), ("window us", "800"), ("allow", "squeeze, suspend"),
+                      ("delay budget percent", "8"), ("xsched-hsa", "1.2.3"), ("machine", made["machine"]),
+                      ("runlist_cycle_ns", "200000", "ns", "assumed", "nobody")):
+            self.assertIn("<tr>%s</tr>" % "".join("<td>%s</td>" % cell for cell in cells), page)
+        self.assertIn("(2 parameters; <i>seen</i>", page)
+        self.assertIn("the layer was in both programs, saw each of the 100 packets that they submitted, held 50 of "
+                      "them back in 5 preemptions", page)
+
+    def test_result_of_an_older_release_is_shown_without_what_it_lacks(self):
+        self.dual_model(four(2.2, 1.95))
+        self.main()
+        path = os.path.join(self.out, "result.json")
+        result = json.loads(self.read("result.json"))
+        del result["made_with"]
+        with open(path, "w") as file:
+            json.dump(result, file)
+        self.assertEqual(self.main("--report-only")[0], 0)
+        self.assertNotIn("The controller;", self.read("report.html"))
+
     def test_preemption_of_a_run_of_its_own_is_shown(self):
         self.dual_model(four(2.2, 1.95))
         self.main()

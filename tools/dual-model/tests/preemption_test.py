@@ -66,7 +66,7 @@ class PictureTest(unittest.TestCase):
         self.assertLess(picture["from_ms"], 0)
         self.assertGreater(picture["to_ms"], 10.4)  # the queue has its units again
         self.assertEqual([[round(at, 2), left] for at, left in picture["low"]["units"]],
-                         [[-2.5, 80], [1.0, 0], [10.4, 80]])
+                         [[-1.5, 80], [1.0, 0], [10.4, 80]])
         self.assertEqual(picture["low"]["restricted"][0][3], {"driver_us": 800, "end_driver_us": 500})
         self.assertEqual(picture["decision"]["reason"], "least delay <&>")
 
@@ -77,6 +77,36 @@ class PictureTest(unittest.TestCase):
         self.assertEqual([value for _, value in picture["high"]["exposed"]], [1, 0])
         self.assertEqual([packets for _, packets in picture["high"]["published"]], [1])
         self.assertEqual([packets for _, packets in picture["low"]["published"]], [4])
+
+    def test_squeezed_queue_is_shown_until_it_has_its_units_again(self):
+        """Its gate opens as soon as the mask is on: long before the request ends."""
+        early = [dict(e) for e in request(0, 10, "squeezed", 32)]
+        for e in early:
+            if e["name"] == "closed" and e["ph"] == "E":
+                e["ts"] = sample_trace.BASE_US + 1100
+        picture = preemption.extract(trace(early), 80)
+        self.assertEqual([round(x, 3) for x in picture["hold"]], [0.1, 1.1])
+        self.assertGreater(picture["to_ms"], 10.4)
+        self.assertEqual([left for _, left in picture["low"]["units"]], [80, 32, 80])
+        lines = [what for _, what in preemption_chart.happened(picture)]
+        self.assertIn("the offline model's gate opens: it publishes again, to the compute units that it has left",
+                      lines)
+        self.assertIn("has all its compute units again", lines[-1])
+        self.assertIn("offline model: squeezed to fewer", preemption_chart.chart(picture, "a"))
+
+    def test_a_restriction_that_stays_for_the_next_request_does_not_stretch_the_picture(self):
+        stays = [dict(e) for e in request(0, 10)]
+        for e in stays:
+            if e["name"] == "suspended" and e["ph"] == "E":
+                e["ts"] = sample_trace.BASE_US + 90_000
+        self.assertLess(preemption.extract(trace(stays), 80)["to_ms"], 13)
+
+    def test_where_the_plan_left_the_offline_model_alone_that_is_said(self):
+        shared = [event(at, "X", 42, 2, "share", mechanism="share") for at in (0, 50)]
+        with self.assertRaisesRegex(preemption.NoPreemption, "left the offline model alone beside all 2 requests"):
+            preemption.extract(trace(shared), 80)
+        with self.assertRaisesRegex(preemption.NoPreemption, "no hold began and ended"):
+            preemption.extract(trace(shared, [event(9, "X", 42, 2, "hold", mechanism="hold")]), 80)
 
     def test_squeezed_queue_keeps_its_units(self):
         picture = preemption.extract(trace(request(0, 10, "squeezed", 32)), 80)

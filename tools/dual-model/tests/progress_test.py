@@ -83,6 +83,12 @@ class ProgressTest(unittest.TestCase):
         self.assertIn("soak: 40 s, about 2 min left", progress.stream.getvalue())
         self.assertTrue(progress.stream.getvalue().endswith("\r\033[K"))
 
+    def test_step_may_say_how_it_stands(self):
+        progress = self.progress(100)
+        with progress.during(lambda: "crowd: 12 queues with work", 40):
+            pass
+        self.assertIn("crowd: 12 queues with work, about 2 min left", progress.stream.getvalue())
+
     def test_is_silent_in_a_pipe(self):
         done = subprocess.run([sys.executable, "-c", SHOWS], capture_output=True, timeout=30)
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"", b""))

@@ -24,6 +24,10 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.normpath(os.path.join(HERE, "..", "..", ".."))
+sys.path.insert(0, os.path.join(ROOT, "tools", "dual-model", "experiment"))
+sys.dont_write_bytecode = True
+from progress import Progress  # noqa: E402
+
 TRACES = os.path.join(ROOT, "tools", "dual-model", "workloads", "resnet_h100.json")
 FIGURES = ["p50_ms", "p95_ms", "p99_ms", "max_ms", "low_per_s"]
 # What each fitted parameter is fitted to; the rest is predicted.
@@ -97,18 +101,39 @@ def replay(build, scenario, parameters, seed, seconds):
     return figures
 
 
-def replays(build, scenario, parameters, run):
-    """One run for each seed, two at a time."""
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda seed: replay(build, scenario, parameters, seed,
-                                                 run["seconds"]), run["seeds"]))
+class Replays:
+    """What is to be simulated in all, as device seconds, and how far that is; one line on a terminal."""
+
+    def __init__(self, *runs):
+        self.progress = Progress(sum(len(run["seeds"]) * run["seconds"] for run in runs), planned=False)
+        self.count, self.begun = sum(len(run["seeds"]) for run in runs), 0
+
+    def results(self, build, scenario, parameters, run):
+        """One run for each seed, two at a time."""
+        found = []
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            for figures in pool.map(lambda seed: replay(build, scenario, parameters, seed,
+                                                        run["seconds"]), run["seeds"]):
+                found.append(figures)
+                self.begun += 1
+                self.progress.done(run["seconds"])
+                self.progress.show("%d of %d runs of %s" % (self.begun, self.count, scenario["low"]))
+        return found
+
+    def began(self):
+        self.progress.show("0 of %d runs" % self.count)
+        return self
+
+    def ended(self):
+        self.progress.clear()
 
 
 def measure(build, published, parameters, run):
     """Mean over the seeds, and the least and largest value, of each figure."""
     measured = {}
+    replays = Replays(*[run for _ in published["scenarios"]]).began()
     for name, scenario in published["scenarios"].items():
-        runs = replays(build, scenario, parameters, run)
+        runs = replays.results(build, scenario, parameters, run)
         measured[name] = {}
         for figure in FIGURES:
             values = [one[figure] for one in runs]
@@ -117,6 +142,7 @@ def measure(build, published, parameters, run):
                 "least": round(min(values), 4), "largest": round(max(values), 4),
                 "residual_percent": round(
                     100 * (statistics.mean(values) / scenario[figure] - 1), 2)}
+    replays.ended()
     return measured
 
 
@@ -124,10 +150,11 @@ def fit(build, published):
     """Each parameter moves mainly one figure, so they are fitted one after the other."""
     parameters = start()
     scenarios = published["scenarios"]
+    replays = Replays(*[FIT_RUN] * (3 + len(HIGH_GPU_SCALES))).began()
 
     def mean(name, figure):
         return statistics.mean(one[figure] for one in
-                               replays(build, scenarios[name], parameters, FIT_RUN))
+                               replays.results(build, scenarios[name], parameters, FIT_RUN))
 
     for name in ("intensive", "standard"):
         low = scenarios[name]["low"]
@@ -139,6 +166,7 @@ def fit(build, published):
     for scale in HIGH_GPU_SCALES:
         parameters["high_gpu_scale"] = scale
         scan[scale] = mean("intensive", "p50_ms")
+        replays.ended()
         print(f"  high_gpu_scale {scale}: intensive P50 {scan[scale]:.2f} ms", flush=True)
     goal = scenarios["intensive"]["p50_ms"]
     parameters["high_gpu_scale"] = min(scan, key=lambda scale: abs(scan[scale] - goal))

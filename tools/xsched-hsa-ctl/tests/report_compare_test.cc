@@ -100,6 +100,27 @@ TEST_F(ReportCompareTest, WhatWasNotTheSameIsNamed) {
   EXPECT_NE(Compare({a, b}).out.find("not comparable"), std::string::npos);
 }
 
+TEST_F(ReportCompareTest, SettingsVersionsAndTheSimulatedDeviceAreComparedToo) {
+  json first = Result(2.6);
+  first["made_with"] = {{"xsched_hsa", "0.1.0"},
+                        {"machine", "2 processors"},
+                        {"date", "2026-01-01"},
+                        {"virtual_gpu", {{"xccs", "4", ""}, {"runlist_cycle_ns", "200000", "ns"}}}};
+  first["runs"][3]["proof"] = {
+      {"controller", {{"policy", "strict-priority"}, {"parameters", {{"window_us", 800}}}}}};
+  json other = first;
+  other["made_with"]["date"] = "2026-02-02";  // is no condition
+  other["made_with"]["machine"] = "64 processors";
+  other["made_with"]["virtual_gpu"][1][1] = "50000";
+  other["runs"][3]["proof"]["controller"]["parameters"]["window_us"] = 200;
+  const json told =
+      json::parse(Compare({Write("a", first.dump()), Write("b", other.dump()), "--json"}).out);
+  std::vector<std::string> names;
+  for (const json& one : told["differs"]) names.push_back(one["what"]);
+  EXPECT_EQ(names, (std::vector<std::string>{"intensive.controller.parameters.window_us", "machine",
+                                             "virtual_gpu.runlist_cycle_ns"}));
+}
+
 TEST_F(ReportCompareTest, ARunThatFailedOrIsMissingIsAGap) {
   json other = Result(2.6);
   other["runs"][3] = {

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstring>
@@ -78,6 +79,26 @@ TEST(TopModelTest, MissingFieldsAreDashesAndLinesAreCut) {
   ASSERT_EQ(lines.size(), 2u);
   EXPECT_LE(lines[1].size(), 20u);
   EXPECT_NE(TopLines(model.Rows("held", false), 0)[1].find("no queue"), std::string::npos);
+}
+
+TEST(TopModelTest, ANarrowTerminalDoesWithoutTheLeastTellingColumns) {
+  TopModel model;
+  model.Update(Reply(100), 10);
+  model.Update(Reply(600), 11);
+  const auto rows = model.Rows("held", false);
+  const auto whole = TopLines(rows, 0);
+  std::size_t wide = 0;
+  for (const std::string& line : whole) wide = std::max(wide, line.size());
+  EXPECT_EQ(TopLines(rows, wide), whole) << "nothing is left out where all fits";
+  const auto narrow = TopLines(rows, 80);
+  for (const std::string& line : narrow) EXPECT_LE(line.size(), 80u);
+  for (const char* name : {"PID", "PROGRAM", "STATE", "HELD-MS", "P99-MS"}) {
+    EXPECT_NE(narrow[0].find(name), std::string::npos) << narrow[0];
+  }
+  EXPECT_NE(narrow[1].find("2.25"), std::string::npos) << narrow[1];
+  EXPECT_EQ(narrow[0].find("P50-MS"), std::string::npos) << narrow[0];
+  // One by one, not all at once.
+  EXPECT_NE(TopLines(rows, wide - 1)[0].find("P95-MS"), std::string::npos);
 }
 
 // A program in a terminal of its own.

@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <random>
+#include <string>
 
 #include "queue-ctl/trace_page.h"
 #include "trace_check.h"
@@ -21,6 +23,28 @@ Recording Small() {
                          {{"session", 2}, {"pid", 43}, {"comm", "serve"}, {"gpu_base", 0}}};
   recording.gpus = {{{"index", 0}, {"gpu", "0000:03:00.0"}}};
   return recording;
+}
+
+TEST(TraceFormatTest, CopiesOfAProgramAreToldApartAndTheMostUrgentIsOnTop) {
+  Recording recording = Small();
+  for (json& process : recording.processes) process["comm"] = "dual-model";
+  recording.processes[0]["priority"] = 0;
+  recording.processes[1]["priority"] = 15;
+  recording.records = {{1000, 2, kTraceRaise, 6, 16, 0}, {1100, 0, kTraceUrgency, 0, 16, 0}};
+  std::map<int, std::string> names;
+  std::map<int, int> places;
+  const std::string text = ChromeTrace(recording);
+  CheckedTrace(text);
+  const json trace = json::parse(text);
+  for (const json& event : trace["traceEvents"]) {
+    if (event["name"] == "process_name") names[event["pid"]] = event["args"]["name"];
+    if (event["name"] == "process_sort_index") places[event["pid"]] = event["args"]["sort_index"];
+  }
+  EXPECT_EQ(names[42], "dual-model (priority 0)");
+  EXPECT_EQ(names[43], "dual-model (priority 15)");
+  EXPECT_LT(places[43], places[42]);
+  EXPECT_EQ(names.size(), 3u);  // and the GPU, above both
+  for (const auto& [pid, place] : places) EXPECT_EQ(place < 0, pid != 42 && pid != 43);
 }
 
 TEST(TraceFormatTest, ARequestHoldsAndLetsGo) {
