@@ -130,7 +130,8 @@ TEST_F(HostilePageTest, ADecisionWithAnErrorThatDoesNotExistIsReported) {
   hostile_page_->decisions_made.store(made);
   core_.OnLayerEvent(hostile_);
   ControllerInfo info;
-  const auto report = ReportList(core_, info, {0, true}, {.all = true, .decisions = true}, {});
+  const auto report =
+      ReportList(core_, info, {0, true}, {.all = true, .run_token = {}, .decisions = true}, {});
   const auto& decisions = report.at("processes").back().at("decisions");
   ASSERT_EQ(decisions.size(), made) << decisions;
   EXPECT_TRUE(decisions[0]["error"].is_null());
@@ -177,7 +178,8 @@ TEST_F(HostilePageTest, RandomPagesAreSurvived) {
     ASSERT_LE(core_.sessions().at(hostile_)->queues.size(), kQueuesMax) << "seed " << kSeed;
     ASSERT_LE(core_.sessions().at(hostile_)->destroyed.size(), kDestroyedQueuesMax);
     if (round % 20 == 0) {
-      const auto report = ReportList(core_, info, {0, true}, {.all = true, .decisions = true}, {});
+      const auto report =
+          ReportList(core_, info, {0, true}, {.all = true, .run_token = {}, .decisions = true}, {});
       ASSERT_TRUE(report.at("ok").get<bool>());
     }
   }

@@ -40,6 +40,15 @@ class CheckTest(unittest.TestCase):
     def test_what_was_gained_is_to_be_recorded(self):
         self.assertIn("record it", self.found(cost(79), cost(100))[0])
 
+    def test_of_another_compiler_only_locks_and_calls_count(self):
+        self.assertEqual(list(check.complaints("path", cost(200), cost(100), True)), [])
+        self.assertEqual(list(check.complaints("path", cost(20), cost(100), True)), [])
+        self.assertIn("3.00 locked", list(check.complaints("path", cost(100, locked=3), cost(100), True))[0])
+        self.assertIn("1.00 system calls", list(check.complaints("path", cost(100, calls=1), cost(100), True))[0])
+        done = subprocess.run([sys.executable, "-B", PATH, "/nowhere", "--record", "--other-compiler"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("not for another", done.stderr)
+
     def test_no_probe_is_one_line_and_two(self):
         done = subprocess.run([sys.executable, "-B", PATH, "/nowhere"], capture_output=True, text=True)
         self.assertEqual(done.returncode, 2)

@@ -1,7 +1,13 @@
 # HIP programs are built where hipcc is, as users build them; nothing that is installed needs HIP.
 find_program(XSCHED_HSA_HIPCC hipcc)
-# What the virtual GPU shows to ROCr 5.2.3; on an MI300 give gfx942.
-set(XSCHED_HSA_HIP_ARCH gfx90a CACHE STRING "hipcc --offload-arch for the HIP programs")
+# What the virtual GPU shows to this ROCr (tools/virtual-gpu/driver/gpu_model.cc: 1.12, ROCm 6.0, is the first that names
+# gfx942). On an MI300 with an older one give gfx942.
+find_package(hsa-runtime64 QUIET)
+set(hip_arch gfx90a)
+if(hsa-runtime64_VERSION VERSION_GREATER_EQUAL 1.12)
+  set(hip_arch gfx942)
+endif()
+set(XSCHED_HSA_HIP_ARCH ${hip_arch} CACHE STRING "hipcc --offload-arch for the HIP programs")
 
 # xsched_hsa_hip_program(name FOLDER folder SOURCE file [DEPENDS ...]): target `name`, built with all.
 function(xsched_hsa_hip_program name)

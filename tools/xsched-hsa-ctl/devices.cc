@@ -117,8 +117,7 @@ int ConfigReload(const std::string& socket, bool as_json) {
   } else {
     std::cout << (files.empty() ? "no file: the defaults are in force"
                                 : "read again: " + std::to_string(files.size()) + " file(s)")
-              << "
-";
+              << "\n";
   }
   return 0;
 }

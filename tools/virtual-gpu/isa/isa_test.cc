@@ -128,6 +128,23 @@ TEST_F(IsaTest, BranchCountsWordsFromBehindItself) {
   EXPECT_EQ(Run("s_cbranch_scc0 4"), Step::kNext);
 }
 
+TEST_F(IsaTest, FrexpSplitsADouble) {
+  const auto split = [&](double value) {
+    const u64 bits = std::bit_cast<u64>(value);
+    SetLanes(0, static_cast<u32>(bits), 0);
+    SetLanes(1, static_cast<u32>(bits >> 32), 0);
+    Run("v_frexp_mant_f64_e32 v[2:3], v[0:1]");
+    Run("v_frexp_exp_i32_f64_e32 v4, v[0:1]");
+    return std::bit_cast<double>(u64{Lane(3)} << 32 | Lane(2));
+  };
+  EXPECT_EQ(split(-12.5), -0.78125);
+  EXPECT_EQ(Lane(4), 4u);
+  EXPECT_EQ(split(0x1p-1074), 0.5);
+  EXPECT_EQ(static_cast<i32>(Lane(4)), -1073);
+  EXPECT_EQ(split(HUGE_VAL), HUGE_VAL);
+  EXPECT_EQ(Lane(4), 0u);
+}
+
 TEST_F(IsaTest, LanesThatAreOffKeepTheirValue) {
   SetLanes(0, 0, 1);
   wave_.SetPair(kExec, 0x8);

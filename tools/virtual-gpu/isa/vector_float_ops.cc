@@ -23,6 +23,19 @@ T Fraction(T a) {
   return a - std::floor(a);
 }
 
+// Infinities and what is no number have themselves as mantissa, and the exponent 0.
+template <typename T>
+T Mantissa(T a) {
+  int exponent = 0;
+  return std::isfinite(a) ? std::frexp(a, &exponent) : a;
+}
+template <typename T>
+i32 Exponent(T a) {
+  int exponent = 0;
+  if (std::isfinite(a)) std::frexp(a, &exponent);
+  return exponent;
+}
+
 // A division is v_div_scale twice, v_rcp, some v_fma, v_div_fmas and v_div_fixup. The last one is
 // given both operands and yields the quotient that the sequence was made to yield; so the scaling
 // before it need not be imitated.
@@ -115,15 +128,8 @@ constexpr Opcode kOpcodes[] = {
     Float<([](float a) -> float { return std::log2(a); })>("v_log_f32"),
     Float<([](float a) -> float { return static_cast<float>(std::sin(a * kTurn)); })>("v_sin_f32"),
     Float<([](float a) -> float { return static_cast<float>(std::cos(a * kTurn)); })>("v_cos_f32"),
-    {"v_frexp_mant_f32", kLane<([](float a) -> float {
-       int e = 0;
-       return std::isfinite(a) ? std::frexp(a, &e) : a;
-     })>},
-    {"v_frexp_exp_i32_f32", kLane<([](float a) -> i32 {
-       int e = 0;
-       if (std::isfinite(a)) std::frexp(a, &e);
-       return e;
-     })>},
+    {"v_frexp_mant_f32", kLane<([](float a) -> float { return Mantissa(a); })>},
+    {"v_frexp_exp_i32_f32", kLane<([](float a) -> i32 { return Exponent(a); })>},
     {"v_mac_f32", kLaneOnto<([](float a, float b, float c) -> float { return a * b + c; })>},
     Float<([](float a, float b, float c) -> float { return a * b + c; })>("v_mad_f32", false),
     {"v_madak_f32", kLane<([](float a, float b, float c) -> float { return a * b + c; })>},
@@ -149,6 +155,8 @@ constexpr Opcode kOpcodes[] = {
     {"v_trunc_f64", kLane<([](double a) -> double { return std::trunc(a); })>},
     {"v_rndne_f64", kLane<([](double a) -> double { return std::nearbyint(a); })>},
     {"v_fract_f64", kLane<([](double a) -> double { return Fraction(a); })>},
+    {"v_frexp_mant_f64", kLane<([](double a) -> double { return Mantissa(a); })>},
+    {"v_frexp_exp_i32_f64", kLane<([](double a) -> i32 { return Exponent(a); })>},
     {"v_ldexp_f64", kLane<([](double a, i32 b) -> double { return std::ldexp(a, b); })>},
     {"v_rcp_f64", kLane<([](double a) -> double { return 1.0 / a; })>},
     {"v_rsq_f64", kLane<([](double a) -> double { return 1.0 / std::sqrt(a); })>},

@@ -38,14 +38,16 @@ TEST(VirtualGpuTest, RocminfoShowsOneAgentWithTheProfilesCus) {
   EXPECT_EQ(Count(outcome.output, "Device Type:             GPU"), 1);
   EXPECT_TRUE(Has(outcome.output, "Compute Unit:            80")) << outcome.output;
   EXPECT_TRUE(Has(outcome.output, "Marketing Name:          AMD Instinct MI308X"));
-  EXPECT_TRUE(Has(outcome.output, "Name:                    gfx90a"));  // to ROCr 5.2.3
-  EXPECT_TRUE(Has(outcome.output, "amdgcn-amd-amdhsa--gfx90a:sramecc+:xnack-"));
+  // Debian 12's ROCr 5.2.3 does not know the part's own name; with that it would not start.
+  const std::string isa = Has(outcome.output, " knows it)") ? "gfx942" : "gfx90a";
+  EXPECT_TRUE(Has(outcome.output, "Name:                    " + isa)) << outcome.output;
+  EXPECT_TRUE(Has(outcome.output, "amdgcn-amd-amdhsa--" + isa + ":sramecc+:xnack-"));
   EXPECT_TRUE(Has(outcome.output, "Wavefront Size:          64(0x40)"));
   EXPECT_TRUE(Has(outcome.output, "Size:                    201326592(0xc000000) KB"));  // VRAM
   EXPECT_TRUE(Has(outcome.output, "Segment:                 GROUP"));
   EXPECT_TRUE(Has(outcome.output, "Size:                    64(0x40) KB"));  // LDS
   EXPECT_TRUE(Has(outcome.output, "FLAGS: KERNARG, FINE GRAINED"));
-  EXPECT_TRUE(Has(outcome.output, "shown to the runtime as gfx9"));
+  EXPECT_TRUE(Has(outcome.output, "shown to the runtime as " + isa + " ("));
 }
 
 TEST(VirtualGpuTest, RocminfoShowsTwoGpusOfAnotherProfile) {
