@@ -29,7 +29,7 @@ bool Dispatcher::StartAlone(std::uint32_t id) {
   }
   lone_ = id;
   lone_since_ = now_;
-  const TimeNs ns = lone_runs_.Sample(d.packet.cost, d.queue->mask, &random_);
+  const TimeNs ns = lone_runs_.Sample(d.packet.cost, d.first_xcc, d.queue->mask, &random_);
   if (ns == 0) return false;
   bulk_ = id;
   bulk_end_ = now_ + ns;
@@ -110,8 +110,8 @@ void Dispatcher::LayOut(std::uint32_t id, std::uint32_t xcc, double elapsed, dou
     d.pool -= count;
     UpdateHeads(id, xcc);
     d.queue->cu_ns += static_cast<double>(count) * d.workgroup_ns / d.fp.occupancy;
-    if (xcc == 0) d.first_placed = true;
-    Finished(id, count, xcc == 0);
+    if (xcc == d.first_xcc) d.first_placed = true;
+    Finished(id, count, xcc == d.first_xcc);
   }
   const double phase = elapsed - static_cast<double>(over) * round_ns;
   const std::uint64_t full_rounds = share.pool / slots;  // what is beyond stays in the pool

@@ -24,6 +24,10 @@ std::uint32_t HwsDevice::PriorityClass(const Queue& queue) const {
   return queue.config.priority <= 6 ? 0 : queue.config.priority <= 10 ? 1 : 2;
 }
 
+std::uint32_t HwsDevice::PriorityInPipe(const Queue& queue) const {
+  return params_.queue_priority_effective ? queue.config.priority : 0;
+}
+
 // Has the queue something that its pipe could do now? Reads the packet and polls its dependencies.
 bool HwsDevice::Ready(Queue* queue) {
   if (!queue->mapped) return false;
@@ -54,13 +58,19 @@ void HwsDevice::Wake(Queue* queue) {
   }
 }
 
+// The queues of a pipe take turns; where queue priority works, only those of the highest do.
 void HwsDevice::Schedule(std::uint32_t index) {
   Pipe& pipe = pipes_[index];
   if (pipe.phase != Pipe::Phase::kIdle) return;
+  std::uint32_t highest = 0;
+  for (Queue* queue : pipe.queues) {
+    if (!params_.queue_priority_effective) break;
+    if (Ready(queue)) highest = std::max(highest, PriorityInPipe(*queue));
+  }
   for (std::size_t tried = 0; tried < pipe.queues.size(); ++tried) {
     if (pipe.next >= pipe.queues.size()) pipe.next = 0;
     Queue* queue = pipe.queues[pipe.next++];
-    if (Ready(queue)) return Connect(index, queue);
+    if (Ready(queue) && PriorityInPipe(*queue) >= highest) return Connect(index, queue);
   }
 }
 
@@ -71,6 +81,7 @@ void HwsDevice::UpdateQuantum(std::uint32_t index) {
   if (pipe.phase != Pipe::Phase::kStreaming) return;
   for (Queue* queue : pipe.queues) {
     if (queue == pipe.queue || !Ready(queue)) continue;
+    if (PriorityInPipe(*queue) < PriorityInPipe(*pipe.queue)) continue;
     pipe.rotates_at = std::max(now_, pipe.connected_at + params_.hqd_quantum_ns);
     return;
   }

@@ -34,6 +34,7 @@ Status HwsDevice::CreateQueue(TimeNs now, const QueueConfig& config, PacketSourc
   queue->config = config;
   queue->source = source;
   queue->mask = geometry_.FullMask();
+  if (params_.xcc_start_rotates) queue->xcc_start = next_xcc_start_++ % geometry_.xccs();
   by_id_[*id] = queue.get();
   queues_.push_back(std::move(queue));
   EndCycle(*returns_at);

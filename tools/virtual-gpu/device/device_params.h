@@ -16,8 +16,10 @@ namespace virtual_gpu {
 struct DeviceParams {
   std::string name = "mi308x";
 
-  // Geometry of compute: workgroup i goes to XCC i % xccs. [D] topology dumps, kfd_sysfs
+  // Geometry of compute: workgroup i goes to the i-th XCC in turn. [D] topology dumps, kfd_sysfs
   std::uint32_t xccs = 4;
+  // The XCC of workgroup 0 is the next one for each queue that is made (true), or always XCC 0.
+  bool xcc_start_rotates = false;  // [S] current_logical_xcc_start; see docs/virtual-gpu.md
   std::uint32_t ses_per_xcc = 4;
   std::vector<std::uint32_t> cus_per_se = {5, 5, 5, 5};  // active CUs of each SE of one XCC
 
@@ -38,6 +40,7 @@ struct DeviceParams {
   TimeNs packet_launch_ns = 1'000;         // [U] 0.5..5 us
   TimeNs packet_other_ns = 500;            // [U] barrier and vendor packets
   bool pipe_priority_effective = true;     // SPI arbitration by pipe priority
+  bool queue_priority_effective = false;   // inside a pipe; inert since kernels of February 2026
   bool hardware_scheduler = true;          // HWS: every change is a cycle for everybody; false: MES
   bool cwsr = true;                        // false: preemption drains running waves
 

@@ -38,8 +38,10 @@ std::uint32_t Dispatcher::AddDispatch(Queue* queue, const Packet& packet, TimeNs
   d.start = now;
   d.pool = packet.cost.workgroups;
   const std::uint32_t xccs = geometry_.xccs();
+  d.first_xcc = (xccs - queue->xcc_start) % xccs;
   for (std::uint32_t xcc = 0; xcc < xccs; ++xcc) {
-    d.share[xcc].pool = d.pool / xccs + (xcc < d.pool % xccs);
+    const std::uint32_t logical = (xcc + queue->xcc_start) % xccs;
+    d.share[xcc].pool = d.pool / xccs + (logical < d.pool % xccs);
   }
   return id;
 }

@@ -63,6 +63,16 @@ TEST(GeometryTest, MapsMaskBitsOnOneXcc) {
   EXPECT_EQ(CusOfBit(mi210, 103), (std::vector<CuLocation>{{0, 7, 12}}));
 }
 
+TEST(GeometryTest, MapsMaskBitsOnFourXccs) {
+  const Geometry mi308x = Of("mi308x");
+  EXPECT_EQ(CusOfBit(mi308x, 0), (std::vector<CuLocation>{{0, 0, 0}}));
+  EXPECT_EQ(CusOfBit(mi308x, 3), (std::vector<CuLocation>{{3, 0, 0}}));
+  EXPECT_EQ(CusOfBit(mi308x, 4), (std::vector<CuLocation>{{0, 1, 0}}));
+  EXPECT_EQ(CusOfBit(mi308x, 15), (std::vector<CuLocation>{{3, 3, 0}}));
+  EXPECT_EQ(CusOfBit(mi308x, 16), (std::vector<CuLocation>{{0, 0, 1}}));
+  EXPECT_EQ(CusOfBit(mi308x, 79), (std::vector<CuLocation>{{3, 3, 4}}));
+}
+
 TEST(GeometryTest, IgnoresMaskBitsBeyondTheCusAndDisablesThoseNotGiven) {
   const Geometry mi308x = Of("mi308x");
   EXPECT_TRUE(CusOfBit(mi308x, 80).empty());

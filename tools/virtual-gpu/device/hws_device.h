@@ -79,6 +79,7 @@ class HwsDevice final : public Device {
   void Wake(Queue* queue);
   bool PollBlocked();
   std::uint32_t PriorityClass(const Queue& queue) const;
+  std::uint32_t PriorityInPipe(const Queue& queue) const;
 
   // runlist.cc
   bool BeginCycle(TimeNs now, Queue* only, TimeNs* returns_at);
@@ -107,6 +108,7 @@ class HwsDevice final : public Device {
   std::vector<std::unique_ptr<Queue>> queues_;  // in creation order
   std::unordered_map<QueueId, Queue*> by_id_;
   QueueId next_id_ = 1;
+  std::uint32_t next_xcc_start_ = 0;
   std::vector<Pipe> pipes_;
   std::vector<Queue*> hqds_;  // slot -> queue; pipe = slot % pipes
 

@@ -2,7 +2,7 @@
 //
 // Why        Small kernels one after the other, with nobody else there, are the common case; a few
 //            hundred events for each are too many. After kSamples simulated runs of the same kernel
-//            under the same CU mask, later ones take one of these times (bulk.cc).
+//            under the same CU mask, from the same XCC on, later ones take one of these times (bulk.cc).
 // Limits     kKernelsMax kernels; then it forgets all and begins again.
 #pragma once
 
@@ -21,14 +21,15 @@ class LoneRuns {
   static constexpr std::uint32_t kSamples = 6;
 
   // One of the times, or 0 when there are not enough yet.
-  TimeNs Sample(const KernelCost& cost, const CuMask& mask, Random* random) const {
-    const auto found = runs_.find(KeyOf(cost, mask));
+  TimeNs Sample(const KernelCost& cost, std::uint32_t first_xcc, const CuMask& mask,
+                Random* random) const {
+    const auto found = runs_.find(KeyOf(cost, first_xcc, mask));
     if (found == runs_.end() || found->second.count < kSamples) return 0;
     return found->second.ns[random->Bits() % kSamples];
   }
-  void Record(const KernelCost& cost, const CuMask& mask, TimeNs ns) {
+  void Record(const KernelCost& cost, std::uint32_t first_xcc, const CuMask& mask, TimeNs ns) {
     if (runs_.size() >= kKernelsMax) runs_.clear();
-    Runs& runs = runs_[KeyOf(cost, mask)];
+    Runs& runs = runs_[KeyOf(cost, first_xcc, mask)];
     if (runs.count < kSamples && ns > 0) runs.ns[runs.count++] = ns;
   }
 
@@ -38,8 +39,8 @@ class LoneRuns {
     std::uint32_t count = 0;
   };
   // 64 bits of two kernels are the same by accident about once in 10^10 tables.
-  static std::uint64_t KeyOf(const KernelCost& cost, const CuMask& mask) {
-    std::uint64_t key = mask.hash;
+  static std::uint64_t KeyOf(const KernelCost& cost, std::uint32_t first_xcc, const CuMask& mask) {
+    std::uint64_t key = mask.hash + first_xcc;
     const std::uint64_t fields[] = {cost.workgroups, cost.waves, cost.vgprs, cost.lds_bytes,
                                     static_cast<std::uint64_t>(cost.workgroup_ns)};
     for (const std::uint64_t field : fields) key = Random(key ^ field).Bits();

@@ -13,6 +13,8 @@ using nlohmann::json;
 template <typename Params, typename Visit>
 void ForEach(Params* p, const Visit& visit) {
   visit("xccs", &p->xccs, "", "seen", "sysfs num_xcc");
+  visit("xcc_start_rotates", &p->xcc_start_rotates, "", "read",
+        "current_logical_xcc_start, kfd_mqd_manager_v9.c: true");
   visit("ses_per_xcc", &p->ses_per_xcc, "", "seen", "sysfs array_count / num_xcc");
   visit("cus_per_se", &p->cus_per_se, "CUs", "seen", "sysfs simd_count; even over SEs assumed");
   visit("simds_per_cu", &p->simds_per_cu, "", "seen", "CDNA ISA documents");
@@ -30,6 +32,8 @@ void ForEach(Params* p, const Visit& visit) {
   visit("packet_other_ns", &p->packet_other_ns, "ns", "assumed", "barrier and vendor packets");
   visit("pipe_priority_effective", &p->pipe_priority_effective, "", "seen",
         "MEC notes; false: as where it is inert");
+  visit("queue_priority_effective", &p->queue_priority_effective, "", "read",
+        "cp_hqd_queue_priority; not set since 73463e26f7e2");
   visit("hardware_scheduler", &p->hardware_scheduler, "", "read", "HWS; false: MES");
   visit("cwsr", &p->cwsr, "", "read", "cwsr_enable");
   visit("workgroup_spread", &p->workgroup_spread, "+- of the time", "assumed",

@@ -36,6 +36,7 @@ struct Queue {
 
   // Workgroup dispatcher.
   CuMask mask;
+  std::uint32_t xcc_start = 0;  // XCC x takes what is the (x + xcc_start)-th in turn
   std::array<std::uint8_t, kXccsMax> next_se{};
   std::array<std::vector<SavedWorkgroup>, kXccsMax> saved;
   std::uint64_t saved_count = 0, saved_waves = 0, saved_bytes = 0;
@@ -61,7 +62,8 @@ struct Dispatch {
   std::uint64_t pool = 0;
   std::uint64_t unreported = 0, done = 0;
   std::uint32_t rounds_held = 0;
-  std::uint32_t pipe = kNone;  // streaming on it
+  std::uint32_t pipe = kNone;   // streaming on it
+  std::uint32_t first_xcc = 0;  // where workgroup 0 goes
   bool first_placed = false, first_unreported = false, launched = false;
 };
 

@@ -19,7 +19,7 @@ void Dispatcher::AddResident(std::uint32_t cu, Resident resident, double finish_
   const std::uint64_t count = std::uint64_t{resident.slots} * resident.rounds;
   resident.start_v = cus_.at(cu).v;
   resident.bundle = Bundler::IsBundle(d.plan, resident.slots, resident.rounds, budget_.strain());
-  if (xcc == 0 && !d.first_placed) d.first_placed = resident.has_first = true;
+  if (xcc == d.first_xcc && !d.first_placed) d.first_placed = resident.has_first = true;
   if (resident.rounds > 1) {
     ++d.share[xcc].rounds_held;
     ++d.rounds_held;
@@ -55,7 +55,7 @@ void Dispatcher::Finished(std::uint32_t id, std::uint64_t count, bool first) {
   if (d.done < d.packet.cost.workgroups) return;
   completed_.push_back(id);
   if (id == lone_) {
-    lone_runs_.Record(d.packet.cost, d.queue->mask, now_ - lone_since_);
+    lone_runs_.Record(d.packet.cost, d.first_xcc, d.queue->mask, now_ - lone_since_);
     lone_ = kNone;
   }
 }

@@ -167,6 +167,18 @@ TEST(StressTest, CountsEveryWorkgroupOnceWhenKernelsRepeatWithoutCwsr) {
   RunSeeds(params, 5'000, 3);
 }
 
+TEST(StressTest, CountsEveryWorkgroupOnceWhereQueuesBeginAtDifferentXccs) {
+  DeviceParams params = FindProfile("mi308x")->params;
+  params.xcc_start_rotates = true;
+  RunSeeds(params, 1'000);
+  RunSeeds(params, 5'000, 3);
+}
+TEST(StressTest, CountsEveryWorkgroupOnceWithPriorityInsidePipes) {
+  DeviceParams params = FindProfile("mi308x")->params;
+  params.queue_priority_effective = true;
+  RunSeeds(params, 2'000);
+}
+
 TEST(StressTest, IsDeterministic) {
   std::uint64_t events[2] = {};
   TimeNs ends[2] = {};
