@@ -180,7 +180,7 @@ class RunTest(unittest.TestCase):
             self.assertLessEqual(set(shown) - {"GPU", "every"}, printed, f"{command}: the document shows other lines")
 
     def test_readme(self):
-        self.run_commands("README.md", 5)
+        self.run_commands("README.md", 4)
 
     def test_running_on_mi(self):
         self.run_commands("docs/running-on-mi.md", 4)

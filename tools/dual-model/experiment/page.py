@@ -40,7 +40,7 @@ table { border-collapse: collapse; font-size: .87rem; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; white-space: normal; vertical-align: bottom; overflow-wrap: normal; }
 th:first-child, td:first-child { text-align: left; } .group th { color: var(--text); padding-top: .7rem; }
-table.text td { text-align: left; white-space: normal; } table.text th { text-align: left; }
+table.text td { text-align: left; white-space: normal; overflow-wrap: normal; } table.text th { text-align: left; }
 table.steps td { text-align: left; white-space: normal; vertical-align: top; } table.steps th { text-align: left; }
 table.steps td:first-child { text-align: right; white-space: nowrap; }
 .s-alone { --c: var(--alone); } .s-native { --c: var(--native); } .s-native2 { --c: var(--native2); }

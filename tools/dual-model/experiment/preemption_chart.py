@@ -174,7 +174,7 @@ def happened(data):
             lines.append((span[1], "the offline model's queue %s (the driver call took %.2f ms)"
                           % (what, span[3].get("driver_us", 0) / 1e3)))
         if span[2] < data["to_ms"]:
-            lines.append((span[2], "the offline model's queue has all its compute units again (%.2f ms)"
+            lines.append((span[2], "the offline model's queue has all its compute units again (the driver call took %.2f ms)"
                           % (span[3].get("end_driver_us", 0) / 1e3)))
     for span in data["high"]["active"]:
         if span[2] < data["to_ms"]:

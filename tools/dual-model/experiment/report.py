@@ -95,7 +95,7 @@ def spread_words(entry):
     spread = entry["aa_spread"]
     return ", ".join("%s %s" % (name, number(spread[key] and 100 * spread[key], "%.1f %%")
                                 if spread[key] is not None else "–")
-                     for name, key in (("P50", "p50"), ("P99", "p99"), ("low rate", "low")))
+                     for name, key in (("P50", "p50"), ("P99", "p99"), ("offline rate", "low")))
 
 
 def device_words(context):
@@ -146,9 +146,10 @@ def proof_words(context):
             said.append("%s: nothing is proved, %s." % (name, entry["why_unproven"]))
             continue
         proof = run["proof"]
-        said.append("%s: the layer was in both programs, saw each of the %d packets that they submitted, "
-                    "held %d of them back in %d preemptions, and all of them were completed." % (
-                        name, proof["packets_submitted"], proof["packets_held"], proof["preemptions"]))
+        said.append("%s: the layer was in both programs, saw each of the %s packets that they submitted, "
+                    "held %s of them back in %d preemptions, and all of them were completed." % (
+                        name, format(proof["packets_submitted"], ","), format(proof["packets_held"], ","),
+                        proof["preemptions"]))
     return said
 
 
@@ -195,7 +196,8 @@ def parameter_rows(context):
                       None)
         for model in record["models"] if record else []:
             plan = model["plan"]
-            lines.append([scenario, model["role"], model["model"], "%g ms" % plan["target_ms"],
+            lines.append([scenario, {"high": "online", "low": "offline"}.get(model["role"], model["role"]),
+                          model["model"], "%g ms" % plan["target_ms"],
                           plan["basis"], "%.3f" % plan["factor"],
                           "%.1f µs" % plan["host_gap_us"] if plan["host_bound"] else "none",
                           str(plan["kernels"]), str(plan["workgroups"])])
@@ -218,7 +220,8 @@ def load_rows(context):
 
 
 def device_rows(context):
-    return [[key.replace("_", " "), "none" if value is None else str(value)]
+    words = {None: "none", True: "yes", False: "no"}
+    return [[key.replace("_", " "), words.get(value, value) if value is None or isinstance(value, bool) else str(value)]
             for key, value in context.result["device"].items()]
 
 
@@ -230,7 +233,8 @@ def machine_rows(context):
 
 
 def controller_rows(context):
-    """What the controller was set to. Its times are the device's clock's, so slowed like the device."""
+    """What the controller was set to: once, if it was the same in all scenarios. Its times are the device's
+    clock's, so slowed like the device."""
     lines = []
     for scenario in context.scenarios:
         run = verdicts.find(context.result["runs"], scenario, "xsched-hsa")
@@ -243,6 +247,9 @@ def controller_rows(context):
                 text = ", ".join(value) if isinstance(value, list) else (
                     value if isinstance(value, str) else "%g" % value)
                 lines.append([scenario, name.replace("_", " "), text])
+    each = [[line[1:] for line in lines if line[0] == scenario] for scenario in context.scenarios]
+    if len(each) > 1 and all(one == each[0] for one in each):
+        return [["every scenario"] + line for line in each[0]]
     return lines
 
 
@@ -250,7 +257,7 @@ CONTROLLER_COLUMNS = ("scenario", "controller", "value")
 VIRTUAL_COLUMNS = ("virtual GPU", "value", "unit", "sure", "source")
 
 
-NOISE_TEXT = ("How late the virtual GPU's events and the high model's launches were (a launch is late by "
+NOISE_TEXT = ("How late the virtual GPU's events and the online model's launches were (a launch is late by "
               "20 µs or more), in device time, which is machine time over the time scale: the noise "
               "floor of every simulated figure. While the model could not keep up the clock stood, "
               "for the programs' schedules and for what they measured alike.")

@@ -50,6 +50,8 @@ function look(frame) {
   const found = {
     width: frame.innerWidth, scrollWidth: doc.documentElement.scrollWidth,
     verdict: texts('.verdict'), words: texts('.card .word'), headlines: texts('.headline'),
+    columns: all('table')[0] ? [...all('table')[0].querySelectorAll('th')].filter(e =>
+      e.getBoundingClientRect().right <= frame.innerWidth).map(e => e.innerText) : [],
     table: texts('td'), p99: texts('.p99 .value'), rate: texts('.rate .value'),
     bars: all('.p99 .fill').filter(seen).map(e => e.getBoundingClientRect().width),
     limits: all('.p99 .limit').filter(seen).map(e => e.getBoundingClientRect().x -
@@ -150,6 +152,7 @@ class BrowserTest(unittest.TestCase):
         self.assertEqual(found["words"], ["Target missed"])
         self.assertIn("misses its target in the intensive scenario", found["verdict"][0])
         self.assertIn("1.18 × alone (native: 9.09 ×)", found["headlines"][0])
+        self.assertIn("P99", found["columns"])  # without scrolling sideways
         for cell in ("native (again)", "9.09", "0.95", "2.60"):
             self.assertIn(cell, found["table"])
         self.assertEqual(found["p99"][3], "2.60 ms, 1.18 × alone; max 3.90")
