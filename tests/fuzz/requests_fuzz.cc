@@ -30,14 +30,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   core.OnLayerEvent(session);
   ControllerInfo info;
   Events events(&clock);
-  Requests requests(&core, &info, nullptr, &events);
+  Configuration configuration("/dev/null", nullptr);
+  Requests requests(&core, &info, &configuration, &events);
   for (const Caller& caller : {Caller{2000, false}, Caller{0, true}}) {
     PendingReply pending;
     auto reply = requests.Handle(fuzz::Text(data, size), caller, &pending);
     if (!reply) reply = requests.Finish(pending);
     if (!nlohmann::json::accept(*reply)) std::abort();
     if (!caller.administrator &&
-        (slot.hold.load() != 0 || core.sessions().at(session)->overrides != ProgramClass{})) {
+        (slot.hold.load() != 0 || core.sessions().at(session)->overrides != ProgramClass{} ||
+         core.default_policy().name != "strict-priority" || !core.gpu_policies().empty())) {
       std::abort();
     }
   }
