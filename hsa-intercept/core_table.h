@@ -21,11 +21,15 @@ static_assert(offsetof(CoreApiTable, hsa_queue_create_fn) == 72);
 static_assert(offsetof(CoreApiTable, hsa_queue_destroy_fn) == 88);
 static_assert(offsetof(CoreApiTable, hsa_signal_store_screlease_fn) == 352);
 static_assert(sizeof(CoreApiTable) == 1016);
-static_assert(ExtTableOf(1, sizeof(AmdExtTable)).known);
-static_assert(offsetof(AmdExtTable, hsa_amd_queue_cu_set_mask_fn) == 96);
-static_assert(offsetof(AmdExtTable, hsa_amd_queue_intercept_create_fn) == 296);
-static_assert(offsetof(AmdExtTable, hsa_amd_queue_intercept_register_fn) == 304);
-static_assert(offsetof(AmdExtTable, hsa_amd_queue_set_priority_fn) == 312);
+// The extension table of the header that this is built with is as ext_table.h has it.
+inline constexpr ExtTable kBuiltWith = ExtTableOf(1, sizeof(AmdExtTable));
+static_assert(kBuiltWith.known);
+static_assert(offsetof(AmdExtTable, hsa_amd_queue_cu_set_mask_fn) == kBuiltWith.cu_set_mask);
+static_assert(offsetof(AmdExtTable, hsa_amd_queue_intercept_create_fn) ==
+              kBuiltWith.intercept_create);
+static_assert(offsetof(AmdExtTable, hsa_amd_queue_intercept_register_fn) ==
+              kBuiltWith.intercept_register);
+static_assert(offsetof(AmdExtTable, hsa_amd_queue_set_priority_fn) == kBuiltWith.set_priority);
 static_assert(offsetof(HsaApiTable, core_) == 16 && offsetof(HsaApiTable, amd_ext_) == 24);
 
 // True if every field that InstallHooks touches is there. Fills `version` as far as it can be read.

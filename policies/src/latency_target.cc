@@ -15,6 +15,7 @@
 // Parameters read: as strict-priority, of which mechanisms and delay_budget are the ladder's; and
 // latency_samples_min.
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "levels.h"

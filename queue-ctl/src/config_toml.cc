@@ -5,7 +5,9 @@
 #define TOML_ASSERT(expr) static_cast<void>(0)
 #include <toml++/toml.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdio>
 
 #include "config.h"
 #include "gpu_key.h"

@@ -5,6 +5,8 @@
 #include <hsa/hsa.h>
 #include <hsa/hsa_ext_amd.h>
 
+#include <cstdint>
+
 #define AMD_INTERNAL_BUILD
 #include <hsa/hsa_api_trace.h>
 #undef AMD_INTERNAL_BUILD

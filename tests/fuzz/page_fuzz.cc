@@ -1,6 +1,7 @@
 // Pages as a hostile layer writes them: no crash, bounded records, a report that is JSON, and the
 // other program's gate open in the end. Input: runs of {what, offset, value}.
 #include <cstdlib>
+#include <iterator>
 #include <memory>
 
 #include "core.h"

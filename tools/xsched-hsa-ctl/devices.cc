@@ -1,6 +1,7 @@
 // devices.cc: devices, events and the configuration: what the controller says, as tables and lines.
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <iostream>
 
 #include "arguments.h"

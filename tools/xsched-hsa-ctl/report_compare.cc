@@ -1,6 +1,7 @@
 #include "report_compare.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>

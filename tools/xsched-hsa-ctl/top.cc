@@ -1,5 +1,6 @@
 #include "top.h"
 
+#include <algorithm>
 #include <chrono>
 #include <iostream>
 #include <iterator>

@@ -6,6 +6,7 @@
 //            host time, also on the virtual GPU.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>

@@ -1,5 +1,6 @@
 #include "gpu_model.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>

@@ -6,6 +6,7 @@
 // Units      host nanoseconds; buckets grow by a quarter, so a quantile is right to 25 %.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>

@@ -1,6 +1,7 @@
 // Containers and hardware slots, from texts as kernels and runtimes write them.
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <map>
 
 #include "container.h"

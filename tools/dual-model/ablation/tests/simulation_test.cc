@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <numeric>
+#include <stdexcept>
 #include <string>
 
 #include "fiber.h"
