@@ -178,8 +178,7 @@ bool AddressSpace::Fill(std::uint64_t to, std::uint32_t pattern, std::uint64_t b
 bool AddressSpace::Load64(std::uint64_t va, std::uint64_t* value) const {
   std::byte* host = va % alignof(std::uint64_t) == 0 ? HostPointer(va, sizeof(*value)) : nullptr;
   if (host == nullptr) return ReadValue(va, value);
-  *value =
-      std::atomic_ref(*reinterpret_cast<std::uint64_t*>(host)).load(std::memory_order_acquire);
+  *value = std::atomic_ref(*reinterpret_cast<std::uint64_t*>(host)).load(std::memory_order_acquire);
   return true;
 }
 

@@ -199,10 +199,11 @@ TEST_F(EveryCommandTest, RunAsksTheControllerBeforeItRunsAnything) {
 }
 
 TEST_F(EveryCommandTest, DoctorHasItsLinesWhateverTheControllerAnswers) {
+  int asked = 0;
   for (const std::string& answer : {std::string(".{\"ok\":1}"), std::string(".{\"ok\":true}"),
                                     std::string(".not JSON"), std::string()}) {
     SCOPED_TRACE(answer);
-    const std::string path = directory_.path() + "/" + std::to_string(answer.size()) + ".sock";
+    const std::string path = directory_.path() + "/" + std::to_string(++asked) + ".sock";
     FakeController controller(path, answer);
     const Finished finished = Ctl({"doctor", "--json", "--socket", path});
     EXPECT_EQ(finished.code, 1) << finished.err;
