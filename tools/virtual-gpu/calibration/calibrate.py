@@ -46,7 +46,7 @@ MEASURABLE = {"packet_launch_ns", "runlist_cycle_ns", "cwsr_bytes_per_ns", "pipe
 SLACK_PERCENT = 2.0
 # The model's parameters that the fit assumes: those that contention depends on.
 PROFILE_KEYS = ["workgroup_spread", "packet_launch_ns", "workgroups_per_cu", "lds_bytes_per_cu",
-                "cus_per_se", "xccs", "grain_ns", "contended_ends", "calm_ns",
+                "cus_per_se", "xccs", "xcc_start_rotates", "grain_ns", "contended_ends", "calm_ns",
                 "hqd_quantum_ns", "pipe_priority_effective"]
 
 

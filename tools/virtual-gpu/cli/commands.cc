@@ -64,9 +64,9 @@ void PrintProcess(const Json& process) {
       continue;
     }
     std::printf(
-        "  queue %llu: aql, priority %llu, %s, %llu packets, %llu workgroups; kernels: %llu "
+        "  queue %llu: %s, priority %llu, %s, %llu packets, %llu workgroups; kernels: %llu "
         "work, %llu blit, %llu interpreted, %llu not modelled; %llu order errors\n",
-        Number(queue, "id"), Number(queue, "priority"),
+        Number(queue, "id"), queue.value("type", "").c_str(), Number(queue, "priority"),
         queue.value("active", false) ? "active" : "suspended", Number(queue, "packets"),
         Number(queue, "workgroups"), Number(queue, "work_kernels"), Number(queue, "blit_kernels"),
         Number(queue, "interpreted_kernels"), Number(queue, "opaque_kernels"),

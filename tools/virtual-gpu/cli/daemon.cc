@@ -108,7 +108,10 @@ bool CheckOptions(DaemonOptions* options) {
     return false;
   }
   options->isa = GfxName(model.gfx_target_version);
-  if (!options->quiet) std::fprintf(stderr, "virtual-gpu: %s\n", note.c_str());
+  if (!options->quiet) {
+    std::fprintf(stderr, "virtual-gpu: simulated, time scale %g; %s\n", options->time_scale,
+                 note.c_str());
+  }
   return true;
 }
 

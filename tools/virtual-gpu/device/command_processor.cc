@@ -81,7 +81,6 @@ void HwsDevice::UpdateQuantum(std::uint32_t index) {
   if (pipe.phase != Pipe::Phase::kStreaming) return;
   for (Queue* queue : pipe.queues) {
     if (queue == pipe.queue || !Ready(queue)) continue;
-    if (PriorityInPipe(*queue) < PriorityInPipe(*pipe.queue)) continue;
     pipe.rotates_at = std::max(now_, pipe.connected_at + params_.hqd_quantum_ns);
     return;
   }

@@ -253,6 +253,18 @@ Status HwsDevice::GetQueueStats(QueueId id, QueueStats* stats) const {
   return Status::kOk;
 }
 
+SavedState HwsDevice::SavedIn(QueueId id, std::uint32_t xcc) const {
+  SavedState state;
+  const Queue* queue = Find(id);
+  if (queue == nullptr || xcc >= geometry_.xccs()) return state;
+  for (const SavedWorkgroup& saved : queue->saved[xcc]) {
+    const Footprint& fp = dispatcher_.dispatch(saved.dispatch).fp;
+    state.waves += fp.waves;
+    state.bytes += fp.save_bytes;
+  }
+  return state;
+}
+
 DeviceStats HwsDevice::GetStats() const {
   DeviceStats stats;
   stats.runlist_cycles = runlist_cycles_;

@@ -45,6 +45,9 @@ struct QueueStats {
   std::uint32_t resident_workgroups = 0;
   std::uint64_t saved_waves = 0, saved_bytes = 0;  // in its save area now
 };
+struct SavedState {
+  std::uint64_t waves = 0, bytes = 0;
+};
 // A CU by its place: SE within its XCC, CU within its SE.
 struct CuLocation {
   std::uint32_t xcc = 0, se = 0, cu = 0;
@@ -97,6 +100,8 @@ class Device {
   virtual TimeNs NextEvent() const = 0;
 
   virtual Status GetQueueStats(QueueId id, QueueStats* stats) const = 0;
+  // What of saved_waves and saved_bytes is this XCC's.
+  virtual SavedState SavedIn(QueueId id, std::uint32_t xcc) const = 0;
   virtual DeviceStats GetStats() const = 0;
   // The CUs that hold workgroups of the queue now; empty when unknown or none.
   virtual std::vector<CuLocation> ResidentCus(QueueId id) = 0;

@@ -37,6 +37,7 @@ class HwsDevice final : public Device {
   TimeNs AdvanceToCompletion(TimeNs limit) override;
   TimeNs NextEvent() const override;
   Status GetQueueStats(QueueId id, QueueStats* stats) const override;
+  SavedState SavedIn(QueueId id, std::uint32_t xcc) const override;
   DeviceStats GetStats() const override;
   std::vector<CuLocation> ResidentCus(QueueId id) override;
   std::uint64_t ResidentWaves(QueueId id) override;

@@ -20,7 +20,11 @@ DeviceProfile Mi308x() {
   p.cu_per_simd_array = 10;
   p.num_cp_queues = 96;
   p.num_sdma_xgmi_engines = 6;
+  p.l1_cache_kib = 32;
+  p.l1_line_bytes = 128;
   p.l2_cache_kib = 4096;
+  p.l3_cache_kib = 256 * 1024;
+  p.debug_prop = 1511;
   p.fw_version = 185;
   p.sdma_fw_version = 24;
   return p;
@@ -52,6 +56,7 @@ DeviceProfile Mi355x() {
   p.vram_bytes = 288 * kGiB;
   p.max_clock_mhz = 2200;
   p.cu_per_simd_array = 9;
+  p.debug_prop = 1494;
   return p;
 }
 

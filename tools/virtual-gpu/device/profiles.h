@@ -29,7 +29,10 @@ struct DeviceProfile {
   std::uint32_t num_sdma_xgmi_engines = 0;
   std::uint32_t num_sdma_queues_per_engine = 8;
   std::uint32_t max_slots_scratch_cu = 32;
+  std::uint32_t l1_cache_kib = 16, l1_line_bytes = 64;
   std::uint32_t l2_cache_kib = 0;  // per XCC
+  std::uint32_t l3_cache_kib = 0;  // 0: none
+  std::uint32_t debug_prop = 0;    // sysfs; 0: not known
   std::uint32_t fw_version = 0;    // MEC microcode
   std::uint32_t sdma_fw_version = 0;
 

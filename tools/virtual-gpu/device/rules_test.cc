@@ -87,8 +87,8 @@ TEST(PlacementRuleTest, EachQueueBeginsAtAnotherXccWhereTheDriverSaysSo) {
   }
 }
 
-// With two SEs of one CU each the third workgroup waits for the first SE, though the second one's
-// CU is free again before.
+// With two SEs of one CU each: the first workgroup waits for the first SE, though the second one's
+// CU is free.
 TEST(PlacementRuleTest, AWorkgroupWaitsForItsSeThoughAnotherIsFree) {
   DeviceParams params = Exact();
   params.xccs = 1;
@@ -103,7 +103,7 @@ TEST(PlacementRuleTest, AWorkgroupWaitsForItsSeThoughAnotherIsFree) {
   source.Submit({2, 16, 32, 60'000, 100'000});  // its first one is for SE 0, too
   rig.Kick(id);
   rig.Run(500'000);
-  EXPECT_EQ(rig.Stats(id).resident_workgroups, 0u);
+  EXPECT_EQ(rig.Stats(id).resident_workgroups + rig.Stats(id).workgroups, 0u);
   ASSERT_TRUE(rig.Idle());
   EXPECT_GT(source.done[0].end, blocker.done[0].end);
 }
@@ -253,6 +253,24 @@ TEST(CycleRuleTest, EachCycleRereadsTheWriteIndexOfWhatItMaps) {
   rig.Idle();
   EXPECT_EQ(on.rereads, reads_on + 1);
   EXPECT_EQ(off.rereads, reads_off);
+}
+
+TEST(CycleRuleTest, EachXccSavesItsOwnWaves) {
+  TestRig rig(Exact());
+  TestSource source;
+  const QueueId id = rig.AddQueue(&source);
+  source.Submit({6, 2, 32, 0, 1'000'000});
+  rig.Kick(id);
+  rig.Run(100'000);
+  rig.SetActive(id, false);
+  constexpr std::uint64_t kBytes = 2 * 32 * 64 * 4;
+  for (const std::uint32_t xcc : {0u, 1u, 2u, 3u}) {
+    const std::uint64_t workgroups = xcc < 2 ? 2 : 1;
+    EXPECT_EQ(rig.device->SavedIn(id, xcc).waves, 2 * workgroups) << xcc;
+    EXPECT_EQ(rig.device->SavedIn(id, xcc).bytes, kBytes * workgroups) << xcc;
+  }
+  EXPECT_EQ(rig.device->SavedIn(id, 4).bytes, 0u);
+  EXPECT_EQ(rig.Stats(id).saved_bytes, 6 * kBytes);
 }
 
 TEST(CycleRuleTest, ACuMaskOutlivesSuspensionsAndPriorities) {

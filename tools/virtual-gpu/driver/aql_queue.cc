@@ -29,6 +29,8 @@ bool HeaderBarrier(std::uint16_t header) {
 // kfd_dbg_trap_exception_code, EC_QUEUE_PACKET_*.
 unsigned ExceptionCode(DispatchError error) {
   switch (error) {
+    case DispatchError::kAbort:
+      return 1;  // EC_QUEUE_WAVE_ABORT
     case DispatchError::kIllegalInstruction:
       return 4;  // EC_QUEUE_WAVE_ILLEGAL_INSTRUCTION
     case DispatchError::kBadDimensions:
@@ -320,6 +322,8 @@ void AqlQueue::Execute(InFlight* flight, std::uint64_t first, std::uint64_t coun
       return;
     case isa::Outcome::Kind::kMemoryFault:
       return Fault(outcome.fault_address);
+    case isa::Outcome::Kind::kAborted:
+      return StopWithError(DispatchError::kAbort, outcome.what);
     default:
       return StopWithError(DispatchError::kIllegalInstruction, outcome.what);
   }

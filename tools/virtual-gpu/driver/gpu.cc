@@ -212,6 +212,11 @@ bool Gpu::QueueStatsOf(const ComputeQueue& queue, QueueStats* stats) const {
   return device_->GetQueueStats(queue.device_id, stats) == Status::kOk;
 }
 
+SavedState Gpu::SavedIn(const ComputeQueue& queue, std::uint32_t xcc) const {
+  std::lock_guard lock(mutex_);
+  return device_->SavedIn(queue.device_id, xcc);
+}
+
 GpuStats Gpu::Stats() const {
   std::lock_guard lock(mutex_);
   GpuStats stats;

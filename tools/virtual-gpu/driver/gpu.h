@@ -70,6 +70,7 @@ class Gpu {
   void SetFaults(Faults* faults, OnHang on_hang);
 
   bool QueueStatsOf(const ComputeQueue& queue, QueueStats* stats) const;
+  SavedState SavedIn(const ComputeQueue& queue, std::uint32_t xcc) const;
   GpuStats Stats() const;
 
   std::uint32_t index() const { return index_; }

@@ -71,6 +71,7 @@ enum class DispatchError : std::uint32_t {
   kWorkgroupTooLarge = 64,
   kBadVendorPacket = 256,
   kIllegalInstruction = 0x40000000,
+  kAbort = 0x80000000,
   kMemoryFault = 0x10000,  // not an error code: *fault_address raises the memory event
 };
 

@@ -14,6 +14,7 @@
 #include "kfd_debug_abi.h"
 #include "kfd_driver.h"
 #include "process_lookup.h"
+#include "topology.h"
 
 namespace virtual_gpu {
 namespace {
@@ -259,6 +260,9 @@ void KfdDriver::DebugDeviceSnapshot(const Request& request,
     entry.gpuvm_base = a.gpuvm_base;
     entry.gpuvm_limit = a.gpuvm_limit;
     entry.gpu_id = a.gpu_id;
+    entry.location_id = static_cast<std::uint32_t>(LocationOf(gpu->index()));
+    entry.capability = static_cast<std::uint32_t>(CapabilityBits());
+    entry.debug_prop = m.part.debug_prop;
     entry.vendor_id = 0x1002;
     entry.device_id = m.part.device_id;
     entry.fw_version = m.part.fw_version;

@@ -70,7 +70,8 @@ void KfdDriver::RunJobOn(Gpu* gpu, QueueJob* job, TimeNs* returns_at) {
   }
 }
 
-// copy_context_work_handler: a debugger finds the waves by the header of the save area.
+// copy_context_work_handler: a debugger finds the waves by the header of the save area. Of XCC 0's
+// only: a runtime that takes the part for another has no areas for the others.
 void KfdDriver::WriteSaveAreaHeader(Gpu* gpu, Process* process, const KfdQueue& queue) {
   if (queue.aql == nullptr || queue.save_area == 0) return;
   const WaveState state = WaveStateOf(*gpu, queue);

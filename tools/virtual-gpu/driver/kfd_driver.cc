@@ -97,7 +97,7 @@ void KfdDriver::Unknown(const Request& request, const char* name, int error) {
   char line[160];
   std::snprintf(line, sizeof(line), "KFD ioctl 0x%02x (%s) is not modelled; it fails with %s",
                 number, name, strerrorname_np(error));
-  ReportOnce("ioctl:" + std::to_string(number), line);
+  ReportOnce("ioctl:" + std::to_string(number) + name, line);
   request.Reply(error);
   if (strict_) StrictAbort();
 }
@@ -147,7 +147,16 @@ void KfdDriver::GetApertures(const Request& request, Process&) {
 }
 
 // Accepted without effect: the device has no caches, scratch or trap handler of its own.
-void KfdDriver::CheckGpuOnly(const Request& request, Process&) { request.Reply(0); }
+void KfdDriver::CheckGpuOnly(const Request& request, Process&) {
+  std::size_t at = 16;  // of gpu_id: SET_MEMORY_POLICY, SET_TRAP_HANDLER
+  if (request.header.number == 0x11) at = 8;
+  if (request.header.number == 0x15) at = 4;
+  std::uint32_t gpu_id = 0;
+  if (request.arg.size() >= at + sizeof(gpu_id)) {
+    std::memcpy(&gpu_id, request.arg.data() + at, sizeof(gpu_id));
+  }
+  request.Reply(FindGpu(gpu_id) == nullptr ? EINVAL : 0);
+}
 
 void KfdDriver::SetXnackMode(const Request& request, Process& process) {
   auto args = request.Arg<kfd::SetXnackModeArgs>();

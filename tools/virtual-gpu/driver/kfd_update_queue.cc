@@ -135,12 +135,12 @@ void KfdDriver::AllocQueueGws(const Request& request, Process& process) {
                });
 }
 
+// Of XCC 0, as get_wave_state_v9_4_3 says it: each XCC has a save area of its own.
 WaveState KfdDriver::WaveStateOf(const Gpu& gpu, const KfdQueue& queue) {
-  QueueStats stats;
-  if (!gpu.QueueStatsOf(*queue.aql, &stats)) return {};
-  const auto waves = static_cast<std::uint32_t>(stats.saved_waves);
+  const SavedState saved = gpu.SavedIn(*queue.aql, 0);
+  const auto waves = static_cast<std::uint32_t>(saved.waves);
   return {waves == 0 ? 0 : kControlStackHeadBytes + waves * kControlStackWaveBytes,
-          static_cast<std::uint32_t>(stats.saved_bytes)};
+          static_cast<std::uint32_t>(saved.bytes)};
 }
 
 void KfdDriver::GetQueueWaveState(const Request& request, Process& process) {

@@ -96,23 +96,6 @@ void WriteCpuNode(const fs::path& node, std::size_t gpus) {
   }
 }
 
-// Doorbell type 2 (ROCr refuses others), 4 watch points, ASIC revision 1, ECC on memory and SRAM,
-// and the debugger's bits as an MI300X shows them (0x2c77a280). Without those of the debugger
-// ROCr 6.4 and later cannot be initialised twice: its shutdown gives up at RUNTIME_ENABLE before it
-// closes KFD. No SVM: the virtual GPU has no page migration.
-std::uint64_t Capability() {
-  constexpr std::uint64_t kWatchPoints = (1u << 7) | (2u << 8);
-  constexpr std::uint64_t kDoorbellType2 = 2u << 12;
-  constexpr std::uint64_t kTrapDebug = 1u << 15, kTrapOverride = 1u << 16, kLaunchMode = 1u << 17;
-  constexpr std::uint64_t kPreciseMemory = 1u << 18, kDebugFirmware = 1u << 29;
-  constexpr std::uint64_t kMemoryEcc = 1u << 20, kRasEvents = 1u << 21, kSramEcc = 1u << 26;
-  constexpr std::uint64_t kAsicRevision1 = 1u << 22;
-  return kWatchPoints | kDoorbellType2 | kTrapDebug | kTrapOverride | kLaunchMode | kPreciseMemory |
-         kDebugFirmware | kMemoryEcc | kRasEvents | kSramEcc | kAsicRevision1;
-}
-
-std::uint64_t LocationOf(std::size_t index) { return (0x47u + index) << 8; }
-
 void WriteGpuProperties(const fs::path& node, const TopologyGpu& gpu, std::size_t index,
                         std::size_t gpus) {
   const GpuModel& m = gpu.model;
@@ -122,7 +105,7 @@ void WriteGpuProperties(const fs::path& node, const TopologyGpu& gpu, std::size_
                   {{"cpu_cores_count", 0},
                    {"simd_count", d.SimdCount()},
                    {"mem_banks_count", 1},
-                   {"caches_count", 3},
+                   {"caches_count", d.l3_cache_kib ? 4u : 3u},
                    {"io_links_count", gpus},
                    {"p2p_links_count", 0},
                    {"cpu_core_id_base", 0},
@@ -151,8 +134,8 @@ void WriteGpuProperties(const fs::path& node, const TopologyGpu& gpu, std::size_
                    {"max_engine_clk_fcompute", d.max_clock_mhz},
                    {"local_mem_size", 0},
                    {"fw_version", d.fw_version},
-                   {"capability", Capability()},
-                   {"debug_prop", 0},
+                   {"capability", CapabilityBits()},
+                   {"debug_prop", d.debug_prop},
                    {"sdma_fw_version", d.sdma_fw_version},
                    {"unique_id", 0x3cbe0a1d00000001ull + index},
                    {"num_xcc", p.xccs},
@@ -182,9 +165,12 @@ void WriteGpuNode(const fs::path& nodes, const std::vector<TopologyGpu>& gpus, s
                    {"width", kMemoryWidthBits},
                    {"mem_clk_max", kMemoryMhz}});
   constexpr std::uint32_t kDataOfCu = 1 | 8, kInstructionOfCu = 2 | 8;
-  WriteCache(node, 0, 1, 16, 64, kDataOfCu);
+  const DeviceProfile& part = gpu.model.part;
+  // One of each kind, where KFD lists one for every CU or XCC.
+  WriteCache(node, 0, 1, part.l1_cache_kib, part.l1_line_bytes, kDataOfCu);
   WriteCache(node, 1, 1, 32, 64, kInstructionOfCu);
-  WriteCache(node, 2, 2, gpu.model.part.l2_cache_kib, 128, kDataOfCu);
+  WriteCache(node, 2, 2, part.l2_cache_kib, 128, kDataOfCu);
+  if (part.l3_cache_kib != 0) WriteCache(node, 3, 3, part.l3_cache_kib, 128, kDataOfCu);
   unsigned link = 0;
   WriteLink(node, link++, kPcieLink, index + 1, 0);
   for (std::size_t peer = 0; peer < gpus.size(); ++peer) {
@@ -218,6 +204,23 @@ void WriteDrmNode(const fs::path& root, const TopologyGpu& gpu, std::size_t inde
 }
 
 }  // namespace
+
+// Doorbell type 2 (ROCr refuses others), 4 watch points, ASIC revision 1, ECC on memory and SRAM,
+// and the debugger's bits as an MI300X shows them (0x2c77a280). Without those of the debugger
+// ROCr 6.4 and later cannot be initialised twice: its shutdown gives up at RUNTIME_ENABLE before it
+// closes KFD. No SVM: the virtual GPU has no page migration.
+std::uint64_t CapabilityBits() {
+  constexpr std::uint64_t kWatchPoints = (1u << 7) | (2u << 8);
+  constexpr std::uint64_t kDoorbellType2 = 2u << 12;
+  constexpr std::uint64_t kTrapDebug = 1u << 15, kTrapOverride = 1u << 16, kLaunchMode = 1u << 17;
+  constexpr std::uint64_t kPreciseMemory = 1u << 18, kDebugFirmware = 1u << 29;
+  constexpr std::uint64_t kMemoryEcc = 1u << 20, kRasEvents = 1u << 21, kSramEcc = 1u << 26;
+  constexpr std::uint64_t kAsicRevision1 = 1u << 22;
+  return kWatchPoints | kDoorbellType2 | kTrapDebug | kTrapOverride | kLaunchMode | kPreciseMemory |
+         kDebugFirmware | kMemoryEcc | kRasEvents | kSramEcc | kAsicRevision1;
+}
+
+std::uint64_t LocationOf(std::size_t index) { return (0x47u + index) << 8; }
 
 void GenerateTopology(const fs::path& root, const std::vector<TopologyGpu>& gpus) {
   const fs::path topology = root / "sys/devices/virtual/kfd/kfd/topology";

@@ -24,4 +24,8 @@ struct TopologyGpu {
 
 void GenerateTopology(const std::filesystem::path& root, const std::vector<TopologyGpu>& gpus);
 
+// Two of a node's properties, which the debugger's device snapshot has too.
+std::uint64_t CapabilityBits();
+std::uint64_t LocationOf(std::size_t index);
+
 }  // namespace virtual_gpu

@@ -23,6 +23,7 @@ enum class Step {
   kBarrier,      // wait for the workgroup's other waves
   kEnd,          // the wave is over
   kMemoryFault,  // Wave::fault_address
+  kAbort,        // the kernel wants the queue to end
 };
 using Handler = Step (*)(const Instruction&, Wave&);
 

@@ -194,6 +194,8 @@ InterpretedKernel::Stop InterpretedKernel::RunWave(Wave* wave, const AddressSpac
         return Stop::kBarrier;
       case Step::kEnd:
         return Stop::kEnd;
+      case Step::kAbort:
+        return Fail(w, code, Outcome::Kind::kAborted, "it aborts by '" + i->text + "'", outcome);
       case Step::kMemoryFault:
         outcome->kind = Outcome::Kind::kMemoryFault;
         outcome->fault_address = w.fault_address;

@@ -7,8 +7,8 @@
 // Ownership  borrows the process's memory for the time of a call.
 // Units      instructions count per wave, sleeps as the instructions of their time; a workgroup takes
 //            those of its longest wave.
-// Errors     Outcome: a memory fault with its address; an instruction that is not covered, or a
-//            workgroup without an end, with a line that names it. Both are for good.
+// Errors     Outcome: a memory fault with its address; an instruction that is not covered, a
+//            workgroup without an end, or one that aborts, with a line that names it. All are for good.
 // Limits     instructions_max per wave: a kernel that waits for the host in a loop would never end
 //            here, for while it runs, time stands. 32-bit and 64-bit code of gfx9 (gfx90a, gfx942) only.
 // See        docs/hip.md
@@ -27,10 +27,10 @@ namespace virtual_gpu::isa {
 inline constexpr std::uint64_t kTrialInstructionsMax = 2'000'000;
 
 struct Outcome {
-  enum class Kind { kDone, kMemoryFault, kNotCovered, kEndless };
+  enum class Kind { kDone, kMemoryFault, kNotCovered, kEndless, kAborted };
   Kind kind = Kind::kDone;
   std::uint64_t fault_address = 0;
-  std::string what;                // kNotCovered, kEndless: one line
+  std::string what;                // kNotCovered, kEndless, kAborted: one line
   std::uint64_t instructions = 0;  // of the workgroups' longest waves, summed
 };
 

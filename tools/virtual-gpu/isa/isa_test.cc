@@ -324,6 +324,12 @@ TEST_F(IsaTest, AnAddressThatIsNotMappedFaults) {
   EXPECT_EQ(wave_.fault_address, 0x1000u);
 }
 
+TEST_F(IsaTest, ATrapAbortsUnlessItIsForADebugger) {
+  EXPECT_EQ(Run("s_trap 2"), Step::kAbort);
+  EXPECT_EQ(Run("s_trap 3"), Step::kNext);
+  EXPECT_EQ(WhyNot("s_trap 1"), "this form of it");
+}
+
 TEST_F(IsaTest, WhatIsNotCoveredSaysWhatItIs) {
   EXPECT_EQ(WhyNot("v_mfma_f32_32x32x1f32 a[0:31], v0, v1, a[0:31]"), "the instruction");
   EXPECT_EQ(WhyNot("v_add_u32_e64 v0, v1, a2"), "'a2' in it");

@@ -9,6 +9,10 @@ Step Nothing(const Instruction&, Wave&) { return Step::kNext; }
 Step End(const Instruction&, Wave&) { return Step::kEnd; }
 Step Barrier(const Instruction&, Wave&) { return Step::kBarrier; }
 
+// llvm.trap (abort, assert) is trap 2; llvm.debugtrap, 3, is nothing without a debugger.
+Step Trap(const Instruction& i, Wave&) { return i.op[0].bits == 2 ? Step::kAbort : Step::kNext; }
+bool IsKnownTrap(const Instruction& i) { return i.op[0].bits == 2 || i.op[0].bits == 3; }
+
 // Targets count words from behind the branch.
 Step Jump(const Instruction& i, Wave& w, const Operand& words) {
   w.pc += i.bytes + static_cast<u64>(i64{static_cast<i16>(words.bits)} * 4);
@@ -91,6 +95,7 @@ constexpr Opcode kFlow[] = {
     {"s_waitcnt", Nothing},
     {"s_nop", Nothing},
     {"s_sleep", Sleep},
+    {"s_trap", Trap, IsKnownTrap},
     {"s_setprio", Nothing},
     {"s_icache_inv", Nothing},
     {"s_setreg_imm32_b32", Nothing, IsDenormalMode},

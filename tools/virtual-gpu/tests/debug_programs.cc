@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -83,6 +84,36 @@ class Debugger {
                                    reinterpret_cast<std::uint64_t>(entries->data()),
                                    static_cast<std::uint32_t>(entries->size()),
                                    entry_bytes};
+    const int error = Trap(&args);
+    *count = args.count;
+    return error;
+  }
+  int SendRuntimeEvent(std::uint64_t exceptions) {
+    kfd::DebugRuntimeEventArgs args = {{pid_, kfd::kDebugSendRuntimeEvent}, exceptions, 0, 0};
+    return Trap(&args);
+  }
+  int SetExceptions(std::uint64_t exceptions) {
+    kfd::DebugExceptionsArgs args = {{pid_, kfd::kDebugSetExceptionsEnabled}, exceptions};
+    return Trap(&args);
+  }
+  // `flags` comes back as it was.
+  int SetFlags(std::uint32_t* flags) {
+    kfd::DebugFlagsArgs args = {{pid_, kfd::kDebugSetFlags}, *flags, 0};
+    const int error = Trap(&args);
+    *flags = args.flags;
+    return error;
+  }
+  // `event`'s exceptions are those to clear, and come back as those that there were.
+  int Query(kfd::DebugEventArgs* event) {
+    event->header = {pid_, kfd::kDebugQueryEvent};
+    return Trap(event);
+  }
+  int Devices(std::vector<kfd::DeviceSnapshotEntry>* entries, std::uint32_t* count) {
+    kfd::DebugSnapshotArgs args = {{pid_, kfd::kDebugGetDeviceSnapshot},
+                                   0,
+                                   reinterpret_cast<std::uint64_t>(entries->data()),
+                                   static_cast<std::uint32_t>(entries->size()),
+                                   sizeof(kfd::DeviceSnapshotEntry)};
     const int error = Trap(&args);
     *count = args.count;
     return error;
@@ -240,6 +271,104 @@ void DestroyWaits() {
   std::_Exit(0);  // the runtime does not know that its queue is gone
 }
 
+// Attached before the runtime is there: it waits for the debugger's leave.
+void RuntimeWaitsForItsDebugger(int kfd, int events, Debugger* debugger) {
+  constexpr std::uint64_t kRuntime = kfd::ExceptionMask(kfd::kEcProcessRuntime);
+  std::atomic<int> enabled = -1;
+  std::thread runtime([&] { enabled = EnableRuntime(kfd); });
+  EXPECT_THAT(Readable(events, 10'000) && enabled == -1);
+  kfd::DebugEventArgs event = {};
+  event.exception_mask = kRuntime;
+  EXPECT_THAT(debugger->Query(&event) == 0 && event.exception_mask == kRuntime);
+  EXPECT_THAT(event.queue_id == 0 && event.gpu_id == 0);
+  EXPECT_THAT(debugger->Query(&event) == EAGAIN);  // cleared
+  SleepMs(50);
+  EXPECT_THAT(enabled == -1);
+  EXPECT_THAT(debugger->SendRuntimeEvent(kRuntime) == 0);
+  runtime.join();
+  EXPECT_THAT(enabled == 0);
+}
+
+// The ids of the queues that are new, which they are not any more.
+std::vector<std::uint32_t> NewQueues(Debugger* debugger) {
+  std::vector<std::uint32_t> ids;
+  for (;;) {
+    kfd::DebugEventArgs event = {};
+    event.exception_mask = kQueueNew;
+    if (debugger->Query(&event) == EAGAIN) return ids;
+    EXPECT_THAT((event.exception_mask & kQueueNew) != 0 && event.gpu_id == GpuIdOfNode(1));
+    ids.push_back(event.queue_id);
+  }
+}
+
+// The header of a suspended queue's save area, of one that fills the device.
+void SaveAreaSaysWhatIsInIt(const Runtime& runtime, int kfd, Queue* queue, Debugger* debugger) {
+  WorkKernel kernel(runtime);
+  auto* counters = static_cast<WorkKernel::Counters*>(runtime.Host(sizeof(WorkKernel::Counters)));
+  const hsa_signal_t done = runtime.Signal(1);
+  kernel.Dispatch(queue, counters, 0, 80 * 32 * 10, 10'000'000, done);
+  WaitUntilRunning(*queue);
+  const std::uint32_t id = queue->kfd().queue_id;
+  std::vector<std::uint32_t> ids = {id};
+  EXPECT_THAT(debugger->Suspend(&ids) == 1);
+  kfd::GetQueueWaveStateArgs state = {};
+  state.queue_id = id;
+  EXPECT_THAT(KfdIoctl(kfd, 0x1b, &state, sizeof(state)) == 0);
+  // XCC 0's: 20 CUs with 32 waves of 32 registers each, at most.
+  EXPECT_THAT(state.save_area_used_size > 0);
+  EXPECT_THAT(state.save_area_used_size <= 20u * 32 * 32 * 64 * 4);
+  bool found = false;
+  for (const kfd::QueueSnapshotEntry& entry : debugger->Queues()) {
+    if (entry.queue_id != id) continue;
+    found = true;
+    const auto* header =
+        reinterpret_cast<const kfd::SaveAreaHeader*>(entry.ctx_save_restore_address);
+    EXPECT_THAT(header->control_stack_size == state.ctl_stack_used_size);
+    EXPECT_THAT(header->wave_state_size == state.save_area_used_size);
+  }
+  EXPECT_THAT(found && debugger->Resume(&ids) == 1 && WaitZero(done));
+}
+
+void DebugEvents() {
+  const int kfd = OpenKfd();
+  Debugger debugger(kfd, getpid());
+  int events = -1;
+  const int event_fd = EventPipe(&events);
+  EXPECT_THAT(debugger.Enable(event_fd, kfd::ExceptionMask(kfd::kEcProcessRuntime)) == 0);
+  EXPECT_THAT(debugger.runtime_state() == kfd::kRuntimeDisabled);
+  RuntimeWaitsForItsDebugger(kfd, events, &debugger);
+  char drained[64];
+  while (read(events, drained, sizeof(drained)) > 0) {
+  }
+  // What is not asked for is pending, and told when it is.
+  const Runtime runtime;
+  Queue queue(runtime);
+  EXPECT_THAT(!Readable(events, 0) && NewQueues(&debugger).empty());
+  EXPECT_THAT(debugger.SetExceptions(kQueueNew) == 0 && Readable(events, 10'000));
+  const std::vector<std::uint32_t> fresh = NewQueues(&debugger);
+  const std::uint32_t id = queue.kfd().queue_id;
+  EXPECT_THAT(std::find(fresh.begin(), fresh.end(), id) != fresh.end());
+  EXPECT_THAT(NewQueues(&debugger).empty());
+
+  std::uint32_t flags = 1;
+  const long long cycles = Stat("runlist_cycles");
+  EXPECT_THAT(debugger.SetFlags(&flags) == 0 && flags == 0);
+  flags = 0;
+  EXPECT_THAT(debugger.SetFlags(&flags) == 0 && flags == 1);
+  EXPECT_THAT(Stat("runlist_cycles") == cycles + 2);
+
+  std::vector<kfd::DeviceSnapshotEntry> devices;
+  std::uint32_t count = 0;
+  EXPECT_THAT(debugger.Devices(&devices, &count) == 0 && count == 1);
+  devices.resize(count);
+  EXPECT_THAT(debugger.Devices(&devices, &count) == 0 && devices[0].gpu_id == GpuIdOfNode(1));
+  EXPECT_THAT(devices[0].simd_count == 320 && devices[0].num_xcc == 4 && devices[0].location_id);
+  EXPECT_THAT(devices[0].capability != 0 && devices[0].gpuvm_limit != 0);
+
+  SaveAreaSaysWhatIsInIt(runtime, kfd, &queue, &debugger);
+  EXPECT_THAT(debugger.Disable() == 0);
+}
+
 // What DebugOther debugs: says its queue's id and runs until it is done.
 void DebugTarget() {
   const int kfd = OpenKfd();
@@ -303,6 +432,7 @@ void AddDebugPrograms(Programs* programs) {
   programs->insert({
       {"debug-self", SelfSuspend},
       {"debug-destroy", DestroyWaits},
+      {"debug-events", DebugEvents},
       {"debug-target", DebugTarget},
       {"debug-other", DebugOther},
   });

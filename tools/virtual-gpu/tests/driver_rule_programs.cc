@@ -58,6 +58,17 @@ void BadArguments() {
   gws.queue_id = k.queue_id;
   EXPECT_THAT(KfdIoctl(k.fd, 0x1e, &gws, sizeof(gws)) == 0);
   EXPECT_THAT(KfdIoctl(k.fd, 0x1e, &gws, sizeof(gws)) == EBUSY);
+  // Those that have no effect here still want to know the GPU: the id, and where it is, in words.
+  struct ForGpu {
+    std::uint32_t number, words, at;
+  };
+  for (const ForGpu& one : {ForGpu{0x04, 8, 4}, {0x11, 4, 2}, {0x13, 6, 4}, {0x15, 2, 1}}) {
+    std::uint32_t args[8] = {};
+    args[one.at] = 1;
+    EXPECT_THAT(KfdIoctl(k.fd, one.number, args, one.words * 4) == EINVAL);
+    args[one.at] = GpuIdOfNode(1);
+    EXPECT_THAT(KfdIoctl(k.fd, one.number, args, one.words * 4) == 0);
+  }
 }
 
 void BadCreations() {

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "address_space.h"
 #include "events.h"
@@ -287,6 +288,67 @@ TEST(TopologyTest, ThePropertiesFitOnePage) {
             std::string::npos)
       << text;
   EXPECT_TRUE(std::filesystem::exists(root / "sys/class/kfd/kfd/topology/generation_id"));
+  std::filesystem::remove_all(root);
+}
+
+// "key value" lines of a file.
+std::map<std::string, std::uint64_t> PropertiesOf(const std::filesystem::path& path) {
+  std::map<std::string, std::uint64_t> values;
+  std::ifstream in(path);
+  std::string key;
+  for (std::uint64_t value; in >> key >> value;) values[key] = value;
+  return values;
+}
+
+// Of a dump of an MI300X's node; left out is what the machine decides, and what is not there (SVM,
+// each CU's caches, num_kcq=2).
+TEST(TopologyTest, AnMi300xShowsWhatARealOneShows) {
+  GpuModel model;
+  std::string note, error;
+  ASSERT_TRUE(MakeModel({"mi300x", "gfx942", {}}, &model, &note, &error)) << error;
+  const auto root = std::filesystem::temp_directory_path() /
+                    ("virtual-gpu-topology-test-" + std::to_string(getpid()));
+  GenerateTopology(root, {{0x4d01, model}});
+  const auto node = root / "sys/devices/virtual/kfd/kfd/topology/nodes/1";
+  const std::map<std::string, std::uint64_t> shown = PropertiesOf(node / "properties");
+  const std::map<std::string, std::uint64_t> real = {{"cpu_cores_count", 0},
+                                                     {"simd_count", 1216},
+                                                     {"mem_banks_count", 1},
+                                                     {"max_waves_per_simd", 8},
+                                                     {"lds_size_in_kb", 64},
+                                                     {"gds_size_in_kb", 0},
+                                                     {"num_gws", 64},
+                                                     {"wave_front_size", 64},
+                                                     {"array_count", 32},
+                                                     {"simd_arrays_per_engine", 1},
+                                                     {"cu_per_simd_array", 10},
+                                                     {"simd_per_cu", 4},
+                                                     {"max_slots_scratch_cu", 32},
+                                                     {"gfx_target_version", 90402},
+                                                     {"vendor_id", 4098},
+                                                     {"device_id", 29857},
+                                                     {"location_id", 18176},
+                                                     {"drm_render_minor", 128},
+                                                     {"num_sdma_engines", 2},
+                                                     {"num_sdma_xgmi_engines", 14},
+                                                     {"num_sdma_queues_per_engine", 8},
+                                                     {"max_engine_clk_fcompute", 2100},
+                                                     {"local_mem_size", 0},
+                                                     {"fw_version", 166},
+                                                     {"debug_prop", 1511},
+                                                     {"sdma_fw_version", 22},
+                                                     {"num_xcc", 8}};
+  for (const auto& [key, value] : real) {
+    ASSERT_TRUE(shown.contains(key)) << key;
+    EXPECT_EQ(shown.at(key), value) << key;
+  }
+  const std::uint64_t caches = shown.at("caches_count");
+  std::map<std::uint64_t, std::uint64_t> data;  // the data caches' sizes by level
+  for (std::uint64_t i = 0; i < caches; ++i) {
+    const auto cache = PropertiesOf(node / "caches" / std::to_string(i) / "properties");
+    if (cache.at("type") & 1) data[cache.at("level")] = cache.at("size");
+  }
+  EXPECT_EQ(data, (std::map<std::uint64_t, std::uint64_t>{{1, 32}, {2, 4096}, {3, 262144}}));
   std::filesystem::remove_all(root);
 }
 

@@ -91,12 +91,17 @@ class WorkKernel {
 
   // Overwrites the signature in the loaded code: now nobody knows this kernel.
   void Spoil();
+  // The same, and its first instruction is this one.
+  void SpoilWith(std::uint32_t instruction);
+  std::uint64_t object() const { return kernel_object_; }
 
  private:
   void Submit(Queue* queue, void* kernarg, std::uint32_t workgroups, std::uint32_t lds_bytes,
               hsa_signal_t completion, bool barrier);
 
   const Runtime& runtime_;
+  char* Entry() const;
+
   std::uint64_t kernel_object_ = 0;
 };
 

@@ -262,7 +262,17 @@ hsa_status_t CollectGpus(hsa_agent_t agent, void* data) {
   return HSA_STATUS_SUCCESS;
 }
 
-// A kernel on every GPU at once; a change to one GPU's queue leaves the others' runlists alone.
+// What each GPU's entry of the statistics says of its runlist cycles.
+std::vector<long long> RunlistCycles() {
+  const std::string text = StatsText("--json"), key = "\"runlist_cycles\": ";
+  std::vector<long long> cycles;
+  for (std::size_t at = 0; (at = text.find(key, at)) != std::string::npos;) {
+    cycles.push_back(std::atoll(text.c_str() + (at += key.size())));
+  }
+  return cycles;
+}
+
+// A packet on every GPU; a change to one GPU's queue leaves the others' runlists alone.
 void EveryGpu() {
   Runtime runtime;
   std::vector<hsa_agent_t> gpus;
@@ -280,6 +290,17 @@ void EveryGpu() {
   }
   EXPECT_THAT(WaitZero(done));
   EXPECT_THAT(owners.size() == gpus.size());
+  // ROCR_VISIBLE_DEVICES may hide some: the one that changes is the one that the queue is on.
+  const std::vector<long long> before = RunlistCycles();
+  EXPECT_THAT(before.size() >= gpus.size());
+  for (int i = 0; i < 3; ++i) EXPECT_THAT(queues.back()->SetPercentage(100) == 0);
+  const std::vector<long long> after = RunlistCycles();
+  int changed = 0;
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    EXPECT_THAT(after[i] == before[i] || after[i] == before[i] + 3);
+    changed += after[i] != before[i];
+  }
+  EXPECT_THAT(changed == 1);
 }
 
 // In a container's PID namespace: the files are under the pid that the device's host sees.

@@ -275,6 +275,24 @@ void BadDimensions() {
   });
 }
 
+// abort() in a kernel.
+void Abort() {
+  constexpr std::uint32_t kTrap2 = 0xbf920002;
+  const Runtime runtime;
+  WorkKernel kernel(runtime);
+  kernel.SpoilWith(kTrap2);
+  ExpectQueueError(HSA_STATUS_ERROR_EXCEPTION, [&](void* slot) {
+    auto* packet = static_cast<hsa_kernel_dispatch_packet_t*>(slot);
+    packet->workgroup_size_x = 64;
+    packet->workgroup_size_y = packet->workgroup_size_z = 1;
+    packet->grid_size_x = 64;
+    packet->grid_size_y = packet->grid_size_z = 1;
+    packet->kernel_object = kernel.object();
+    packet->setup = 1;
+    __atomic_store_n(&packet->header, HSA_PACKET_TYPE_KERNEL_DISPATCH, __ATOMIC_RELEASE);
+  });
+}
+
 // hsa_shut_down gives back what hsa_init needs; newer runtimes tell KFD so (RUNTIME_ENABLE).
 void InitAgain() {
   for (int i = 0; i < 3; ++i) {
@@ -320,6 +338,7 @@ void AddRuntimePrograms(Programs* programs) {
       {"fault", Fault},
       {"bad-packet", BadPacket},
       {"bad-dimensions", BadDimensions},
+      {"abort", Abort},
       {"init-again", InitAgain},
       {"fork", Fork},
       {"opaque", Opaque},

@@ -74,6 +74,7 @@ TEST(VirtualGpuTest, ACuMaskMovesRunningWorkgroups) { RUN_EXERCISE("mask-moves")
 TEST(DriverRuleTest, EveryBadArgumentHasTheKernelsErrno) { RUN_EXERCISE("bad-arguments"); }
 TEST(DriverRuleTest, QueuesAreRefusedAsInTheKernel) { RUN_EXERCISE("bad-creations"); }
 TEST(DebugTrapTest, AProcessSuspendsItsOwnQueues) { RUN_EXERCISE("debug-self"); }
+TEST(DebugTrapTest, ADebuggerHearsOfQueuesAndTheRuntime) { RUN_EXERCISE("debug-events"); }
 TEST(DebugTrapTest, DestroyWaitsForTheDebugger) { RUN_EXERCISE("debug-destroy"); }
 TEST(DebugTrapTest, OnlyATracerDebugsAnotherProcess) { RUN_EXERCISE("debug-other"); }
 
@@ -103,6 +104,7 @@ TEST(DriverRuleTest, WithoutCwsrAnUpdateDrains) {
 
 TEST(VirtualGpuTest, AgentDispatchStopsItsQueueOnly) { RUN_EXERCISE("bad-packet"); }
 TEST(VirtualGpuTest, DispatchWithoutDimensionsStopsItsQueueOnly) { RUN_EXERCISE("bad-dimensions"); }
+TEST(VirtualGpuTest, AKernelThatAbortsIsAnException) { RUN_EXERCISE("abort"); }
 TEST(VirtualGpuTest, TheRuntimeStartsAgainInOneProcess) { RUN_EXERCISE("init-again"); }
 
 TEST(VirtualGpuTest, BadPointerRaisesTheRuntimesMemoryFault) {
@@ -152,6 +154,16 @@ TEST(VirtualGpuTest, TimeScaleSlowsTheDevice) {
   const double ratio = KernelMs(slow.output) / KernelMs(plain.output);
   EXPECT_GT(ratio, 3.3);
   EXPECT_LT(ratio, 4.7);
+}
+
+TEST(VirtualGpuTest, EveryOutputNamesTheTimeScale) {
+  const std::string stats = VirtualGpu() + " stats";
+  const Outcome outcome =
+      Shell(VirtualGpu() + " run --time-scale 4 -- sh -c \"" + stats + "; " + stats + " --json\"");
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_EQ(Count(outcome.output, "simulated, time scale 4"), 2) << outcome.output;
+  EXPECT_TRUE(Has(outcome.output, "\"simulated\": true")) << outcome.output;
+  EXPECT_TRUE(Has(outcome.output, "\"time_scale\": 4.0")) << outcome.output;
 }
 
 // A named device, so that its state can be looked at between the processes' lives.

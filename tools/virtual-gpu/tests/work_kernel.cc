@@ -57,13 +57,19 @@ WorkKernel::WorkKernel(const Runtime& runtime, const std::string&) : runtime_(ru
 WorkKernel::WorkKernel(const Runtime& runtime, std::uint32_t vgprs)
     : WorkKernel(runtime, "xsched_work_v" + std::to_string(vgprs)) {}
 
-void WorkKernel::Spoil() {
+char* WorkKernel::Entry() const {
   constexpr std::size_t kEntryOffsetAt = 16;  // in the kernel descriptor
   std::int64_t entry_offset;
   std::memcpy(&entry_offset, reinterpret_cast<const char*>(kernel_object_) + kEntryOffsetAt,
               sizeof(entry_offset));
-  auto* code = reinterpret_cast<char*>(kernel_object_) + entry_offset;
-  code[dual_model::kSignatureOffsetBytes] = '?';
+  return reinterpret_cast<char*>(kernel_object_) + entry_offset;
+}
+
+void WorkKernel::Spoil() { Entry()[dual_model::kSignatureOffsetBytes] = '?'; }
+
+void WorkKernel::SpoilWith(std::uint32_t instruction) {
+  Spoil();
+  std::memcpy(Entry(), &instruction, sizeof(instruction));
 }
 
 void WorkKernel::Dispatch(Queue* queue, Counters* counters, std::uint64_t expected_sequence,
