@@ -165,10 +165,10 @@ TEST_F(EveryCommandTest, OfAControllerOfAnotherReleaseSaysSo) {
     SCOPED_TRACE(one.answer);
     const std::string path = directory_.path() + "/" + std::to_string(&one - cases) + ".sock";
     FakeController controller(path, one.answer);
-    const bool is_listed = std::string(one.answer).find("processes") != std::string::npos;
+    // As JSON it passes on what it was told, but for an answer that lacks what is asked for.
+    const bool as_json_too = std::string(one.answer) == ".{\"ok\":true}";
     for (Words words : Asking()) {
-      // As JSON it passes on what it was told.
-      if (is_listed && words.back() == "--json") continue;
+      if (words.back() == "--json" && !as_json_too) continue;
       words.insert(words.end(), {"--socket", path});
       ExpectOneLine(words, Ctl(words), 3, one.says);
     }
@@ -199,11 +199,10 @@ TEST_F(EveryCommandTest, RunAsksTheControllerBeforeItRunsAnything) {
 }
 
 TEST_F(EveryCommandTest, DoctorHasItsLinesWhateverTheControllerAnswers) {
-  int asked = 0;
-  for (const std::string& answer : {std::string(".{\"ok\":1}"), std::string(".{\"ok\":true}"),
-                                    std::string(".not JSON"), std::string()}) {
+  int number = 0;
+  for (const char* answer : {".{\"ok\":1}", ".{\"ok\":true}", ".not JSON", ""}) {
     SCOPED_TRACE(answer);
-    const std::string path = directory_.path() + "/" + std::to_string(++asked) + ".sock";
+    const std::string path = directory_.path() + "/" + std::to_string(number++) + ".sock";
     FakeController controller(path, answer);
     const Finished finished = Ctl({"doctor", "--json", "--socket", path});
     EXPECT_EQ(finished.code, 1) << finished.err;
