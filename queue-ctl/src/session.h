@@ -44,6 +44,7 @@ struct ProgramFacts {
   std::string command;  // its arguments, by blanks: its own claim, too
   int nice = 0;
   std::vector<std::int32_t> pids;   // outermost namespace first
+  std::vector<std::uint32_t> uids;  // real, effective, saved, of files
   std::vector<std::uint32_t> gids;  // its own first
 };
 
