@@ -64,25 +64,37 @@ void Configuration::Apply(Core* core) {
   spdlog::set_level(spdlog::level::from_str(config_.log_level));
   std::vector<std::uint32_t> sessions;
   for (const auto& [id, session] : core->sessions()) sessions.push_back(id);
-  for (const std::uint32_t id : sessions) Classify(core, id);
+  for (const std::uint32_t id : sessions) {
+    const Rule* const rule = Classify(core, id);
+    if (rule != nullptr) LogRule(id, core->sessions().at(id)->layer, *rule);
+  }
 }
 
-void Configuration::Classify(Core* core, std::uint32_t id) const {
+const Rule* Configuration::Classify(Core* core, std::uint32_t id) const {
   const auto it = core->sessions().find(id);
-  if (it == core->sessions().end()) return;
+  if (it == core->sessions().end()) return nullptr;
   const LayerInfo& layer = it->second->layer;
   // A process has one class for its life as far as its start decides it; nice values and control
   // groups may change, so all is read anew.
-  const ProgramFacts facts = ReadProgramFacts("", layer.pid);
+  ProgramFacts facts = ReadProgramFacts("", layer.pid);
+  // The pid may be another program's by now, of another user: whoever has the socket has got it from the one that
+  // connected, and that one has gone. What was known of it stays.
+  if (!facts.uids.empty() &&
+      std::find(facts.uids.begin(), facts.uids.end(), layer.uid) == facts.uids.end()) {
+    facts = it->second->facts;
+  }
   std::vector<std::uint32_t> gids = facts.gids;
   if (gids.empty()) gids.push_back(layer.gid);
-  const Rule* rule = MatchRule(config_.rules, facts, ReadIdentity(layer.uid, gids));
+  const Rule* rule =
+      MatchRule(config_.rules, facts, ReadIdentity(layer.uid, gids, NamedIn(config_.rules)));
   core->Classify(id, facts, rule != nullptr ? rule->name : std::string(),
                  rule != nullptr ? ClassOf(*rule, facts) : ProgramClass{});
-  if (rule != nullptr) {
-    spdlog::info("pid {} ({}), session {}: rule {} ({}) counts", layer.pid, layer.comm, id,
-                 rule->name, rule->where);
-  }
+  return rule;
+}
+
+void LogRule(std::uint32_t session, const LayerInfo& layer, const Rule& rule) {
+  spdlog::info("pid {} ({}), session {}: rule {} ({}) counts", layer.pid, layer.comm, session,
+               rule.name, rule.where);
 }
 
 const std::vector<Device>& Configuration::RefreshDevices(Core* core) {

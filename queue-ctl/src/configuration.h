@@ -16,6 +16,9 @@
 
 namespace xsched_hsa {
 
+// One line: which rule a program has matched.
+void LogRule(std::uint32_t session, const LayerInfo& layer, const Rule& rule);
+
 class Configuration {
  public:
   // Changes a Config that came from files as the command line wants it; a text: what is wrong.
@@ -32,8 +35,8 @@ class Configuration {
   // What Load would say now.
   std::vector<std::string> Check() const;
 
-  // Reads the program's facts and gives it the class of the first rule that matches.
-  void Classify(Core* core, std::uint32_t session) const;
+  // Reads the program's facts and gives it the class of the first rule that matches; which one, or null.
+  const Rule* Classify(Core* core, std::uint32_t session) const;
 
   // The devices there are now, and their shapes into the core.
   const std::vector<Device>& RefreshDevices(Core* core);

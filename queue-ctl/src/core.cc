@@ -90,6 +90,7 @@ std::uint32_t Core::AddSession(const LayerInfo& layer, ProcessPage* page, UserPa
   session->page = page;
   session->user_page = user_page;
   session->started_us = clock_->NowUs();
+  session->request_max = RequestMaxOf(*session);
   // There are as many bits as sessions.
   const auto free_bit = std::find(session_of_bit_.begin(), session_of_bit_.end(), 0u);
   *free_bit = session->id;
@@ -226,6 +227,12 @@ void Core::RebuildGroups() {
 
 GroupId Core::GroupOf(const Session& session) const {
   return options_.cross_user ? GroupId{1} << 32 : GroupId{session.layer.uid};
+}
+
+int Core::RequestMaxOf(const Session& session) const {
+  const std::uint32_t uid = session.layer.uid;
+  return options_.cross_user && uid != 0 && uid != options_.administrator ? kPriorityNormal
+                                                                          : kPriorityMax;
 }
 
 // ------------------------------------------------------------------------------------------- slots

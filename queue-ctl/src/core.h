@@ -111,7 +111,10 @@ struct DeviceShape {
 class Core {
  public:
   struct Options {
-    bool cross_user = false;  // users compete with each other
+    // Users compete with each other. Then classes are the administrator's to give: nobody else changes them, and
+    // a program asks for normal priority at most.
+    bool cross_user = false;
+    std::uint32_t administrator = 0;  // besides root
   };
   Core(const Options& options, const Clock* clock, std::unique_ptr<Policy> policy, Waker* waker);
 
@@ -200,6 +203,8 @@ class Core {
   };
 
   GroupId GroupOf(const Session& session) const;
+  int RequestMaxOf(const Session& session) const;
+  Status MayClassify(const Caller& caller) const;
   void RebuildGroups();
   bool ScanSession(Session& session);
   bool ScanSlot(Session& session, std::uint32_t index);

@@ -235,6 +235,7 @@ void Core::SetCrossUser(bool cross_user) {
   if (options_.cross_user == cross_user) return;
   for (const auto& [id, session] : sessions_) Touch(*session);
   options_.cross_user = cross_user;
+  for (const auto& [id, session] : sessions_) session->request_max = RequestMaxOf(*session);
   RebuildGroups();
   for (const auto& [id, session] : sessions_) Touch(*session);
   Reconsider();

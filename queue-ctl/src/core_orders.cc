@@ -37,6 +37,13 @@ Status Core::FindOwners(const Caller& caller, const Target& target, std::vector<
   return Status::NotFound(name + " has no queue " + std::to_string(*target.serial));
 }
 
+// A user's own programs are his to rank among themselves, and nobody else's.
+Status Core::MayClassify(const Caller& caller) const {
+  if (!options_.cross_user || caller.administrator) return {};
+  return Status::Permission(
+      "programs of different users compete here (cross_user): only root may change a class");
+}
+
 Status Core::SetPriority(const Caller& caller, const Target& target, std::optional<int> priority,
                          int* changed) {
   *changed = 0;
@@ -45,6 +52,7 @@ Status Core::SetPriority(const Caller& caller, const Target& target, std::option
   }
   std::vector<Session*> owners;
   Status status = FindOwners(caller, target, &owners);
+  if (status.ok()) status = MayClassify(caller);
   if (!status.ok()) return status;
   for (Session* session : owners) {
     if (!target.serial) session->overrides.priority = priority;
@@ -165,6 +173,7 @@ Status Core::SetClass(const Caller& caller, std::int32_t pid,
   *changed = 0;
   std::vector<Session*> owners;
   Status status = FindOwners(caller, {pid, std::nullopt}, &owners);
+  if (status.ok()) status = MayClassify(caller);
   if (!status.ok()) return status;
   for (Session* session : owners) {
     change(&session->overrides);

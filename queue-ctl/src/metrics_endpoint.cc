@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -168,7 +169,12 @@ bool MetricsEndpoint::Read(Peer* peer) {
     if (peer->in.size() <= kMetricsRequestMax) return true;
     peer->out = Response("431 Request Header Fields Too Large", "too long\n");
   } else if (peer->in.rfind("GET /metrics ", 0) == 0) {
+    // Whoever comes meanwhile gets the same answer: questions without end wake nobody's program more often, and
+    // do not put the answer off.
+    const bool asked =
+        std::any_of(peers_.begin(), peers_.end(), [](const Peer& p) { return p.waits; });
     peer->waits = true;
+    if (asked) return true;
     refresh_();
     const itimerspec soon{{}, {0, kMetricsRefreshNs}};
     timerfd_settime(timer_fd_, 0, &soon, nullptr);

@@ -110,6 +110,7 @@ ProgramFacts ReadProgramFacts(const std::string& root, std::int32_t pid) {
   facts.nice = NiceOf(ReadFile(directory + "stat"));
   const std::string status = ReadFile(directory + "status");
   facts.pids = NumbersAfter<std::int32_t>(status, "NSpid");
+  facts.uids = NumbersAfter<std::uint32_t>(status, "Uid");
   const auto gids = NumbersAfter<std::uint32_t>(status, "Gid");  // real, effective, saved, of files
   if (gids.size() >= 2) facts.gids.push_back(gids[1]);
   for (const std::uint32_t gid : NumbersAfter<std::uint32_t>(status, "Groups")) {
@@ -118,13 +119,25 @@ ProgramFacts ReadProgramFacts(const std::string& root, std::int32_t pid) {
   return facts;
 }
 
-Identity ReadIdentity(std::uint32_t uid, const std::vector<std::uint32_t>& gids) {
+NamesWanted NamedIn(const std::vector<Rule>& rules) {
+  NamesWanted wanted{false, false};
+  for (const Rule& rule : rules) {
+    wanted.users |= rule.user.has_value();
+    wanted.groups |= rule.group.has_value();
+  }
+  return wanted;
+}
+
+Identity ReadIdentity(std::uint32_t uid, const std::vector<std::uint32_t>& gids,
+                      const NamesWanted& wanted) {
   Identity identity;
   identity.users.push_back(std::to_string(uid));
-  if (const passwd* user = getpwuid(uid)) identity.users.emplace_back(user->pw_name);
+  const passwd* const user = wanted.users ? getpwuid(uid) : nullptr;
+  if (user != nullptr) identity.users.emplace_back(user->pw_name);
   for (const std::uint32_t gid : gids) {
     identity.groups.push_back(std::to_string(gid));
-    if (const group* entry = getgrgid(gid)) identity.groups.emplace_back(entry->gr_name);
+    const group* const entry = wanted.groups ? getgrgid(gid) : nullptr;
+    if (entry != nullptr) identity.groups.emplace_back(entry->gr_name);
   }
   return identity;
 }

@@ -23,7 +23,13 @@ ProgramFacts ReadProgramFacts(const std::string& root, std::int32_t pid);
 struct Identity {
   std::vector<std::string> users, groups;
 };
-Identity ReadIdentity(std::uint32_t uid, const std::vector<std::uint32_t>& gids);
+// Which of their names are worth asking for: a name service may take its time, and the controller waits for it.
+struct NamesWanted {
+  bool users = true, groups = true;
+};
+NamesWanted NamedIn(const std::vector<Rule>& rules);
+Identity ReadIdentity(std::uint32_t uid, const std::vector<std::uint32_t>& gids,
+                      const NamesWanted& wanted = {});
 
 // The first rule that matches; nullptr: none.
 const Rule* MatchRule(const std::vector<Rule>& rules, const ProgramFacts& facts,

@@ -40,7 +40,9 @@ void Server::Run() {
     // Layers first: an opened gate must not wait for somebody's list.
     for (int i = 0; i < count; ++i) {
       const auto [kind, id] = SplitTag(events[i].data.u64);
-      if (kind == TagKind::kSession) core_->OnLayerEvent(id);
+      if (kind != TagKind::kSession) continue;
+      core_->OnLayerEvent(id);
+      RenewInTime();
     }
     for (int i = 0; i < count; ++i) {
       const auto [kind, id] = SplitTag(events[i].data.u64);
@@ -50,6 +52,7 @@ void Server::Run() {
       if (kind == TagKind::kMetrics) metrics_->OnReady();
       if (kind == TagKind::kConnection) OnConnection(id, events[i].events);
       if (kind == TagKind::kSignal) OnSignal();
+      RenewInTime();
     }
     FinishPending();
     DeliverEvents();
@@ -198,7 +201,7 @@ bool Server::OnLayerMessage(Connection& connection, std::span<const std::byte> m
   }
   if (connection.notes_left > 0) {
     if (MaySay()) spdlog::info("pid {} says: {}", connection.peer.pid, *note);
-    if (--connection.notes_left == 0)
+    if (--connection.notes_left == 0 && MaySay())
       spdlog::info("pid {}: what else it says is not logged", connection.peer.pid);
   }
   return true;
@@ -242,7 +245,9 @@ bool Server::Greet(Connection& connection, std::span<const std::byte> message) {
   if (MaySay())
     spdlog::info("pid {} ({}) of user {} has joined with priority {}, session {}", layer->pid,
                  layer->comm, layer->uid, layer->priority, session);
-  if (configuration_ != nullptr) configuration_->Classify(core_, session);
+  const Rule* const rule =
+      configuration_ != nullptr ? configuration_->Classify(core_, session) : nullptr;
+  if (rule != nullptr && MaySay()) LogRule(session, *layer, *rule);
   if (!SendWelcome(connection, MakeWelcome(session, connection.peer.pid), kept, *user_page))
     return false;
   kept.page->CloseFd();
@@ -340,11 +345,15 @@ bool Server::MaySay() {
   return may;
 }
 
-// Leases are renewed between turns: many long replies must not come in one.
+// Leases are renewed between turns: many long replies must not come in one. Whoever comes after the last one that was
+// answered is the first of the next turn: who asks again and again keeps nobody waiting.
 void Server::FinishPending() {
   const std::uint64_t now_us = core_->clock().NowUs();
   std::vector<std::uint32_t> close;
-  for (auto& [id, connection] : connections_) {
+  auto next = connections_.upper_bound(last_answered_);
+  for (std::size_t left = connections_.size(); left > 0; --left) {
+    if (next == connections_.end()) next = connections_.begin();
+    auto& [id, connection] = *next++;
     if (!connection.pending) continue;
     const bool late = now_us >= connection.pending->deadline_us;
     if (!late && !requests_.IsReady(*connection.pending)) continue;
@@ -353,6 +362,7 @@ void Server::FinishPending() {
       close.push_back(id);
       continue;
     }
+    last_answered_ = id;
     const std::string reply = requests_.Finish(*connection.pending);
     connection.pending.reset();
     Reply(connection, reply);
@@ -482,6 +492,12 @@ void Server::OnTraceTimer() {
   std::uint64_t expirations = 0;
   if (read(trace_fd_, &expirations, sizeof expirations) < 0) return;
   requests_.recorder()->Tick();
+}
+
+// One turn may bring a decision for each of dozens of programs, and leases are shorter than that.
+void Server::RenewInTime() {
+  const std::optional<std::uint64_t> due_us = core_->NextDueUs();
+  if (due_us && core_->clock().NowUs() >= *due_us) core_->OnTimer();
 }
 
 void Server::OnTimer() {

@@ -109,6 +109,7 @@ class Server {
   void ArmTimer();
   void OnTraceTimer();
   void OnTimer();
+  void RenewInTime();
   void NoteIdleness();
   void Watch(int fd, std::uint64_t tag, std::uint32_t events);
   void Unpublish();
@@ -129,6 +130,7 @@ class Server {
   std::map<std::uint32_t, SessionIo> sessions_;
   std::map<std::uint32_t, std::unique_ptr<SharedMemory>> user_pages_;
   std::uint32_t last_connection_ = 0;
+  std::uint32_t last_answered_ = 0;  // the connection that got the last pending reply
   LogBudget log_budget_;
   std::optional<std::uint64_t> idle_since_us_;
   std::optional<std::uint64_t> timer_due_us_;  // as set in the timerfd

@@ -7,6 +7,7 @@
 //            one, older ones only as a sum.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -44,6 +45,7 @@ struct ProgramFacts {
   std::string command;  // its arguments, by blanks: its own claim, too
   int nice = 0;
   std::vector<std::int32_t> pids;   // outermost namespace first
+  std::vector<std::uint32_t> uids;  // real, effective, saved, of files
   std::vector<std::uint32_t> gids;  // its own first
 };
 
@@ -91,8 +93,9 @@ struct Session {
   ProgramFacts facts;
   std::string rule;  // the name of the one that matched; empty: none
   ProgramClass rule_class;
-  ProgramClass overrides;      // an operator's; for all queues, also those to come
-  bool operator_hold = false;  // likewise
+  int request_max = kPriorityMax;  // what it may ask for itself
+  ProgramClass overrides;          // an operator's; for all queues, also those to come
+  bool operator_hold = false;      // likewise
   bool operator_suspend = false;
   std::uint32_t operator_units = 0;
   LatencyCopy latency_seen;  // when the policy last began anew
@@ -118,7 +121,7 @@ struct Session {
     // As Class() has it, without making the rest of it: asked for every queue at every decision.
     if (queue.priority_override) return *queue.priority_override;
     if (overrides.priority) return *overrides.priority;
-    return rule_class.priority.value_or(queue.slot.requested_priority);
+    return rule_class.priority.value_or(std::min(queue.slot.requested_priority, request_max));
   }
   ProgramClass Class() const { return overrides.Or(rule_class); }
 };

@@ -134,7 +134,14 @@ void TraceRecorder::Tick() {
   if (!recording_) return;
   for (const auto& [id, session] : core_->sessions()) {
     if (!Covers(*session)) continue;
-    if (traced_.count(id) == 0) Adopt(*session);
+    if (traced_.count(id) == 0) {
+      // Programs that come and go without end: what is kept of each is bounded, too.
+      if (traced_.size() >= kTracedSessionsMax) {
+        ++lost_;
+        continue;
+      }
+      Adopt(*session);
+    }
     SwitchModes(*session, true);
     NoteGpus(*session->user_page);
     Traced& traced = traced_[id];
@@ -200,7 +207,7 @@ void TraceRecorder::OnLevel(const UserPage& page, std::uint32_t gpu, std::uint32
 std::uint32_t TraceRecorder::GpuBase(const UserPage& page) {
   const auto it = std::find(pages_.begin(), pages_.end(), &page);
   const auto ordinal = static_cast<std::uint32_t>(it - pages_.begin());
-  if (it == pages_.end()) pages_.push_back(&page);
+  if (it == pages_.end() && pages_.size() < kTracedSessionsMax) pages_.push_back(&page);
   return ordinal * kGpusMax;
 }
 

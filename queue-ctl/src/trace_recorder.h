@@ -8,7 +8,8 @@
 // Units      _ns: CLOCK_MONOTONIC, as layers stamp it.
 // Errors     replies {"ok":false,...}; a ring that was overrun and a full recording are counted in
 //            "lost".
-// Limits     one recording at a time; kRecordsMax records (40 bytes each). It sees a program's last
+// Limits     one recording at a time; kRecordsMax records (40 bytes each), kTracedSessionsMax programs, further ones
+//            count as lost. It sees a program's last
 //            kTraceEventsMax events between two ticks.
 //
 // Requests (fields are only added):
@@ -32,6 +33,7 @@ namespace xsched_hsa {
 
 inline constexpr std::size_t kRecordsMax = 1'000'000;
 inline constexpr std::size_t kTracedDecisionsMax = 100'000;
+inline constexpr std::size_t kTracedSessionsMax = 4096;  // also those that have gone meanwhile
 inline constexpr std::uint64_t kTraceTickUs = 5'000;
 
 class TraceRecorder {

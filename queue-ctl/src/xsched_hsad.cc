@@ -158,7 +158,7 @@ int Run(Arguments arguments) {
 
   SteadyClock clock;
   FutexWaker waker;
-  Core core({}, &clock, MakePolicy("strict-priority", {}), &waker);
+  Core core({.administrator = geteuid()}, &clock, MakePolicy("strict-priority", {}), &waker);
   Events events(&clock);
   const bool journal = LogsToTheJournal();
   events.SetSink([journal](const nlohmann::json& event) {

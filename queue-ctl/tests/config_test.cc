@@ -9,10 +9,14 @@
 #include <fstream>
 #include <sstream>
 
+#include "configuration.h"
 #include "daemon.h"
 #include "devices.h"
 #include "gpu_key.h"
 #include "latency.h"
+#include "manual_clock.h"
+#include "page_waker.h"
+#include "policies/registry.h"
 #include "program_facts.h"
 
 namespace xsched_hsa {
@@ -237,6 +241,40 @@ TEST(RuleTest, FactsOfThisProcessAreRead) {
   ASSERT_FALSE(facts.gids.empty());
   EXPECT_EQ(facts.gids.front(), getegid());
   EXPECT_TRUE(ReadProgramFacts("", 0).exe.empty()) << "no such process";
+}
+
+// Whoever connected has gone and left the socket to another one; its pid is this program's now.
+TEST_F(ConfigTest, APidThatIsAnotherUsersByNowGivesNobodyThatOnesClass) {
+  Write("config.toml", "[[rule]]\nname = 'by name'\nexe = '*queue_ctl_test'\npriority = 'high'\n");
+  Configuration configuration(directory_.path() + "/config.toml", nullptr);
+  ASSERT_TRUE(configuration.Load().empty());
+  testing::ManualClock clock(1'000'000);
+  testing::PageWaker waker;
+  Core core({}, &clock, MakePolicy("strict-priority", {}), &waker);
+  const auto page = std::make_unique<ProcessPage>(), other = std::make_unique<ProcessPage>();
+  const auto user = std::make_unique<UserPage>(), other_user = std::make_unique<UserPage>();
+  LayerInfo info;
+  info.pid = getpid();
+  info.uid = geteuid();
+  const std::uint32_t own = core.AddSession(info, page.get(), user.get());
+  info.uid = geteuid() + 1;
+  const std::uint32_t others = core.AddSession(info, other.get(), other_user.get());
+  EXPECT_NE(configuration.Classify(&core, own), nullptr);
+  EXPECT_EQ(core.sessions().at(own)->rule, "by name");
+  EXPECT_EQ(configuration.Classify(&core, others), nullptr);
+  EXPECT_EQ(core.sessions().at(others)->rule, "");
+  EXPECT_EQ(core.sessions().at(others)->facts.exe, "");
+}
+
+TEST(RuleTest, NamesAreAskedForOnlyWhereARuleHasThem) {
+  Rule by_user, by_group;
+  by_user.user = "root";
+  by_group.group = "wheel";
+  EXPECT_FALSE(NamedIn({Rule{}}).users || NamedIn({Rule{}}).groups);
+  EXPECT_TRUE(NamedIn({by_user}).users && !NamedIn({by_user}).groups);
+  EXPECT_TRUE(NamedIn({by_group, Rule{}}).groups && !NamedIn({by_group, Rule{}}).users);
+  EXPECT_EQ(ReadIdentity(0, {0}, {false, false}).users, std::vector<std::string>{"0"});
+  EXPECT_EQ(ReadIdentity(0, {0}, {true, false}).users.size(), 2u);
 }
 
 // ----------------------------------------------------------------------------------------- devices

@@ -334,6 +334,44 @@ TEST_F(CrossUserCoreTest, LevelsAreRelayedToOtherUsersPages) {
   EXPECT_FALSE(core_.NextDueUs());
 }
 
+// Where users compete a priority is the operator's to give: by a rule, or by his order.
+TEST_F(CrossUserCoreTest, NobodyRanksAboveWhatTheOperatorHasGiven) {
+  Program normal = JoinWithQueue(kPriorityNormal, 1000, 100);
+  Program other = JoinWithQueue(kPriorityHigh, 2000, 101);
+  EXPECT_EQ(other->OwnPriority(0), kPriorityNormal);
+  EXPECT_EQ(other->Slot(0).mode.load() | normal->Slot(0).mode.load(), 0u) << "they are equals";
+  const Caller owner{2000, false};
+  int changed = 0;
+  EXPECT_EQ(core_.SetPriority(owner, {101, {}}, 15, &changed).code, StatusCode::kPermission);
+  EXPECT_EQ(core_
+                .SetClass(
+                    owner, 101, [](ProgramClass* own) { own->weight = 9000; }, &changed)
+                .code,
+            StatusCode::kPermission);
+  EXPECT_EQ(SessionOf(other).Class(), ProgramClass{});
+  EXPECT_TRUE(core_.SetHold(owner, {101, {}}, kHoldPackets, &changed).ok()) << "takes from himself";
+  EXPECT_TRUE(core_.SetHold(owner, {101, {}}, kHoldNone, &changed).ok());
+  ProgramClass given;
+  given.priority = kPriorityHigh;
+  core_.Classify(other.session, {}, "rule", given);
+  EXPECT_EQ(other->OwnPriority(0), kPriorityHigh);
+  EXPECT_EQ(normal->Slot(0).mode.load(), kModeArmed);
+  core_.Classify(other.session, {}, "", {});
+  EXPECT_EQ(normal->Slot(0).mode.load(), 0u);
+  ASSERT_TRUE(core_.SetPriority(root_, {101, {}}, 12, &changed).ok());
+  EXPECT_EQ(normal->Slot(0).mode.load(), kModeArmed);
+  EXPECT_EQ(JoinWithQueue(kPriorityHigh, 0, 102)->OwnPriority(0), kPriorityHigh) << "root's own";
+}
+
+TEST_F(CoreTest, AReloadThatLetsUsersCompeteTakesWhatTheyGaveThemselves) {
+  Program high = JoinWithQueue(kPriorityHigh, 2000, 101);
+  EXPECT_EQ(high->OwnPriority(0), kPriorityHigh);
+  core_.SetCrossUser(true);
+  EXPECT_EQ(high->OwnPriority(0), kPriorityNormal);
+  core_.SetCrossUser(false);
+  EXPECT_EQ(high->OwnPriority(0), kPriorityHigh);
+}
+
 // The server unmaps a user's page then.
 TEST_F(CrossUserCoreTest, AUsersPageIsLeftAloneOnceItsLastProgramHasGone) {
   Program gone = JoinWithQueue(kPriorityLow, 1000, 100);

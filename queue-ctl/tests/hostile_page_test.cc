@@ -11,6 +11,7 @@
 #include "policies/registry.h"
 #include "report.h"
 #include "slot_reader.h"
+#include "trace_recorder.h"
 
 namespace xsched_hsa {
 namespace {
@@ -187,6 +188,25 @@ TEST_F(HostilePageTest, RandomPagesAreSurvived) {
   EXPECT_FALSE(victim.GateClosed(0));
   EXPECT_EQ(victim.Slot(0).mode.load(), 0u);
   EXPECT_FALSE(core_.NextDueUs());
+}
+
+// Somebody records his own programs, and lets them come and go: what is kept of each ends somewhere.
+TEST_F(HostilePageTest, ARecordingOfProgramsThatComeAndGoIsBounded) {
+  TraceRecorder recorder(&core_);
+  const auto page = std::make_unique<ProcessPage>();
+  ASSERT_TRUE(recorder.Handle("trace-start", {}, {2000, false})["ok"]);
+  const auto others = std::make_unique<UserPage>();
+  Core::InitUserPage(others.get(), 2000);
+  for (std::size_t i = 0; i < kTracedSessionsMax + 100; ++i) {
+    LayerInfo info;
+    info.uid = 2000;
+    const std::uint32_t session = core_.AddSession(info, page.get(), others.get());
+    recorder.Tick();
+    core_.EndSession(session);
+  }
+  const nlohmann::json stopped = recorder.Handle("trace-stop", {}, {2000, false});
+  EXPECT_EQ(stopped["processes"].size(), kTracedSessionsMax);
+  EXPECT_EQ(stopped["lost"], 100);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
@@ -58,6 +59,20 @@ class HostileTest : public testing::ControllerTest {
   static bool FallsTo(const std::function<bool()>& done) {
     for (int i = 0; i < 3000 && !done(); ++i) usleep(10'000);
     return done();
+  }
+  // A controller that writes its lines into a file.
+  pid_t StartLogging(const std::string& log, const std::string& config) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      const int fd = open(log.c_str(), O_CREAT | O_WRONLY | O_TRUNC, 0600);
+      dup2(fd, STDOUT_FILENO);
+      dup2(fd, STDERR_FILENO);
+      execl(XSCHED_HSA_BIN_DIR "/xsched-hsad", "xsched-hsad", "--socket", socket_.c_str(),
+            "--config", config.c_str(), "--log-level", "info", nullptr);
+      _exit(127);
+    }
+    EXPECT_TRUE(FallsTo([&] { return Ask({{"op", "info"}}).value("ok", false); }));
+    return pid;
   }
   // Runs `attack` as another user, who has no rights here; its result is its exit code.
   int AsNobody(const std::function<int()>& attack) {
@@ -324,16 +339,7 @@ TEST(LogBudgetTest, BoundsLinesASecondAndSaysHowManyAreMissing) {
 // A program makes queues without end: its lines in the log are bounded like any others.
 TEST_F(HostileTest, TheLogIsBounded) {
   const std::string log = directory_.path() + "/log";
-  const pid_t pid = fork();
-  if (pid == 0) {
-    const int fd = open(log.c_str(), O_CREAT | O_WRONLY | O_TRUNC, 0600);
-    dup2(fd, STDOUT_FILENO);
-    dup2(fd, STDERR_FILENO);
-    execl(XSCHED_HSA_BIN_DIR "/xsched-hsad", "xsched-hsad", "--socket", socket_.c_str(),
-          "--log-level", "info", nullptr);
-    _exit(127);
-  }
-  EXPECT_TRUE(FallsTo([&] { return Ask({{"op", "info"}}).value("ok", false); }));
+  const pid_t pid = StartLogging(log, "/dev/null");
   const HelloMessage hello = MakeHello(kPriorityLow);
   for (int i = 0; i < 2'000; ++i) {
     const int fd = RawConnect();
@@ -348,6 +354,33 @@ TEST_F(HostileTest, TheLogIsBounded) {
   const auto lines = std::count(std::istreambuf_iterator<char>(file), {}, '\n');
   EXPECT_GT(lines, 0);
   EXPECT_LT(lines, 1'500);
+}
+
+// Also those that a rule's match and a program's own notes cause.
+TEST_F(HostileTest, TheLogIsBoundedWhateverAProgramCauses) {
+  const std::string log = directory_.path() + "/log", config = directory_.path() + "/config.toml";
+  std::ofstream(config) << "[[rule]]\nname = 'everybody'\nweight = 200\n";
+  const pid_t pid = StartLogging(log, config);
+  const auto began = std::chrono::steady_clock::now();
+  const HelloMessage hello = MakeHello(kPriorityLow);
+  NoteMessage note{{kWireMagic, kAbiVersion, WireType::kNote, sizeof note}, "as I said"};
+  constexpr int kPrograms = 1'000;
+  for (int i = 0; i < kPrograms; ++i) {
+    const int fd = RawConnect();
+    send(fd, &hello, sizeof hello, MSG_NOSIGNAL);
+    for (int notes = 0; notes < 40; ++notes) send(fd, &note, sizeof note, MSG_NOSIGNAL);
+    close(fd);
+  }
+  EXPECT_TRUE(Ask({{"op", "info"}})["ok"]);
+  const std::chrono::duration<double> lasted = std::chrono::steady_clock::now() - began;
+  kill(pid, SIGTERM);
+  int status = 0;
+  waitpid(pid, &status, 0);
+  std::ifstream file(log);
+  const auto lines = std::count(std::istreambuf_iterator<char>(file), {}, '\n');
+  // And one a second that says how many are missing.
+  EXPECT_LE(static_cast<double>(lines), (lasted.count() + 2) * (kLogLinesPerSecond + 1) + 10)
+      << "in " << lasted.count() << " s";
 }
 
 }  // namespace

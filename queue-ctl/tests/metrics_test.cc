@@ -17,6 +17,7 @@
 
 #include "daemon.h"
 #include "layer_client.h"
+#include "metrics_endpoint.h"
 
 namespace xsched_hsa {
 namespace {
@@ -175,6 +176,31 @@ TEST_F(MetricsTest, OtherPathsMethodsAndNoiseGetAStatus) {
   for (int i = 0; i < 40; ++i) silent.push_back(ConnectTo(metrics_));
   EXPECT_NE(Get().find("200 OK"), std::string::npos);
   for (const int fd : silent) close(fd);
+}
+
+// Who asks without end wakes everybody's programs no more often than there are answers, and puts none off.
+TEST_F(MetricsTest, QuestionsThatWaitTogetherAskTheProgramsOnce) {
+  int asked = 0, answers = 0;
+  MetricsEndpoint endpoint([&] { ++asked; },
+                           [&] {
+                             ++answers;
+                             return std::string("one 1\n");
+                           });
+  ASSERT_EQ(endpoint.Open("unix:" + metrics_), "");
+  const std::string request = "GET /metrics HTTP/1.1\r\n\r\n";
+  std::vector<int> peers;
+  for (int i = 0; i < 10; ++i) {
+    peers.push_back(ConnectTo(metrics_));
+    EXPECT_GT(send(peers.back(), request.data(), request.size(), MSG_NOSIGNAL), 0);
+    for (int turns = 0; turns < 4; ++turns) endpoint.OnReady();
+  }
+  const auto has_answer = [](int fd) {
+    char byte;
+    return recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) > 0;
+  };
+  while (!std::all_of(peers.begin(), peers.end(), has_answer)) endpoint.OnReady();
+  EXPECT_EQ(asked, answers);
+  for (const int fd : peers) close(fd);
 }
 
 TEST_F(MetricsTest, OnlyLoopbackAndOnlyGoodAddresses) {
