@@ -21,7 +21,7 @@ constexpr const char* kSortKeys[] = {"held",    "preemptions", "pending", "devic
 constexpr char kKeyHelp[] =
     "q quit  s next sort key  r reverse  h held  p preemptions  n pending  d device  l latency  "
     "o priority  i pid";
-constexpr char kShortKeyHelp[] = "q quit  s next  r reverse  h p n d l o i: by that";
+constexpr char kShortKeyHelp[] = "q quit  s next  r reverse  h p n d l o i";
 constexpr std::size_t kWide = 130;  // columns in which the long one fits
 
 double NowS() {
