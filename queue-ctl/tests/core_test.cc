@@ -1,4 +1,4 @@
-// core_test.cc: the controller's rules against a fake layer that writes the pages.
+// core_test.cc: who is held and who raises, sessions and their ends.
 #include "core.h"
 
 #include <gtest/gtest.h>
@@ -6,80 +6,16 @@
 #include <memory>
 #include <vector>
 
-#include "fake_layer.h"
-#include "gpu_key.h"
-#include "manual_clock.h"
-#include "page_waker.h"
-#include "policies/registry.h"
-#include "urgency.h"
+#include "core_fixture.h"
 
 namespace xsched_hsa {
 namespace {
 
-using testing::FakeLayer;
+using testing::CoreTest;
+using testing::CrossUserCoreTest;
 using testing::kGpuA;
 using testing::kGpuB;
-using testing::ManualClock;
-
-struct Program {
-  std::unique_ptr<ProcessPage> page = std::make_unique<ProcessPage>();
-  std::unique_ptr<FakeLayer> layer;
-  std::uint32_t session = 0;
-  FakeLayer* operator->() const { return layer.get(); }
-};
-
-class CoreTest : public ::testing::Test {
- protected:
-  explicit CoreTest(bool cross_user = false)
-      : core_({.cross_user = cross_user}, &clock_,
-              MakePolicy("strict-priority", {.window_us = 200, .linger_us = 250}), &waker_) {
-    Core::InitUserPage(user_.get(), 1000);
-    Core::InitUserPage(other_user_.get(), 2000);
-  }
-
-  Program Join(std::uint32_t uid = 1000, std::int32_t pid = 100,
-               GateKind gate = GateKind::kWindow) {
-    Program program;
-    LayerInfo info;
-    info.uid = uid;
-    info.pid = pid;
-    info.namespace_pid = static_cast<std::uint32_t>(pid) + 5000;
-    info.gate = gate;
-    UserPage* user = uid == 1000 ? user_.get() : other_user_.get();
-    program.session = core_.AddSession(info, program.page.get(), user);
-    program.layer =
-        std::make_unique<FakeLayer>(program.page.get(), user, [this] { return clock_.NowUs(); });
-    return program;
-  }
-  // A program with one queue in slot 0, known to the controller.
-  Program JoinWithQueue(int priority, std::uint32_t uid = 1000, std::int32_t pid = 100,
-                        GpuKey gpu = kGpuA) {
-    Program program = Join(uid, pid);
-    program->MakeQueue(0, 1, priority, gpu);
-    core_.OnLayerEvent(program.session);
-    return program;
-  }
-  void RaiseAndTell(const Program& program) {
-    program->BecomeActive(0);
-    core_.OnLayerEvent(program.session);
-  }
-  std::uint32_t Level(UserPage* user, GpuKey gpu = kGpuA) {
-    return LevelOf(ClaimGpu(*user, gpu)->word.load());
-  }
-  const Session& SessionOf(const Program& program) { return *core_.sessions().at(program.session); }
-
-  ManualClock clock_{10'000'000};
-  testing::PageWaker waker_;
-  std::unique_ptr<UserPage> user_ = std::make_unique<UserPage>();
-  std::unique_ptr<UserPage> other_user_ = std::make_unique<UserPage>();
-  Core core_;
-  const Caller root_{0, true};
-};
-
-class CrossUserCoreTest : public CoreTest {
- protected:
-  CrossUserCoreTest() : CoreTest(true) {}
-};
+using testing::Program;
 
 TEST_F(CoreTest, ProgramAloneIsLeftAlone) {
   Program program = JoinWithQueue(kPriorityLow);
@@ -399,158 +335,6 @@ TEST_F(CoreTest, GpusDoNotCompete) {
   Program high = JoinWithQueue(kPriorityHigh, 1000, 101, kGpuB);
   EXPECT_EQ(low->Slot(0).mode.load(), 0u);
   EXPECT_EQ(high->Slot(0).mode.load(), 0u);
-}
-
-// ------------------------------------------------------------------------------------------ orders
-
-TEST_F(CoreTest, SetPriorityTurnsTheTables) {
-  Program a = JoinWithQueue(kPriorityLow, 1000, 100);
-  Program b = JoinWithQueue(kPriorityHigh, 1000, 101);
-  int changed = 0;
-  ASSERT_TRUE(core_.SetPriority({1000, false}, {101, std::nullopt}, 0, &changed).ok());
-  EXPECT_EQ(changed, 1);
-  EXPECT_EQ(a->Slot(0).mode.load(), 0u) << "equals";
-  ASSERT_TRUE(core_.SetPriority({1000, false}, {100, 1}, 9, &changed).ok());
-  EXPECT_EQ(a->Slot(0).priority.load(), 9);
-  EXPECT_EQ(a->Slot(0).mode.load(), kModeRaise);
-  EXPECT_EQ(b->Slot(0).mode.load(), kModeArmed);
-  ASSERT_TRUE(core_.SetPriority(root_, {101, std::nullopt}, std::nullopt, &changed).ok());
-  EXPECT_EQ(b->Slot(0).priority.load(), -1);
-  EXPECT_EQ(b->Slot(0).mode.load(), kModeRaise);
-}
-
-TEST_F(CoreTest, SetPriorityOfAnActiveQueueMovesTheLevel) {
-  Program low = JoinWithQueue(kPriorityLow, 1000, 100);
-  Program high = JoinWithQueue(kPriorityHigh, 1000, 101);
-  RaiseAndTell(high);
-  int changed = 0;
-  ASSERT_TRUE(core_.SetPriority(root_, {101, std::nullopt}, 3, &changed).ok());
-  EXPECT_EQ(Level(user_.get()), 4u);
-  EXPECT_TRUE(low->GateClosed(0));
-  ASSERT_TRUE(core_.SetPriority(root_, {100, std::nullopt}, 3, &changed).ok());
-  EXPECT_FALSE(low->GateClosed(0));
-  EXPECT_FALSE(core_.NextDueUs());
-}
-
-TEST_F(CoreTest, ProcessPriorityAlsoAppliesToQueuesToCome) {
-  Program program = JoinWithQueue(kPriorityLow);
-  int changed = 0;
-  ASSERT_TRUE(core_.SetPriority(root_, {100, std::nullopt}, 12, &changed).ok());
-  program->MakeQueue(1, 2, kPriorityLow);
-  core_.OnLayerEvent(program.session);
-  EXPECT_EQ(program->OwnPriority(1), 12);
-}
-
-TEST_F(CoreTest, OrdersAreRefusedForOthersAndForNothing) {
-  Program program = JoinWithQueue(kPriorityLow);
-  int changed = 0;
-  const Caller stranger{2000, false};
-  EXPECT_EQ(core_.SetPriority(stranger, {100, {}}, 3, &changed).code, StatusCode::kPermission);
-  EXPECT_EQ(core_.SetHold(stranger, {100, {}}, kHoldPackets, &changed).code,
-            StatusCode::kPermission);
-  EXPECT_EQ(core_.SetPriority(root_, {999, {}}, 3, &changed).code, StatusCode::kNotFound);
-  EXPECT_EQ(core_.SetPriority(root_, {100, 77}, 3, &changed).code, StatusCode::kNotFound);
-  EXPECT_EQ(core_.SetPriority(root_, {100, {}}, 16, &changed).code, StatusCode::kBadRequest);
-  EXPECT_EQ(core_.SetPriority(root_, {100, {}}, -1, &changed).code, StatusCode::kBadRequest);
-  EXPECT_EQ(program->Slot(0).priority.load(), -1);
-}
-
-TEST_F(CoreTest, NamespacePidIsFoundWhenNoOtherFits) {
-  Program program = JoinWithQueue(kPriorityLow);
-  int changed = 0;
-  EXPECT_TRUE(core_.SetPriority(root_, {5100, {}}, 3, &changed).ok());
-  EXPECT_EQ(program->OwnPriority(0), 3);
-}
-
-TEST_F(CoreTest, OperatorHoldIsLeasedRenewedAndReleased) {
-  Program program = JoinWithQueue(kPriorityNormal);
-  int changed = 0;
-  ASSERT_TRUE(core_.SetHold({1000, false}, {100, {}}, kHoldPackets, &changed).ok());
-  EXPECT_EQ(changed, 1);
-  for (int i = 0; i < 10; ++i) {
-    ASSERT_TRUE(core_.NextDueUs());
-    clock_.Advance(*core_.NextDueUs() - clock_.NowUs());
-    EXPECT_TRUE(program->GateClosed(0));
-    core_.OnTimer();
-  }
-  program->MakeQueue(1, 2, kPriorityNormal);
-  core_.OnLayerEvent(program.session);
-  EXPECT_TRUE(program->GateClosed(1)) << "a process on hold holds its new queues, too";
-  const std::uint32_t wakes = program.page->wake.load();
-  ASSERT_TRUE(core_.SetHold({1000, false}, {100, {}}, kHoldNone, &changed).ok());
-  EXPECT_FALSE(program->GateClosed(0));
-  EXPECT_FALSE(program->GateClosed(1));
-  EXPECT_GT(program.page->wake.load(), wakes);
-  EXPECT_FALSE(core_.NextDueUs());
-}
-
-// Refused as a whole: neither for the queues there are nor for those to come.
-TEST_F(CoreTest, AnOrderThatNoQueueCanFollowChangesNothing) {
-  Program program = JoinWithQueue(kPriorityNormal);
-  int changed = 7;
-  std::uint32_t kept = 7;
-  ASSERT_TRUE(core_.SetUnits(root_, {100, {}}, 0, &changed, &kept).ok());
-  EXPECT_FALSE(core_.SetHold(root_, {100, {}}, kHoldSuspend, &changed).ok()) << "no KFD id";
-  EXPECT_EQ(changed, 0);
-  program->SetState(0, kSlotForeign);
-  core_.OnLayerEvent(program.session);
-  EXPECT_FALSE(core_.SetHold(root_, {100, {}}, kHoldPackets, &changed).ok()) << "bypasses the API";
-  program->MakeQueue(1, 2, kPriorityNormal);
-  core_.OnLayerEvent(program.session);
-  EXPECT_FALSE(program->GateClosed(1)) << "the next queue is held by a refused order";
-  // Another order holds what it can, as before.
-  ASSERT_TRUE(core_.SetHold(root_, {100, {}}, kHoldPackets, &changed).ok());
-  EXPECT_EQ(changed, 1);
-  EXPECT_TRUE(program->GateClosed(1));
-}
-
-TEST_F(CoreTest, AMaskThatOneOfTwoGpusCannotHaveIsOnNeither) {
-  Program program = JoinWithQueue(kPriorityNormal);
-  program->MakeQueue(1, 2, kPriorityNormal, kGpuB);
-  for (const std::uint32_t index : {0u, 1u}) {
-    program->Slot(index).mechanisms_available.store(kMechanismsAll);
-  }
-  core_.OnLayerEvent(program.session);
-  core_.SetDeviceShape(kGpuA, {80, 16});
-  core_.SetDeviceShape(kGpuB, {304, 32});
-  int changed = 0;
-  std::uint32_t kept = 0;
-  ASSERT_TRUE(core_.SetUnits(root_, {100, {}}, 64, &changed, &kept).ok());
-  EXPECT_EQ(changed, 2);
-  EXPECT_EQ(program->Slot(0).standing_units.load(), 64u);
-  EXPECT_FALSE(core_.SetUnits(root_, {100, {}}, 16, &changed, &kept).ok())
-      << "less than one on each shader array of the second";
-  EXPECT_EQ(changed, 0);
-  EXPECT_EQ(program->Slot(0).standing_units.load(), 64u);
-  EXPECT_EQ(program->Slot(1).standing_units.load(), 64u);
-  ASSERT_TRUE(core_.SetUnits(root_, {100, {}}, 0, &changed, &kept).ok());
-  EXPECT_EQ(program->Slot(0).standing_units.load(), 0u);
-}
-
-TEST_F(CoreTest, OperatorHoldEndsByItselfWhenTheControllerStops) {
-  Program program = JoinWithQueue(kPriorityNormal);
-  int changed = 0;
-  ASSERT_TRUE(core_.SetHold(root_, {100, {}}, kHoldPackets, &changed).ok());
-  clock_.Advance(kLeaseUs + 1);
-  EXPECT_FALSE(program->GateClosed(0));
-}
-
-TEST_F(CoreTest, ShutdownOpensEverything) {
-  Program low = JoinWithQueue(kPriorityLow);
-  Program high = JoinWithQueue(kPriorityHigh, 1000, 101);
-  RaiseAndTell(high);
-  int changed = 0;
-  ASSERT_TRUE(core_.SetHold(root_, {101, {}}, kHoldPackets, &changed).ok());
-  const std::uint32_t wakes = low.page->wake.load();
-  core_.Shutdown();
-  EXPECT_EQ(Level(user_.get()), 0u);
-  for (const Program* program : {&low, &high}) {
-    EXPECT_EQ((*program)->Slot(0).mode.load(), 0u);
-    EXPECT_EQ((*program)->Slot(0).hold.load(), 0u);
-    EXPECT_EQ(program->page->detached.load(), 1u);
-  }
-  EXPECT_GT(low.page->wake.load(), wakes);
-  EXPECT_FALSE(core_.NextDueUs());
 }
 
 TEST_F(CoreTest, RefreshIsAskedForAndAwaited) {
