@@ -290,6 +290,24 @@ TEST_F(IsaTest, MemoryGoesByLaneAndByBase) {
   EXPECT_EQ(Lane(4, 0), 4u);
 }
 
+TEST_F(IsaTest, PrivateMemoryWithoutABufferIsALanesOwnAndHasItsEnd) {
+  wave_.scratch_lane_bytes = 32;
+  wave_.scratch.resize(32 * kLanes);
+  SetLanes(0, 100, 1);
+  SetLanes(1, 200, 1);
+  SetLanes(4, 4, 0);
+  wave_.sgpr[7] = 8;
+  EXPECT_EQ(Run("scratch_store_dwordx2 off, v[0:1], off offset:16"), Step::kNext);
+  EXPECT_EQ(Run("scratch_load_dword v2, v4, s7 offset:8"), Step::kNext);
+  EXPECT_EQ(Lane(2), 203u);
+  EXPECT_EQ(Lane(2, 5), 205u);
+  EXPECT_EQ(Run("scratch_store_byte v4, v0, off"), Step::kNext);
+  EXPECT_EQ(Run("scratch_load_ubyte v2, off, s7 offset:-4"), Step::kNext);
+  EXPECT_EQ(Lane(2), 103u);
+  EXPECT_EQ(Run("scratch_load_dwordx2 v[2:3], off, off offset:28"), Step::kMemoryFault);
+  EXPECT_EQ(Run("scratch_store_dword off, v0, off offset:32"), Step::kMemoryFault);
+}
+
 TEST_F(IsaTest, PrivateMemoryIsALanesOwn) {
   wave_.scratch_lane_bytes = 16;
   wave_.scratch.resize(16 * kLanes);

@@ -2,9 +2,10 @@
 //
 // Why        Up to gfx90a compilers reach it by buffer_ instructions over the private segment's buffer,
 //            which nothing else uses in HIP. Here it is the wave's own memory, a lane after the other,
-//            and the buffer's descriptor is not looked at.
-// Limits     the kernel's own frame: with a stack pointer (calls) the instruction is not covered.
-//            Outside the frame reads give 0 and writes are dropped, as a buffer's bounds do.
+//            and the buffer's descriptor is not looked at. For gfx940 and later they use scratch_.
+// Limits     the kernel's own frame: with a stack pointer (calls) buffer_ is not covered. Outside the
+//            frame buffer_ reads give 0 and writes are dropped, as a buffer's bounds do; scratch_, which
+//            has none, is a memory fault.
 #include "opcodes.h"
 #include "wave.h"
 
@@ -46,6 +47,46 @@ Step Store(const Instruction& i, Wave& w) {
   return Step::kNext;
 }
 
+// The offset of a lane, that of all lanes, and the instruction's own.
+std::byte* ScratchAt(Wave& w, const Instruction& i, const Operand& each, unsigned lane, u64 bytes) {
+  u32 at = static_cast<u32>(i.offset);
+  if (each.kind == Operand::Kind::kVgpr) at += w.vgpr[each.reg][lane];
+  if (i.op[2].kind == Operand::Kind::kSgpr) at += w.sgpr[i.op[2].reg];
+  w.fault_address = at;
+  if (at + bytes > w.scratch_lane_bytes) return nullptr;
+  return w.scratch.data() + lane * w.scratch_lane_bytes + at;
+}
+
+// op: data, offset of the lane or "off", offset of all or "off".
+template <typename T, unsigned words>
+Step ScratchLoad(const Instruction& i, Wave& w) {
+  Step step = Step::kNext;
+  ForEachLane(w, [&](unsigned lane) {
+    T data[words];
+    const std::byte* from = ScratchAt(w, i, i.op[1], lane, sizeof(data));
+    if (from == nullptr) step = Step::kMemoryFault;
+    if (step != Step::kNext) return;
+    std::memcpy(data, from, sizeof(data));
+    for (unsigned n = 0; n < words; ++n) {
+      w.vgpr[i.op[0].reg + n][lane] = static_cast<u32>(static_cast<i32>(data[n]));
+    }
+  });
+  return step;
+}
+// op: offset of the lane or "off", data, offset of all or "off".
+template <typename T, unsigned words>
+Step ScratchStore(const Instruction& i, Wave& w) {
+  Step step = Step::kNext;
+  ForEachLane(w, [&](unsigned lane) {
+    T data[words];
+    for (unsigned n = 0; n < words; ++n) data[n] = static_cast<T>(w.vgpr[i.op[1].reg + n][lane]);
+    std::byte* to = ScratchAt(w, i, i.op[0], lane, sizeof(data));
+    if (to == nullptr) step = Step::kMemoryFault;
+    if (step == Step::kNext) std::memcpy(to, data, sizeof(data));
+  });
+  return step;
+}
+
 bool IsOwnFrame(const Instruction& i) {
   return i.operands == 4 && i.op[3].kind == Operand::Kind::kConstant && i.op[3].bits == 0;
 }
@@ -65,6 +106,20 @@ constexpr Opcode kOpcodes[] = {
     {"buffer_store_dwordx2", Store<u32, 2>, IsOwnFrame},
     {"buffer_store_dwordx3", Store<u32, 3>, IsOwnFrame},
     {"buffer_store_dwordx4", Store<u32, 4>, IsOwnFrame},
+    {"scratch_load_ubyte", ScratchLoad<u8, 1>},
+    {"scratch_load_sbyte", ScratchLoad<i8, 1>},
+    {"scratch_load_ushort", ScratchLoad<u16, 1>},
+    {"scratch_load_sshort", ScratchLoad<i16, 1>},
+    {"scratch_load_dword", ScratchLoad<u32, 1>},
+    {"scratch_load_dwordx2", ScratchLoad<u32, 2>},
+    {"scratch_load_dwordx3", ScratchLoad<u32, 3>},
+    {"scratch_load_dwordx4", ScratchLoad<u32, 4>},
+    {"scratch_store_byte", ScratchStore<u8, 1>},
+    {"scratch_store_short", ScratchStore<u16, 1>},
+    {"scratch_store_dword", ScratchStore<u32, 1>},
+    {"scratch_store_dwordx2", ScratchStore<u32, 2>},
+    {"scratch_store_dwordx3", ScratchStore<u32, 3>},
+    {"scratch_store_dwordx4", ScratchStore<u32, 4>},
 };
 
 }  // namespace
