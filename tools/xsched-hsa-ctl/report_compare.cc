@@ -143,7 +143,8 @@ json Verdicts(const json& a, const json& b) {
 // Every value of an object, by its path.
 void AddFlat(const std::string& part, const json& object, std::map<std::string, json>* all) {
   if (!object.is_object() || object.empty()) return;
-  for (const auto& [path, value] : object.flatten().items()) {
+  const json flat = object.flatten();
+  for (const auto& [path, value] : flat.items()) {
     std::string name = part + path;
     std::replace(name.begin(), name.end(), '/', '.');
     (*all)[name] = value;
