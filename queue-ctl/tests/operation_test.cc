@@ -192,6 +192,14 @@ TEST_F(OperationTest, ClassesAreSetCheckedAndTakenBack) {
   }
 }
 
+TEST_F(OperationTest, AWeightWithAFractionIsRefusedNotRounded) {
+  Daemon daemon(socket_);
+  auto program = JoinWithQueue(7);
+  const json request = {{"op", "set-weight"}, {"pid", getpid()}, {"weight", 1.5}};
+  EXPECT_NE(Error(request).find("a whole one"), std::string::npos);
+  EXPECT_EQ(OnlyProcess(Ask({{"op", "list"}}))["class"]["weight"], 100);
+}
+
 TEST_F(OperationTest, EventsTellWhatHappens) {
   Daemon daemon(socket_);
   std::string error;
