@@ -34,7 +34,8 @@ inline nlohmann::json CheckedTrace(const std::string& text) {
     const std::pair<json, json> track{event["pid"], event["tid"]};
     if (phase == "B") open[track].push_back(event["name"]);
     if (phase == "E") {
-      const bool matches = !open[track].empty() && open[track].back() == event["name"];
+      const bool matches =
+          !open[track].empty() && open[track].back() == event["name"].get<std::string>();
       EXPECT_TRUE(matches) << event;
       if (matches) open[track].pop_back();
     }
