@@ -168,20 +168,32 @@ std::uint32_t QueueIdProbe::FindNew(const KfdNode& node, std::uint64_t ring_byte
 }
 
 int KfdAccess::Open() {
-  if (fd_ >= 0) return 0;
-  fd_ = open("/dev/kfd", O_RDWR | O_CLOEXEC);
-  return fd_ >= 0 ? 0 : errno;
+  if (fd_.fd() >= 0) return 0;
+  const int fd = open("/dev/kfd", O_RDWR | O_CLOEXEC);
+  if (fd < 0) return errno;
+  fd_ = OwnDescriptor(fd);
+  debug_.Use(fd);
+  return 0;
 }
 
 void KfdAccess::AfterForkInChild() {
-  if (fd_ >= 0) close(fd_);
-  fd_ = -1;
+  fd_.Close();
   debug_.AfterForkInChild();
 }
 
 int KfdAccess::BeginDebugSession() {
   const int error = Open();
-  return error != 0 ? error : debug_.Begin(fd_);
+  return error != 0 ? error : debug_.Begin(fd_.fd());
+}
+
+int KfdAccess::SuspendBatch(const std::uint32_t* ids, std::uint32_t count) {
+  const int error = Open();
+  return error != 0 ? error : debug_.Suspend(ids, count);
+}
+
+int KfdAccess::ResumeBatch(const std::uint32_t* ids, std::uint32_t count) {
+  const int error = Open();
+  return error != 0 ? error : debug_.Resume(ids, count);
 }
 
 int KfdAccess::Update(const KfdQueue& queue, std::uint32_t percentage) {
@@ -193,7 +205,7 @@ int KfdAccess::Update(const KfdQueue& queue, std::uint32_t percentage) {
   args.ring_size = queue.ring_bytes;
   args.queue_percentage = percentage;
   args.queue_priority = queue.priority;
-  return Call(fd_, kUpdateQueue, &args);
+  return Call(fd_.fd(), kUpdateQueue, &args);
 }
 
 int KfdAccess::SetMask(const KfdQueue& queue, const std::uint32_t* mask, std::uint32_t bits) {
@@ -203,7 +215,7 @@ int KfdAccess::SetMask(const KfdQueue& queue, const std::uint32_t* mask, std::ui
   args.queue_id = queue.id;
   args.num_cu_mask = bits;
   args.cu_mask_ptr = reinterpret_cast<std::uint64_t>(mask);
-  return Call(fd_, kSetCuMask, &args);
+  return Call(fd_.fd(), kSetCuMask, &args);
 }
 
 }  // namespace xsched_hsa

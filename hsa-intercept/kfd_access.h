@@ -19,6 +19,7 @@
 #include <cstdint>
 
 #include "kfd_debug_session.h"
+#include "own_descriptor.h"
 #include "queue-ctl/shared_page.h"
 
 struct hsa_queue_s;
@@ -121,20 +122,17 @@ class KfdAccess final : public KfdCalls {
   int Update(const KfdQueue& queue, std::uint32_t percentage) override;
   int SetMask(const KfdQueue& queue, const std::uint32_t* mask, std::uint32_t bits) override;
   bool CanBatch() override { return debug_.on(); }
-  int SuspendBatch(const std::uint32_t* ids, std::uint32_t count) override {
-    return debug_.Suspend(ids, count);
-  }
-  int ResumeBatch(const std::uint32_t* ids, std::uint32_t count) override {
-    return debug_.Resume(ids, count);
-  }
+  int SuspendBatch(const std::uint32_t* ids, std::uint32_t count) override;
+  int ResumeBatch(const std::uint32_t* ids, std::uint32_t count) override;
   // From OnLoad, on the operator's wish only (kfd_debug_session.h).
   int BeginDebugSession();
   void AfterForkInChild();
-  // Early, while the program still has the rights and the descriptors that the runtime just needed.
+  // Early, while the program still has the rights and the descriptors that the runtime just needed; again where the
+  // program has closed it, so that what is suspended can be resumed.
   int Open();
 
  private:
-  int fd_ = -1;
+  OwnDescriptor fd_;
   KfdDebugSession debug_;
 };
 

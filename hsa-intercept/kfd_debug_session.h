@@ -22,8 +22,9 @@ namespace xsched_hsa {
 
 class KfdDebugSession {
  public:
-  // `fd`: of /dev/kfd, borrowed for good.
+  // `fd`: of /dev/kfd, borrowed until another one is named.
   int Begin(int fd);
+  void Use(int fd) { fd_ = fd; }
   bool on() const { return on_; }
   // Of a failure: some may be suspended.
   int Suspend(const std::uint32_t* ids, std::uint32_t count);

@@ -149,7 +149,7 @@ void Layer::Detach() {
     ManagedQueue* queue = registry_.at(i);
     if (queue->live.load(std::memory_order_relaxed) != 0) DetachQueue(queue);
   }
-  pump_.SetSession(nullptr, -1);
+  pump_.SetSession(nullptr, {});
   requests_.SetSession(nullptr);
   Disconnect(&link_);
 }

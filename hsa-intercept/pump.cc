@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "clock.h"
+#include "log.h"
 #include "thread.h"
 #include "trace.h"
 #include "urgency.h"
@@ -66,7 +67,7 @@ void Pump::WakeFor(const ManagedQueue& queue) {
   Wake((slot->mode.load(std::memory_order_acquire) & (kModeRaise | kModeReport)) != 0);
 }
 
-void Pump::SetSession(ProcessPage* page, int event) {
+void Pump::SetSession(ProcessPage* page, const OwnDescriptor& event) {
   {
     MutexScope scope(&event_mutex_);
     event_ = event;
@@ -82,9 +83,17 @@ void Pump::SetSession(ProcessPage* page, int event) {
 void Pump::TellController() {
   MutexScope scope(&event_mutex_);
   const std::uint64_t one = 1;
-  // Full or closed: the controller already has a reason to look, or is gone.
-  if (event_ >= 0) [[maybe_unused]]
-    const ssize_t written = write(event_, &one, sizeof(one));
+  // Full or closed: the controller already has a reason to look, or is gone; or the program has closed it.
+  if (const int event = event_.fd(); event >= 0) [[maybe_unused]]
+    const ssize_t written = write(event, &one, sizeof(one));
+  if (!told_taken_ && event_.was_taken()) {
+    told_taken_ = true;
+    Log(LogLevel::kWarn,
+        "this program has closed a descriptor of ours: the controller does not hear at once what "
+        "its queues do, and holds for it end after %d ms; it joins again when the controller is "
+        "restarted",
+        static_cast<int>(kLeaseUs / 1000));
+  }
 }
 
 void Pump::Run() {

@@ -15,6 +15,7 @@
 #include "dependency.h"
 #include "managed_queue.h"
 #include "mutex.h"
+#include "own_descriptor.h"
 #include "pump_pace.h"
 #include "queue_registry.h"
 #include "window_gate.h"
@@ -35,8 +36,8 @@ class Pump {
   // one has nothing to tell it.
   void WakeFor(const ManagedQueue& queue);
 
-  // The session's page and eventfd, or null and -1. Replaces what was there; wakes the pump.
-  void SetSession(ProcessPage* page, int event);
+  // The session's page and eventfd, or null and none. Replaces what was there; wakes the pump.
+  void SetSession(ProcessPage* page, const OwnDescriptor& event);
   // Tells the controller to look at this process's page. Any thread.
   void TellController();
 
@@ -91,7 +92,8 @@ class Pump {
   void (*orders_listener_)(void*) = nullptr;  // set before Start
   void* orders_argument_ = nullptr;
   Mutex event_mutex_;  // event_ is not closed while it is written
-  int event_ = -1;
+  OwnDescriptor event_;
+  bool told_taken_ = false;
 };
 
 }  // namespace xsched_hsa

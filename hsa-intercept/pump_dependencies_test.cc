@@ -40,7 +40,7 @@ class WaitingQueuesTest : public testing::Test {
   WaitingQueuesTest() {
     g_now = 1'000'000'000;
     g_now_ns = [] { return g_now; };
-    pump_.SetSession(page_.get(), -1);
+    pump_.SetSession(page_.get(), {});
     urgency_ = FindUrgency(user_.get(), 7);
   }
   ~WaitingQueuesTest() override { g_now_ns = &SteadyNs; }

@@ -16,7 +16,7 @@ namespace {
 // Rounds are made by hand: no thread, no time.
 class PumpTest : public testing::Test {
  protected:
-  PumpTest() { pump_.SetSession(page_.get(), event_); }
+  PumpTest() { pump_.SetSession(page_.get(), OwnDescriptor(event_)); }
   ~PumpTest() override { close(event_); }
 
   // What the controller hears of a doorbell of a queue in that mode that asked for the pump.

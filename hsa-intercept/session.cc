@@ -246,25 +246,29 @@ bool Connect(const Config& config, const RuntimeVersion& version, SessionLink* l
     close(fd);
     return false;
   }
-  link->socket = fd;
-  link->event = fds[2];
+  link->socket = OwnDescriptor(fd);
+  link->event = OwnDescriptor(fds[2]);
   return true;
 }
 
 void WaitForHangup(const SessionLink& link) {
   while (true) {
-    pollfd waiting{link.socket, POLLIN, 0};
+    const int before = link.socket.fd();
+    if (before < 0) return;
+    pollfd waiting{before, POLLIN, 0};
     if (poll(&waiting, 1, -1) < 0 && errno != EINTR) return;
     if (link.process_page->detached.load(std::memory_order_acquire) != 0) return;
     char message[256];
-    const ssize_t got = recv(link.socket, message, sizeof(message), MSG_DONTWAIT);
+    const int now = link.socket.fd();
+    if (now < 0) return;
+    const ssize_t got = recv(now, message, sizeof(message), MSG_DONTWAIT);
     if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) return;
   }
 }
 
 void Disconnect(SessionLink* link) {
-  if (link->socket >= 0) close(link->socket);
-  if (link->event >= 0) close(link->event);
+  link->socket.Close();
+  link->event.Close();
   if (ProcessPage* page = link->process_page) LeaveEmpty(page, sizeof(*page), &page->wake);
   if (UserPage* page = link->user_page) LeaveEmpty(page, sizeof(*page), &page->bell);
   *link = SessionLink{};

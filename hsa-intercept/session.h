@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "config.h"
+#include "own_descriptor.h"
 #include "queue-ctl/shared_page.h"
 #include "queue-ctl/wire.h"
 
@@ -20,8 +21,8 @@ namespace xsched_hsa {
 inline constexpr int kAnswerTimeoutMs = 250;
 
 struct SessionLink {
-  int socket = -1;
-  int event = -1;  // eventfd: "look at my page"
+  OwnDescriptor socket;
+  OwnDescriptor event;  // eventfd: "look at my page"
   std::uint32_t id = 0;
   std::int32_t peer_pid = 0;  // of this process, as the controller sees it
   ProcessPage* process_page = nullptr;
@@ -39,7 +40,8 @@ struct RuntimeVersion {
 bool Connect(const Config& config, const RuntimeVersion& version, SessionLink* link, char* why,
              std::uint32_t why_bytes);
 
-// Sleeps until the controller is gone. Messages from it are read and ignored (none is defined yet).
+// Sleeps until the controller is gone, or the program has closed our socket. Messages are read and ignored (none is
+// defined yet).
 void WaitForHangup(const SessionLink& link);
 
 // Closes the descriptors and lets go of the pages; what is in their place reads as "nothing ordered".

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "clock.h"
+#include "pump.h"
 
 namespace xsched_hsa {
 namespace {
@@ -310,6 +311,36 @@ TEST_F(SessionTest, LetsGoOfThePagesButNotOfTheirAddress) {
   // Who was about to sleep there must not.
   EXPECT_NE(process->wake.load(), wake);
   EXPECT_NE(user->bell.load(), bell);
+}
+
+// Daemons close what they do not know, and what they open then has our numbers.
+TEST_F(SessionTest, LeavesAloneWhatTheProgramPutsInOurDescriptorsPlace) {
+  Serve([](int fd, const HelloMessage&) {
+    const int page = MakePage(sizeof(ProcessPage), true), user = MakePage(sizeof(UserPage), true);
+    const int event = eventfd(0, EFD_CLOEXEC);
+    SendWelcome(fd, GoodWelcome(), {page, user, event});
+    for (const int each : {page, user, event}) close(each);
+  });
+  ASSERT_TRUE(TryConnect()) << why_;
+  const int socket = link_.socket.fd(), event = link_.event.fd();
+  ASSERT_GE(socket, 0);
+  ASSERT_GE(event, 0);
+  int ends[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+  ASSERT_EQ(write(ends[1], "theirs", 6), 6);
+  const int file = memfd_create("theirs", MFD_CLOEXEC);
+  ASSERT_EQ(dup2(ends[0], socket), socket);
+  ASSERT_EQ(dup2(file, event), event);
+  WaitForHangup(link_);  // returns: it is over for us
+  Pump pump(nullptr, nullptr);
+  pump.SetSession(nullptr, link_.event);
+  pump.TellController();
+  EXPECT_EQ(lseek(event, 0, SEEK_END), 0) << "written into a file of the program's";
+  Disconnect(&link_);
+  char message[16];
+  EXPECT_EQ(read(socket, message, sizeof(message)), 6) << "taken from a socket of the program's";
+  EXPECT_NE(fcntl(event, F_GETFD), -1) << "closed a file of the program's";
+  for (const int each : {ends[0], ends[1], file, socket, event}) close(each);
 }
 
 }  // namespace

@@ -46,7 +46,7 @@ struct World {
     queue->urgency = &user.gpus[0];
     queue->user_page = &user;
     queue->in_use = queue->live = 1;
-    pump.SetSession(&big->pages[0], -1);
+    pump.SetSession(&big->pages[0], {});
   }
 
   void Produce(std::uint64_t producer, std::uint64_t count) {
@@ -290,7 +290,7 @@ TEST_P(ExploreTest, PumpHearsTheNewControllerAfterAnExchange) {
     explorer->Thread("producer", [world] { world->Produce(1, 1); });
     explorer->Thread("processor", [=] { world->Process(explorer, 1); });
     explorer->Thread("session", [=] {
-      world->pump.SetSession(&world->big->pages[1], -1);
+      world->pump.SetSession(&world->big->pages[1], {});
       explorer->WaitUntil([] { return false; }, 100'000);
       world->slot->hold.store(kHoldNone);
       world->WakePump(&world->big->pages[1]);
@@ -312,7 +312,7 @@ TEST_P(ExploreTest, AQueueIsLetGoInTheMiddleOfASubmission) {
       world->queue->user_page.store(nullptr, std::memory_order_release);
       GateLook look;
       world->gate.Look(world->queue, &look);
-      world->pump.SetSession(nullptr, -1);
+      world->pump.SetSession(nullptr, {});
     });
     return [world] { return world->CheckSoon(3); };
   });

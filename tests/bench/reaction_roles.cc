@@ -28,7 +28,7 @@ Program::Program(const std::string& socket, int priority) {
   registry_.Insert(queue_);
   layer.MakeQueue(0, 1, priority);
   queue_->live = 1;
-  pump_.SetSession(layer.process(), client_->event_fd());
+  pump_.SetSession(layer.process(), OwnDescriptor(client_->event_fd()));
   pump_.Start();
   pump_.TellController();
 }

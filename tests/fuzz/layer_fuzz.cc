@@ -67,7 +67,7 @@ struct World {
       queue->live = 1;
       queues[i] = queue;
     }
-    pump.SetSession(page.get(), -1);
+    pump.SetSession(page.get(), {});
     preemptor.SetSession(page.get(), user.get());
   }
   void Submit(int at, std::uint64_t kernel) {

@@ -82,7 +82,7 @@ void SimLayer::Attach(xsched_hsa::UserPage* user_page, std::function<void()> tel
         static_cast<SimLayer*>(self)->preemptor_task_.Wake();
       },
       this);
-  pump_.SetSession(page_.get(), event_);
+  pump_.SetSession(page_.get(), xsched_hsa::OwnDescriptor(event_));
   preemptor_.SetSession(page_.get(), user_page);
   wake_seen_ = page_->wake.load();
   bell_seen_ = user_page->bell.load();
