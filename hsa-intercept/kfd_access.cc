@@ -168,11 +168,17 @@ std::uint32_t QueueIdProbe::FindNew(const KfdNode& node, std::uint64_t ring_byte
 }
 
 int KfdAccess::Open() {
-  if (fd_.fd() >= 0) return 0;
-  const int fd = open("/dev/kfd", O_RDWR | O_CLOEXEC);
-  if (fd < 0) return errno;
-  fd_ = OwnDescriptor(fd);
-  debug_.Use(fd);
+  int fd = -1;
+  return Descriptor(&fd);
+}
+
+int KfdAccess::Descriptor(int* fd) {
+  *fd = fd_.fd();
+  if (*fd >= 0) return 0;
+  *fd = open("/dev/kfd", O_RDWR | O_CLOEXEC);
+  if (*fd < 0) return errno;
+  fd_ = OwnDescriptor(*fd);
+  debug_.Use(*fd);
   return 0;
 }
 
@@ -182,8 +188,9 @@ void KfdAccess::AfterForkInChild() {
 }
 
 int KfdAccess::BeginDebugSession() {
-  const int error = Open();
-  return error != 0 ? error : debug_.Begin(fd_.fd());
+  int fd = -1;
+  const int error = Descriptor(&fd);
+  return error != 0 ? error : debug_.Begin(fd);
 }
 
 int KfdAccess::SuspendBatch(const std::uint32_t* ids, std::uint32_t count) {
@@ -198,24 +205,26 @@ int KfdAccess::ResumeBatch(const std::uint32_t* ids, std::uint32_t count) {
 
 int KfdAccess::Update(const KfdQueue& queue, std::uint32_t percentage) {
   if (queue.id == kUnknownKfdQueueId) return ENOENT;
-  if (const int error = Open(); error != 0) return error;
+  int fd = -1;
+  if (const int error = Descriptor(&fd); error != 0) return error;
   UpdateQueueArgs args{};
   args.queue_id = queue.id;
   args.ring_base_address = queue.ring_base;
   args.ring_size = queue.ring_bytes;
   args.queue_percentage = percentage;
   args.queue_priority = queue.priority;
-  return Call(fd_.fd(), kUpdateQueue, &args);
+  return Call(fd, kUpdateQueue, &args);
 }
 
 int KfdAccess::SetMask(const KfdQueue& queue, const std::uint32_t* mask, std::uint32_t bits) {
   if (queue.id == kUnknownKfdQueueId) return ENOENT;
-  if (const int error = Open(); error != 0) return error;
+  int fd = -1;
+  if (const int error = Descriptor(&fd); error != 0) return error;
   SetCuMaskArgs args{};
   args.queue_id = queue.id;
   args.num_cu_mask = bits;
   args.cu_mask_ptr = reinterpret_cast<std::uint64_t>(mask);
-  return Call(fd_.fd(), kSetCuMask, &args);
+  return Call(fd, kSetCuMask, &args);
 }
 
 }  // namespace xsched_hsa

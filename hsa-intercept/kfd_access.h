@@ -127,11 +127,13 @@ class KfdAccess final : public KfdCalls {
   // From OnLoad, on the operator's wish only (kfd_debug_session.h).
   int BeginDebugSession();
   void AfterForkInChild();
-  // Early, while the program still has the rights and the descriptors that the runtime just needed; again where the
-  // program has closed it, so that what is suspended can be resumed.
+  // Early, while the program still has the rights and the descriptors that the runtime just needed.
   int Open();
 
  private:
+  // Opened again where the program has closed it, so that what is suspended can be resumed.
+  int Descriptor(int* fd);
+
   OwnDescriptor fd_;
   KfdDebugSession debug_;
 };

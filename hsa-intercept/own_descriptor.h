@@ -32,7 +32,8 @@ class OwnDescriptor {
         fd_ >= 0 && fstat(fd_, &about) == 0 && about.st_dev == device_ && about.st_ino == inode_;
     return is_ours ? fd_ : -1;
   }
-  bool was_taken() const { return fd_ >= 0 && fd() < 0; }
+  // There was one.
+  bool was_given() const { return fd_ >= 0; }
   void Close() {
     if (const int ours = fd(); ours >= 0) close(ours);
     fd_ = -1;

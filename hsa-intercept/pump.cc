@@ -84,9 +84,9 @@ void Pump::TellController() {
   MutexScope scope(&event_mutex_);
   const std::uint64_t one = 1;
   // Full or closed: the controller already has a reason to look, or is gone; or the program has closed it.
-  if (const int event = event_.fd(); event >= 0) [[maybe_unused]]
-    const ssize_t written = write(event, &one, sizeof(one));
-  if (!told_taken_ && event_.was_taken()) {
+  if (const int event = event_.fd(); event >= 0) {
+    [[maybe_unused]] const ssize_t written = write(event, &one, sizeof(one));
+  } else if (event_.was_given() && !told_taken_) {
     told_taken_ = true;
     Log(LogLevel::kWarn,
         "this program has closed a descriptor of ours: the controller does not hear at once what "

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -72,6 +73,13 @@ WelcomeMessage GoodWelcome() {
   return welcome;
 }
 
+void WelcomeIt(int fd) {
+  const int page = MakePage(sizeof(ProcessPage), true), user = MakePage(sizeof(UserPage), true);
+  const int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  SendWelcome(fd, GoodWelcome(), {page, user, event});
+  for (const int each : {page, user, event}) close(each);
+}
+
 class SessionTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -122,10 +130,7 @@ TEST_F(SessionTest, MapsThePagesItIsGiven) {
     EXPECT_EQ(hello.priority, 15);
     EXPECT_EQ(hello.namespace_pid, static_cast<std::uint32_t>(getpid()));
     EXPECT_NE(hello.comm[0], '\0');
-    const int pages[] = {MakePage(sizeof(ProcessPage), true), MakePage(sizeof(UserPage), true),
-                         eventfd(0, EFD_NONBLOCK)};
-    SendWelcome(fd, GoodWelcome(), {pages[0], pages[1], pages[2]});
-    for (int page : pages) close(page);
+    WelcomeIt(fd);
   });
   ASSERT_TRUE(TryConnect()) << why_;
   EXPECT_EQ(link_.id, 42u);
@@ -256,9 +261,7 @@ TEST_F(SessionTest, SaysWhenThereIsNoDescriptorLeftAndKeepsNone) {
       const int fd = accept(listener_, nullptr, nullptr);
       HelloMessage hello{};
       recv(fd, &hello, sizeof(hello), 0);
-      const int pages[] = {MakePage(sizeof(ProcessPage), true), MakePage(sizeof(UserPage), true),
-                           eventfd(0, EFD_NONBLOCK)};
-      SendWelcome(fd, GoodWelcome(), {pages[0], pages[1], pages[2]});
+      WelcomeIt(fd);
       _exit(0);
     }
     const int open_before = OpenDescriptors();
@@ -287,12 +290,7 @@ int MappingsOf(const char* name) {
 }
 
 TEST_F(SessionTest, LetsGoOfThePagesButNotOfTheirAddress) {
-  Serve([](int fd, const HelloMessage&) {
-    const int page = MakePage(sizeof(ProcessPage), true), user = MakePage(sizeof(UserPage), true);
-    const int event = eventfd(0, EFD_CLOEXEC);
-    SendWelcome(fd, GoodWelcome(), {page, user, event});
-    for (const int each : {page, user, event}) close(each);
-  });
+  Serve([](int fd, const HelloMessage&) { WelcomeIt(fd); });
   ASSERT_TRUE(TryConnect()) << why_;
   EXPECT_EQ(MappingsOf("memfd:page"), 2);
   ProcessPage* const process = link_.process_page;
@@ -315,12 +313,7 @@ TEST_F(SessionTest, LetsGoOfThePagesButNotOfTheirAddress) {
 
 // Daemons close what they do not know, and what they open then has our numbers.
 TEST_F(SessionTest, LeavesAloneWhatTheProgramPutsInOurDescriptorsPlace) {
-  Serve([](int fd, const HelloMessage&) {
-    const int page = MakePage(sizeof(ProcessPage), true), user = MakePage(sizeof(UserPage), true);
-    const int event = eventfd(0, EFD_CLOEXEC);
-    SendWelcome(fd, GoodWelcome(), {page, user, event});
-    for (const int each : {page, user, event}) close(each);
-  });
+  Serve([](int fd, const HelloMessage&) { WelcomeIt(fd); });
   ASSERT_TRUE(TryConnect()) << why_;
   const int socket = link_.socket.fd(), event = link_.event.fd();
   ASSERT_GE(socket, 0);
@@ -334,7 +327,11 @@ TEST_F(SessionTest, LeavesAloneWhatTheProgramPutsInOurDescriptorsPlace) {
   WaitForHangup(link_);  // returns: it is over for us
   Pump pump(nullptr, nullptr);
   pump.SetSession(nullptr, link_.event);
-  pump.TellController();
+  testing::internal::CaptureStderr();
+  for (int i = 0; i < 2; ++i) pump.TellController();
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 1) << said;
+  EXPECT_NE(said.find("closed a descriptor of ours"), std::string::npos) << said;
   EXPECT_EQ(lseek(event, 0, SEEK_END), 0) << "written into a file of the program's";
   Disconnect(&link_);
   char message[16];

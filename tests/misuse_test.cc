@@ -127,6 +127,23 @@ TEST_F(MisuseTest, AForkedChildKeepsNoDescriptorOfOurs) {
   EXPECT_LE(layered, plain);
 }
 
+// Nothing of ours is done under a number that is the program's by now, and what was suspended comes back.
+TEST_P(MisuseAtEachGateTest, AProgramThatClosesOurDescriptorsKeepsItsOwn) {
+  stack_.StartController(kPatient);
+  auto low = StartLow({"close-descriptors", "40"});
+  low->Write("\n");
+  ASSERT_TRUE(low->WaitForOutput("closed 3"));
+  const std::string pid = std::to_string(stack_.PidAt(kLow));
+  EXPECT_EQ(stack_.Ctl({"suspend", pid}).exit_code, 0);
+  EXPECT_TRUE(stack_.WaitForQueue(kLow, "state", "suspended"));
+  EXPECT_EQ(stack_.Ctl({"resume", pid}).exit_code, 0);
+  stack_.KillController(SIGKILL);
+  low->Write("\n");
+  const Result result = low->Wait();
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out.find("of mine"), std::string::npos) << result.out;
+}
+
 // --------------------------------------------------------------------------- handlers, callbacks
 
 TEST_P(MisuseAtEachGateTest, SubmitsFromASignalHandlerThatInterruptsASubmission) {

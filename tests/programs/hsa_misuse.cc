@@ -9,8 +9,12 @@
 #include <hsa/hsa.h>
 #include <hsa/hsa_ext_amd.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -114,6 +118,57 @@ void ForkDescriptors() {
   }
   waitpid(child, nullptr, 0);
   Finish(work, 0);
+}
+
+// ------------------------------------------------------------------------------ descriptors
+std::string LinkOf(int fd) {
+  char target[512];
+  const std::string link = "/proc/self/fd/" + std::to_string(fd);
+  const ssize_t size = readlink(link.c_str(), target, sizeof(target));
+  return size > 0 ? std::string(target, static_cast<std::size_t>(size)) : "";
+}
+
+bool LeadsToTheController(int fd) {
+  sockaddr_un peer{};
+  socklen_t size = sizeof(peer);
+  const char* path = std::getenv("XSCHED_HSA_SOCKET");
+  return path != nullptr && getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0 &&
+         std::strcmp(peer.sun_path, path) == 0;
+}
+
+// The layer's: its connection, the eventfd that came by it, and its own /dev/kfd, which the runtime had open before.
+std::vector<int> DescriptorsOfTheLayer() {
+  const int fresh = open("/dev/kfd", O_RDWR | O_CLOEXEC);
+  struct stat kfd {};
+  fstat(fresh, &kfd);
+  close(fresh);
+  std::vector<int> found;
+  for (int fd = 3; fd < 1024; ++fd) {
+    struct stat about {};
+    if (fstat(fd, &about) != 0) continue;
+    const bool is_kfd = about.st_dev == kfd.st_dev && about.st_ino == kfd.st_ino;
+    const bool is_event = LinkOf(fd) == "anon_inode:[eventfd]";
+    if (LeadsToTheController(fd) || (!found.empty() && (is_event || is_kfd))) found.push_back(fd);
+  }
+  return found;
+}
+
+// As a daemon that closes what it does not know, and opens files of its own then.
+void CloseDescriptors(std::uint64_t count) {
+  const Work work = MakeWork();
+  Say("ready");
+  Pause();
+  const int file = memfd_create("theirs", 0);
+  const std::vector<int> taken = DescriptorsOfTheLayer();
+  for (const int fd : taken) dup2(file, fd);
+  Say("closed " + std::to_string(taken.size()));
+  Pause();
+  Submit(work, count);
+  Finish(work, count);
+  for (const int fd : taken) {
+    if (LinkOf(fd) != LinkOf(file)) Say("lost a file of mine");
+  }
+  if (lseek(file, 0, SEEK_END) != 0) Say("written into a file of mine");
 }
 
 // ------------------------------------------------------------------------------ signal handlers
@@ -352,13 +407,16 @@ int main(int argc, char** argv) {
     Starved(count);
   } else if (verb == "drop-rights" || verb == "drop-rights-early") {
     DropRights(count, verb == "drop-rights-early");
+  } else if (verb == "close-descriptors") {
+    CloseDescriptors(count);
   } else if (verb == "fork-descriptors") {
     ForkDescriptors();
   } else {
-    std::fprintf(stderr,
-                 "hsa-misuse: use exec|fork-exec COUNT PROGRAM..., interrupted|shut-down|"
-                 "last-shut-down|bad-packet|starved|drop-rights|drop-rights-early COUNT, "
-                 "fork-descriptors, exit-in-handler priority|mask|queues|doorbells\n");
+    std::fprintf(
+        stderr,
+        "hsa-misuse: use exec|fork-exec COUNT PROGRAM..., interrupted|shut-down|"
+        "last-shut-down|bad-packet|starved|drop-rights|drop-rights-early|close-descriptors COUNT, "
+        "fork-descriptors, exit-in-handler priority|mask|queues|doorbells\n");
     return 2;
   }
   Check(hsa_shut_down(), "hsa_shut_down");

@@ -3,15 +3,16 @@
 #include "pm4_queue.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <initializer_list>
 
+#include "queue_memory.h"
+
 namespace virtual_gpu {
 namespace {
 
-constexpr std::uint64_t kVa = 0x100000;
+constexpr std::uint64_t kVa = QueueMemoryTest::kVa;
 constexpr std::uint64_t kRing = kVa, kWrite = kVa + 0x1000, kRead = kVa + 0x1008;
 constexpr std::uint64_t kData = kVa + 0x2000, kIndirect = kVa + 0x3000;
 constexpr std::uint32_t kRingBytes = 256;  // 64 dwords
@@ -21,18 +22,10 @@ std::uint32_t Header(std::uint32_t opcode, std::uint32_t body_dwords) {
 }
 std::uint32_t Low(std::uint64_t address) { return static_cast<std::uint32_t>(address); }
 
-class Pm4QueueTest : public ::testing::Test {
+class Pm4QueueTest : public QueueMemoryTest {
  protected:
   void SetUp() override {
-    Allocation a;
-    a.kind = Allocation::Kind::kGtt;
-    a.handle = 1;
-    a.va = kVa;
-    a.bytes = 0x10000;
-    a.arena = arena_.get();
-    ASSERT_TRUE(arena_->Allocate(a.bytes, kPageBytes, &a.offset));
-    ASSERT_TRUE(memory_.Add(a));
-    ASSERT_TRUE(memory_.SetMapped(1, 1, true));
+    QueueMemoryTest::SetUp();
     queue_ = std::make_unique<Pm4Queue>(
         Pm4Queue::Context{&memory_, &events_, &clock_, 1, {}, false, "test"},
         Pm4Queue::Ring{kRing, kRingBytes, kWrite, kRead}, &doorbell_);
@@ -58,17 +51,8 @@ class Pm4QueueTest : public ::testing::Test {
     }
     return count;
   }
-  std::uint64_t Value(std::uint64_t address) {
-    std::uint64_t value = 0;
-    memory_.ReadValue(address, &value);
-    return value;
-  }
 
-  std::unique_ptr<Arena> arena_ = Arena::Create("test", 1 << 20);
-  AddressSpace memory_{getpid()};
-  EventTable events_;
-  SimClock clock_{1};
-  std::uint64_t doorbell_ = 0, written_ = 0;
+  std::uint64_t written_ = 0;
   std::unique_ptr<Pm4Queue> queue_;
   Packet last_;
 };

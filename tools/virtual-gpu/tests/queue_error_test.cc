@@ -2,29 +2,21 @@
 
 #include <gtest/gtest.h>
 #include <hsa/hsa.h>
-#include <unistd.h>
 
 #include "aql_queue.h"
+#include "queue_memory.h"
 
 namespace virtual_gpu {
 namespace {
 
-constexpr std::uint64_t kVa = 0x100000;
+constexpr std::uint64_t kVa = QueueMemoryTest::kVa;
 constexpr std::uint64_t kRing = kVa, kIndexes = kVa + 0x2000, kSaveArea = kVa + 0x4000;
 constexpr std::uint64_t kPayload = kVa + 0x5000;
 
-class QueueErrorTest : public ::testing::Test {
+class QueueErrorTest : public QueueMemoryTest {
  protected:
   void SetUp() override {
-    Allocation a;
-    a.kind = Allocation::Kind::kGtt;
-    a.handle = 1;
-    a.va = kVa;
-    a.bytes = 0x10000;
-    a.arena = arena_.get();
-    ASSERT_TRUE(arena_->Allocate(a.bytes, kPageBytes, &a.offset));
-    ASSERT_TRUE(memory_.Add(a));
-    ASSERT_TRUE(memory_.SetMapped(1, 1, true));
+    QueueMemoryTest::SetUp();
     ASSERT_EQ(events_.Create(0, false, 0, &event_), 0);
   }
 
@@ -40,17 +32,8 @@ class QueueErrorTest : public ::testing::Test {
     EXPECT_FALSE(queue.Next(&packet));
     EXPECT_TRUE(queue.dead());
   }
-  std::uint64_t Payload() {
-    std::uint64_t value = ~0ull;
-    memory_.ReadValue(kPayload, &value);
-    return value;
-  }
+  std::uint64_t Payload() { return Value(kPayload); }
 
-  std::unique_ptr<Arena> arena_ = Arena::Create("test", 1 << 20);
-  AddressSpace memory_{getpid()};
-  EventTable events_;
-  SimClock clock_{1};
-  std::uint64_t doorbell_ = 0;
   std::uint32_t event_ = 0;
 };
 

@@ -3,31 +3,24 @@
 #include "sdma_queue.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <initializer_list>
+
+#include "queue_memory.h"
 
 namespace virtual_gpu {
 namespace {
 
-constexpr std::uint64_t kVa = 0x100000;
+constexpr std::uint64_t kVa = QueueMemoryTest::kVa;
 constexpr std::uint64_t kRing = kVa, kWrite = kVa + 0x1000, kRead = kVa + 0x1008;
 constexpr std::uint64_t kData = kVa + 0x2000;
 
 std::uint32_t Low(std::uint64_t address) { return static_cast<std::uint32_t>(address); }
 
-class SdmaQueueTest : public ::testing::Test {
+class SdmaQueueTest : public QueueMemoryTest {
  protected:
   void SetUp() override {
-    Allocation a;
-    a.kind = Allocation::Kind::kGtt;
-    a.handle = 1;
-    a.va = kVa;
-    a.bytes = 0x10000;
-    a.arena = arena_.get();
-    ASSERT_TRUE(arena_->Allocate(a.bytes, kPageBytes, &a.offset));
-    ASSERT_TRUE(memory_.Add(a));
-    ASSERT_TRUE(memory_.SetMapped(1, 1, true));
+    QueueMemoryTest::SetUp();
     SetUpAgain();
   }
   void SetUpAgain() {
@@ -51,17 +44,8 @@ class SdmaQueueTest : public ::testing::Test {
     for (int idle = 0; idle < 3; now_ += 1'000'000) idle = queue_->Step(now_) ? 0 : idle + 1;
     return queue_->packets() - before;
   }
-  std::uint32_t Value(std::uint64_t address) {
-    std::uint32_t value = 0;
-    memory_.ReadValue(address, &value);
-    return value;
-  }
 
-  std::unique_ptr<Arena> arena_ = Arena::Create("test", 1 << 20);
-  AddressSpace memory_{getpid()};
-  EventTable events_;
-  SimClock clock_{1};
-  std::uint64_t doorbell_ = 0, written_ = 0;
+  std::uint64_t written_ = 0;
   TimeNs now_ = 0;
   std::unique_ptr<SdmaQueue> queue_;
 };

@@ -15,6 +15,7 @@
 #include "daemon.h"
 #include "fake_controller.h"
 #include "layer_client.h"
+#include "listed_verbs.h"
 
 namespace xsched_hsa {
 namespace {
@@ -91,6 +92,12 @@ class EveryCommandTest : public ::testing::Test {
     }
     return all;
   }
+  std::unique_ptr<LayerClient> Join(int priority = kPriorityLow) {
+    std::string refusal;
+    auto program = LayerClient::Join(socket_, MakeHello(priority), &refusal);
+    EXPECT_NE(program, nullptr) << refusal;
+    return program;
+  }
   Words Running() const {
     return {"run", "--priority", "low", "--layer", layer_, "--", "touch", file_};
   }
@@ -112,15 +119,9 @@ class EveryCommandTest : public ::testing::Test {
 TEST_F(EveryCommandTest, NoneIsLeftOut) {
   std::set<std::string> verbs = {"run", "doctor", "report"};
   for (const Words& words : Asking()) verbs.insert(words[0]);
-  std::istringstream help(Ctl({"--help"}).out);
-  std::string line;
-  while (std::getline(help, line) && line != "Subcommands:") {
-  }
-  int listed = 0;
-  for (std::string verb; help >> verb && std::getline(help, line); ++listed) {
-    EXPECT_EQ(verbs.count(verb), 1u) << verb;
-  }
-  EXPECT_GE(listed, 20);
+  const std::vector<std::string> listed = ListedVerbs(Ctl({"--help"}).out);
+  EXPECT_GE(listed.size(), 20u);
+  for (const std::string& verb : listed) EXPECT_EQ(verbs.count(verb), 1u) << verb;
 }
 
 TEST_F(EveryCommandTest, WithoutAControllerSaysSo) {
@@ -215,9 +216,8 @@ TEST_F(EveryCommandTest, DoctorHasItsLinesWhateverTheControllerAnswers) {
 // Of a program that is not there, that has ended, and of a queue that was destroyed.
 TEST_F(EveryCommandTest, OfWhatHasGoneSaysSoAndChangesNothing) {
   Daemon daemon(socket_);
-  std::string refusal;
-  auto stays = LayerClient::Join(socket_, MakeHello(kPriorityLow), &refusal);
-  ASSERT_NE(stays, nullptr) << refusal;
+  auto stays = Join();
+  ASSERT_NE(stays, nullptr);
   stays->layer().MakeQueue(0, 1, kPriorityLow);
   stays->layer().MakeQueue(1, 2, kPriorityLow);
   stays->TellController();
@@ -260,9 +260,8 @@ TEST_F(EveryCommandTest, OfWhatHasGoneSaysSoAndChangesNothing) {
 // As many queues as a program may have: those beyond are said to pass through.
 TEST_F(EveryCommandTest, ListAndShowSayWhatPassesThrough) {
   Daemon daemon(socket_);
-  std::string refusal;
-  auto program = LayerClient::Join(socket_, MakeHello(kPriorityLow), &refusal);
-  ASSERT_NE(program, nullptr) << refusal;
+  auto program = Join();
+  ASSERT_NE(program, nullptr);
   program->layer().MakeQueue(0, 1, kPriorityLow);
   program->layer().process()->queues_passed_through.store(3);
   program->TellController();
@@ -295,9 +294,8 @@ TEST_F(EveryCommandTest, ShowHasContainerAndProcessIdsFromTheController) {
 // Whose word a priority is, and everything else that an operator can set.
 TEST_F(EveryCommandTest, ShowHasWhatWasSetAndByWhom) {
   Daemon daemon(socket_);
-  std::string refusal;
-  auto program = LayerClient::Join(socket_, MakeHello(3), &refusal);
-  ASSERT_NE(program, nullptr) << refusal;
+  auto program = Join(3);
+  ASSERT_NE(program, nullptr);
   program->layer().MakeQueue(0, 1, 3);
   program->TellController();
   const std::string pid = std::to_string(getpid());
