@@ -13,13 +13,14 @@ from importlib.util import module_from_spec, spec_from_loader
 HERE = pathlib.Path(__file__).resolve().parent
 CTEST = """Test project /src/xsched-hsa/build
         Start  61: LayerTest.Holds
-  1/6 Test  #61: LayerTest.Holds .....................   Passed    0.05 sec
-  2/6 Test   #2: Gates/GateTest.Stress/window ........***Skipped   0.02 sec
-  3/6 Test   #3: a_very_long_name_that_leaves_no_dot .***Failed    0.02 sec
+  1/7 Test  #61: LayerTest.Holds .....................   Passed    0.05 sec
+  2/7 Test   #2: Gates/GateTest.Stress/window ........***Skipped   0.02 sec
+  3/7 Test   #3: a_very_long_name_that_leaves_no_dot .***Failed    0.02 sec
 what it said: 9/6 tests #7: not a line of ctest
-  4/6 Test   #4: slow_test ...........................***Timeout  60.01 sec
-  5/6 Test   #5: crash_test ..........................***Exception: SegFault  0.10 sec
-  6/6 Test   #6: program_test ........................***Not Run   0.00 sec
+  4/7 Test   #4: slow_test ...........................***Timeout  60.01 sec
+  5/7 Test   #5: crash_test ..........................***Exception: SegFault  0.10 sec
+  6/7 Test   #6: program_test ........................***Not Run   0.00 sec
+  7/7 Test   #7: Gates/GateTest.Runs/1.5  # GetParam() = 8-byte object <0.5 s, "..."> .   Passed    0.01 sec
 """
 
 
@@ -47,14 +48,14 @@ class ReleaseTest(unittest.TestCase):
 
     def test_each_outcome_of_ctest_is_counted(self):
         tests = self.read(CTEST)
-        self.assertEqual(tests.named("Passed"), ["LayerTest.Holds"])
+        self.assertEqual(tests.named("Passed"), ["Gates/GateTest.Runs/1.5", "LayerTest.Holds"])
         self.assertEqual(tests.named("Skipped"), ["Gates/GateTest.Stress/window"])
         self.assertEqual(tests.named("Failed"), ["a_very_long_name_that_leaves_no_dot", "crash_test", "program_test", "slow_test"])
-        self.assertEqual(tests.text(), "1 passed, 4 failed, 1 skipped")
+        self.assertEqual(tests.text(), "2 passed, 4 failed, 1 skipped")
 
     def test_a_run_that_stopped_half_way_is_no_success(self):
         tests = self.read("\n".join(CTEST.splitlines()[:3]))
-        self.assertEqual(self.release.complaints(tests, 0, None), ["only 1 of 6 tests have ended (exit 0)"])
+        self.assertEqual(self.release.complaints(tests, 0, None), ["only 1 of 7 tests have ended (exit 0)"])
 
     def test_what_ctest_alone_knows_to_be_wrong_is_told(self):
         tests = self.read("1/1 Test #1: one ... Passed 0.1 sec")

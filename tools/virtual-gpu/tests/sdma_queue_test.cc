@@ -76,6 +76,19 @@ TEST_F(SdmaQueueTest, AnInactiveQueueKeepsItsDoorbell) {
   EXPECT_EQ(Value(kData), 3u);
 }
 
+TEST_F(SdmaQueueTest, AWritePointerThatMovedWithoutADoorbellCountsOnceTheQueueIsMappedAgain) {
+  Submit({kFence, Low(kData), 0, 3});
+  EXPECT_EQ(Drain(), 1u);
+  const std::uint64_t rung = doorbell_;
+  Submit({kFence, Low(kData), 0, 4});
+  doorbell_ = rung;
+  EXPECT_EQ(Drain(), 0u);
+  queue_->SetActive(false);
+  queue_->SetActive(true);
+  EXPECT_EQ(Drain(), 1u);
+  EXPECT_EQ(Value(kData), 4u);
+}
+
 TEST_F(SdmaQueueTest, UnknownPacketsAreNamedAndStopTheQueue) {
   for (const std::uint32_t unknown : {99u | 3u << 8, 1u | 77u << 8, 10u | 1u << 25}) {
     SetUpAgain();

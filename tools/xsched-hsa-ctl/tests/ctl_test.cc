@@ -111,6 +111,7 @@ TEST_F(CtlTest, BadWordsAreOneLineAndTwo) {
   ExpectOneLine(Ctl({"show", "7"}), 2, "no program with pid 7");
   ExpectOneLine(Ctl({"show", "7:x"}), 2, "PID");
   ExpectOneLine(Ctl({"set-weight", "7", "0"}), 2, "1..10000");
+  ExpectOneLine(Ctl({"set-weight", "7", "1.5"}), 2, "use a whole number 1..10000");
   ExpectOneLine(Ctl({"set-weight", "7:1", "5"}), 2, "whole programs");
   ExpectOneLine(Ctl({"set-deadline", "7", "soon"}), 2, "or default");
   ExpectOneLine(Ctl({"cu-mask", "7", "-1"}), 2, "");
