@@ -313,6 +313,10 @@ TEST_F(IsaTest, PrivateMemoryIsALanesOwn) {
   wave_.scratch.resize(16 * kLanes);
   SetLanes(0, 500, 1);
   SetLanes(1, 4, 0);
+  Run("buffer_store_dword v0, off, s[0:3], 0");
+  Run("buffer_store_dword v1, off, s[0:3], 0 offset:16");  // outside: dropped
+  Run("buffer_load_dword v2, off, s[0:3], 0");
+  EXPECT_EQ(Lane(2, 9), 509u);
   Run("buffer_store_dword v0, v1, s[0:3], 0 offen offset:4");
   Run("buffer_load_ushort v2, off, s[0:3], 0 offset:8");
   EXPECT_EQ(Lane(2, 9), 509u);
