@@ -47,7 +47,7 @@ void UseEach(int count, const char* thread) {
 int Devices() {
   int count = 0;
   const hipError_t found = hipGetDeviceCount(&count);
-  std::printf("%s, %d devices\n", hipGetErrorString(found), found == hipSuccess ? count : 0);
+  std::printf("%s, %d devices\n", hipGetErrorName(found), found == hipSuccess ? count : 0);
   if (found != hipSuccess) return 0;
   UseEach(count, "main");
   std::thread([count] {
@@ -56,7 +56,7 @@ int Devices() {
     std::printf("a new thread begins with device %d\n", current);
     UseEach(count, "thread");
   }).join();
-  std::printf("device %d: %s\n", count, hipGetErrorString(hipSetDevice(count)));
+  std::printf("device %d: %s\n", count, hipGetErrorName(hipSetDevice(count)));
   return 0;
 }
 

@@ -143,12 +143,16 @@ std::vector<int> DescriptorsOfTheLayer() {
   fstat(fresh, &kfd);
   close(fresh);
   std::vector<int> found;
+  bool has_event = false;
   for (int fd = 3; fd < 1024; ++fd) {
     struct stat about {};
     if (fstat(fd, &about) != 0) continue;
     const bool is_kfd = about.st_dev == kfd.st_dev && about.st_ino == kfd.st_ino;
-    const bool is_event = LinkOf(fd) == "anon_inode:[eventfd]";
-    if (LeadsToTheController(fd) || (!found.empty() && (is_event || is_kfd))) found.push_back(fd);
+    // Newer runtimes open more of these later.
+    const bool is_event = !has_event && LinkOf(fd) == "anon_inode:[eventfd]";
+    if (!LeadsToTheController(fd) && (found.empty() || !(is_event || is_kfd))) continue;
+    found.push_back(fd);
+    has_event = has_event || is_event;
   }
   return found;
 }

@@ -190,6 +190,9 @@ void WriteDrmNode(const fs::path& root, const TopologyGpu& gpu, std::size_t inde
   const fs::path device = root / "sys/dev/char" / ("226:" + minor) / "device";
   const std::string slot = Hex("0000:%02x:00.0", LocationOf(index) >> 8);
   fs::create_directories(device / "drm" / ("renderD" + minor));
+  // By the primary node's name libdrm tells devices apart: without one all of them are one, and libhsakmt 6 maps
+  // each GPU's memory through the first one's descriptor.
+  fs::create_directories(device / "drm" / ("card" + std::to_string(index)));
   WriteText(device / "vendor", Hex("0x%04x\n", kAmdVendor));
   WriteText(device / "device", Hex("0x%04x\n", gpu.model.part.device_id));
   WriteText(device / "revision", "0x00\n");

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 
 #include "address_space.h"
 #include "events.h"
@@ -302,6 +303,26 @@ std::map<std::string, std::uint64_t> PropertiesOf(const std::filesystem::path& p
 
 // Of a dump of an MI300X's node; left out is what the machine decides, and what is not there (SVM,
 // each CU's caches, num_kcq=2).
+// libdrm compares the names of primary nodes, and takes devices without one for the same.
+TEST(TopologyTest, EachRenderNodeHasItsOwnPrimaryNode) {
+  GpuModel model;
+  std::string note, error;
+  ASSERT_TRUE(MakeModel({}, &model, &note, &error));
+  const auto root = std::filesystem::temp_directory_path() /
+                    ("virtual-gpu-topology-test-" + std::to_string(getpid()));
+  GenerateTopology(root, {{0x4d01, model}, {0x4e01, model}, {0x4f01, model}});
+  std::set<std::string> primary;
+  for (const char* minor : {"128", "129", "130"}) {
+    const auto nodes = root / "sys/dev/char" / (std::string("226:") + minor) / "device/drm";
+    for (const auto& entry : std::filesystem::directory_iterator(nodes)) {
+      if (entry.path().filename().string().starts_with("card"))
+        primary.insert(entry.path().filename());
+    }
+  }
+  EXPECT_EQ(primary.size(), 3u) << testing::PrintToString(primary);
+  std::filesystem::remove_all(root);
+}
+
 TEST(TopologyTest, AnMi300xShowsWhatARealOneShows) {
   GpuModel model;
   std::string note, error;
