@@ -188,6 +188,22 @@ TEST_F(ToolTest, CuMaskReachesTheDriverAndIsUndone) {
   EXPECT_TRUE(second->WaitForOutput("completed 40"));
 }
 
+TEST_F(ToolTest, APolicyForAGpuThatIsNotThereIsALineInTheLog) {
+  stack_.KillController(SIGTERM);
+  TemporaryDirectory directory;
+  const std::string file = directory.path() + "/config.toml";
+  std::ofstream(file) << "[gpu.\"0000:47:00.0\".policy]\nname = \"round-robin\"\n"
+                         "[gpu.\"0001:c7:00.0\".policy]\nname = \"weighted-fair\"\n";
+  stack_.StartControllerOnDevice({"--config", file});
+  const std::string shown = stack_.Ctl({"devices", "--json"}).out;
+  ASSERT_NE(shown.find("0000:47:00.0"), std::string::npos) << shown;
+  const std::string said = stack_.KillController(SIGTERM).err;
+  EXPECT_NE(said.find("weighted-fair is for GPU 0001:c7:00.0, which is not there"),
+            std::string::npos)
+      << said;
+  EXPECT_EQ(said.find("round-robin is for"), std::string::npos) << said;
+}
+
 TEST_F(ToolTest, ASuspensionByOrderEndsWithTheController) {
   auto low = StartProgram("low", "paused");
   ASSERT_TRUE(stack_.WaitForQueue(0, "state", "idle"));

@@ -45,9 +45,9 @@ void Stack::StartControllerOnDevice(const std::vector<std::string>& arguments) {
   for (int i = 0; i < kTries && Ctl({"list", "--json"}).exit_code != 0; ++i) usleep(kTryUs);
 }
 
-void Stack::KillController(int signal) {
+Result Stack::KillController(int signal) {
   controller_->Signal(signal);
-  if (signal != SIGSTOP) controller_->Wait(std::chrono::seconds(10));
+  return signal == SIGSTOP ? Result{} : controller_->Wait(std::chrono::seconds(10));
 }
 
 std::unique_ptr<Process> Stack::StartPlain(const std::vector<std::string>& command,

@@ -32,7 +32,8 @@ class Stack {
   void SignalController(int signal) { controller_->Signal(signal); }
   // One that sees the device: its compute units, say.
   void StartControllerOnDevice(const std::vector<std::string>& arguments = {});
-  void KillController(int signal);  // and reap it, unless it is SIGSTOP
+  // And reaps it, unless it is SIGSTOP: what it has said.
+  Result KillController(int signal);
   // A program on the device with the layer loaded at `priority`.
   std::unique_ptr<Process> Start(const std::string& priority,
                                  const std::vector<std::string>& command);

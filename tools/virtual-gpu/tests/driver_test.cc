@@ -301,8 +301,6 @@ std::map<std::string, std::uint64_t> PropertiesOf(const std::filesystem::path& p
   return values;
 }
 
-// Of a dump of an MI300X's node; left out is what the machine decides, and what is not there (SVM,
-// each CU's caches, num_kcq=2).
 // libdrm compares the names of primary nodes, and takes devices without one for the same.
 TEST(TopologyTest, EachRenderNodeHasItsOwnPrimaryNode) {
   GpuModel model;
@@ -323,6 +321,8 @@ TEST(TopologyTest, EachRenderNodeHasItsOwnPrimaryNode) {
   std::filesystem::remove_all(root);
 }
 
+// Of a dump of an MI300X's node; left out is what the machine decides, and what is not there (SVM,
+// each CU's caches, num_kcq=2).
 TEST(TopologyTest, AnMi300xShowsWhatARealOneShows) {
   GpuModel model;
   std::string note, error;
