@@ -270,9 +270,10 @@ TEST(RuleTest, NamesAreAskedForOnlyWhereARuleHasThem) {
   Rule by_user, by_group;
   by_user.user = "root";
   by_group.group = "wheel";
-  EXPECT_FALSE(NamedIn({Rule{}}).users || NamedIn({Rule{}}).groups);
-  EXPECT_TRUE(NamedIn({by_user}).users && !NamedIn({by_user}).groups);
-  EXPECT_TRUE(NamedIn({by_group, Rule{}}).groups && !NamedIn({by_group, Rule{}}).users);
+  const std::vector<Rule> neither(1), users = {by_user}, groups = {by_group, Rule{}};
+  EXPECT_FALSE(NamedIn(neither).users || NamedIn(neither).groups);
+  EXPECT_TRUE(NamedIn(users).users && !NamedIn(users).groups);
+  EXPECT_TRUE(NamedIn(groups).groups && !NamedIn(groups).users);
   EXPECT_EQ(ReadIdentity(0, {0}, {false, false}).users, std::vector<std::string>{"0"});
   EXPECT_EQ(ReadIdentity(0, {0}, {true, false}).users.size(), 2u);
 }

@@ -68,7 +68,7 @@ class ReleaseTest(unittest.TestCase):
             log.write_text("installing 3 packages: a b c\ninstall-packages: apt-get install failed: E: no package b\n")
             found = self.release.complaints(self.read(""), 1, log)
             self.assertEqual(found, ["it was not built: install-packages: apt-get install failed: E: no package b"])
-            log.write_text("[1/2] Building\n/src/a.cc:3:1: error: 'x' was not declared\nninja: build stopped\n")
+            log.write_text("[1/2] Building\n/src/a.cc:3:1: error: 'x' was not declared\n/src/a.cc:3:1: error: 'x' was not declared\nninja: build stopped\n")
             self.assertEqual(self.release.complaints(self.read(""), 1, log),
                              ["it was not built: /src/a.cc:3:1: error: 'x' was not declared"])
 
