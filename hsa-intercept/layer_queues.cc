@@ -14,6 +14,7 @@
 #include "layer.h"
 #include "log.h"
 #include "queue_descriptor.h"
+#include "queue_end.h"
 #include "queue_errors.h"
 
 namespace xsched_hsa {
@@ -153,15 +154,13 @@ hsa_status_t Layer::MakeAndHearErrors(QueueRequest request, GateKind gate,
 
 void Layer::QueueHasFailed(hsa_queue_t* queue, hsa_status_t status) {
   ManagedQueue* managed = registry_.Find(queue);
-  if (managed == nullptr || managed->failed.exchange(1, std::memory_order_relaxed) != 0) return;
-  managed->foreign.store(1, std::memory_order_relaxed);
-  managed->slot.load(std::memory_order_acquire)
-      ->state.store(kSlotForeign, std::memory_order_release);
+  if (managed == nullptr || !LeaveStopped(managed)) return;
   Log(LogLevel::kWarn,
       "queue %lu: the runtime has stopped it after an error (status 0x%x): it is left alone and "
       "runs nothing any more; what the program or 'dmesg' says of the error tells why",
       queue->id, static_cast<unsigned>(status));
   pump_.TellController();
+  preemptor_.Nudge();
 }
 
 hsa_status_t Layer::CreateQueues(hsa_agent_t agent, QueueDescriptor* descriptors,
@@ -353,12 +352,7 @@ bool Layer::Manage(hsa_agent_t agent, hsa_queue_t* queue, const QueueIdProbe* pr
 // After this neither the pump nor a producer touches the real queue through us.
 void Layer::Unmanage(ManagedQueue* queue) {
   MutexScope scope(&registration_mutex_);
-  queue->live.store(0, std::memory_order_seq_cst);
-  for (int looks = 0; queue->pump_inside.load(std::memory_order_seq_cst) != 0; ++looks) {
-    WaitALittle(looks);
-  }
-  preemptor_.Forget(queue);
-  gate_.Retire(queue);
+  LetGo(queue, &preemptor_, &gate_);
   registry_.Remove(*queue);
   QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
   slot->submitted_index.store(real_.load_write_index_relaxed(queue->queue),

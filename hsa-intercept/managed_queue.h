@@ -66,7 +66,8 @@ struct RestrictionState {
   std::uint32_t user_mask_bits = 0;               // 0: it never did, or asked for all
   bool program_set_priority = false;              // then the hardware's is not ours to change
   std::uint32_t retries = 0;  // of taking a restriction off, which the driver has refused so far
-  bool narrowable = true;     // the program's mask leaves each shader array something of ours
+  bool resumed = false;    // a call of ours has said 100: after an error it may be on again by that
+  bool narrowable = true;  // the program's mask leaves each shader array something of ours
 };
 
 // Does the preemptor listen for requests? If it rests, since nothing has had work, the queue's next doorbell says

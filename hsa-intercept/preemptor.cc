@@ -145,6 +145,7 @@ void Preemptor::LookAtGpu(std::uint32_t index, GpuUrgency* urgency, std::uint64_
     FollowPriority(queue, slot);
     FollowStandingMask(queue, slot, next_ns);
     FollowHoldOrder(&arena, queue, slot, next_ns);
+    if (!KeepStopped(queue)) *next_ns = std::min(*next_ns, NowNs() + kRetryLiftNs);
     SizeWindow(arena, queue, slot);
     if (queue->restricted.restriction != kUnrestricted && !queue->restricted.ordered &&
         !arena.urgent) {

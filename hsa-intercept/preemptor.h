@@ -110,7 +110,9 @@ class Preemptor {
   bool CanBatch() const { return !batch_refused_ && kfd_->CanBatch(); }
   bool SuspendTogether(Arena* arena, const Outranked& outranked);
   void ResumeTogether(Arena* arena, ManagedQueue* const* queues, std::uint32_t count);
-  int Resume(const RestrictionState& state);
+  int Resume(RestrictionState* state);
+  int UpdateOn(RestrictionState* state);
+  bool KeepStopped(ManagedQueue* queue);
   void Lifted(ManagedQueue* queue, QueueSlot* slot, std::uint64_t took_ns);
   int Squeeze(Arena* arena, const Candidate& candidate, std::uint32_t units_left);
   static void SetRestriction(const Candidate& candidate, Restriction restriction);

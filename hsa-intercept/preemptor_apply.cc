@@ -108,7 +108,7 @@ int Preemptor::Suspend(Arena* arena, const Candidate& candidate) {
     LogRefusal(*candidate.queue, "suspend", error, "it is only held from now on");
     // Whatever state the driver left it in, it has to run. Where this is refused, too, it counts as suspended, and
     // is resumed as soon as the driver does it.
-    const int undone = kfd_->Update(state.kfd, 100);
+    const int undone = UpdateOn(&state);
     if (undone != 0 && !IsWithoutEffect(error)) SetRestriction(candidate, kSuspended);
     return error;
   }
@@ -182,7 +182,7 @@ bool Preemptor::Lift(Arena* arena, ManagedQueue* queue, QueueSlot* slot) {
   const std::uint64_t began_ns = NowNs();
   const bool stopped = queue->failed.load(std::memory_order_relaxed) != 0;
   if (state.restriction == kSuspended && (state.batched || !stopped)) {
-    error = Resume(state);
+    error = Resume(&state);
   } else if (state.restriction == kSqueezed && !stopped) {
     const Mask mask = FullMask(state);
     error = kfd_->SetMask(state.kfd, mask.words, mask.bits);
@@ -211,8 +211,24 @@ void Preemptor::Lifted(ManagedQueue* queue, QueueSlot* slot, std::uint64_t took_
   queue->goes_on.store(0, std::memory_order_seq_cst);
 }
 
-int Preemptor::Resume(const RestrictionState& state) {
-  return state.batched ? kfd_->ResumeBatch(&state.kfd.id, 1) : kfd_->Update(state.kfd, 100);
+int Preemptor::Resume(RestrictionState* state) {
+  return state->batched ? kfd_->ResumeBatch(&state->kfd.id, 1) : UpdateOn(state);
+}
+
+int Preemptor::UpdateOn(RestrictionState* state) {
+  state->resumed = true;
+  return kfd_->Update(state->kfd, 100);
+}
+
+// Of a queue that ROCr has stopped. We hear of that a moment later, and a call of ours in between has brought it back: it
+// is taken off again. False where the driver refuses.
+bool Preemptor::KeepStopped(ManagedQueue* queue) {
+  RestrictionState& state = queue->restricted;
+  if (queue->failed.load(std::memory_order_relaxed) == 0 || !state.resumed) return true;
+  const int error = kfd_->Update(state.kfd, 0);
+  if (error != 0 && !IsWithoutEffect(error)) return false;
+  state.resumed = false;
+  return true;
 }
 
 void Preemptor::LiftNotOutranked(const GpuUrgency* urgency, Arena* arena,
@@ -249,6 +265,7 @@ bool Preemptor::LiftAllLocked() {
     QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
     all = Lift(nullptr, queue, slot) && all;
     all = SetStandingMask(queue, slot, 0, 0) && all;
+    all = KeepStopped(queue) && all;
   }
   for (Arena& arena : arenas_) arena.urgent = false;
   return all;
@@ -272,7 +289,7 @@ void Preemptor::Probe(const GpuUrgency* urgency, Arena* arena) {
       continue;
     }
     const std::uint64_t began_ns = NowNs();
-    const int error = Timed(arena, kfd_->Update(queue->restricted.kfd, 100), began_ns);
+    const int error = Timed(arena, UpdateOn(&queue->restricted), began_ns);
     if (error == 0) return;
     slot->mechanisms_available.fetch_and(~(kMechanismSqueeze | kMechanismSuspend));
     return LogRefusal(*queue, "update", error, "it is only held from now on");
@@ -293,7 +310,7 @@ void Preemptor::FollowPriority(ManagedQueue* queue, QueueSlot* slot) {
   }
   const std::uint32_t before = state.kfd.priority;
   state.kfd.priority = static_cast<std::uint32_t>(wanted);
-  const int error = kfd_->Update(state.kfd, 100);
+  const int error = UpdateOn(&state);
   if (error == 0) return;
   state.kfd.priority = before;
   slot->mechanisms_available.fetch_and(~kMechanismPriority);

@@ -210,7 +210,28 @@ TEST_F(PreemptorTest, NoDriverCallBringsBackAQueueThatRocrHasStopped) {
   slot_->hold = kHoldSuspend;
   preemptor_->Round();
   preemptor_->LiftAll();
-  EXPECT_EQ(driver_.Take(), Calls{});
+  // Once, for what may have been on its way to the driver when ROCr stopped it.
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 0% prio 7"});
+}
+
+TEST_F(PreemptorTest, AQueueThatRocrHasStoppedIsTakenOffUntilTheDriverDoesIt) {
+  slot_->mechanisms = kMechanismSuspend;
+  Expose(40);
+  Urgent();
+  preemptor_->Round();
+  Urgent(0);
+  g_test_now_ns += 100 * kMs;
+  preemptor_->Round();  // lifted
+  ASSERT_EQ(slot_->restriction, kUnrestricted);
+  driver_.Take();
+  queue_->failed = queue_->foreign = 1;
+  driver_.error = EBUSY;
+  EXPECT_LT(preemptor_->Round(), 20 * kMs) << "nobody else says when to try again";
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 0% prio 7"});
+  driver_.error = 0;
+  preemptor_->Round();
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 0% prio 7"});
 }
 
 // Any program of the user may write there, and be gone.

@@ -56,10 +56,17 @@ void* Pump::ThreadMain(void* self) {
 
 void Pump::Wake(bool tell_controller) {
   if (tell_controller) tell_.store(1, std::memory_order_seq_cst);
-  std::atomic<std::uint32_t>* word = wake_word_.load(std::memory_order_acquire);
-  if (word == nullptr) return;
-  word->fetch_add(1, std::memory_order_seq_cst);
-  if (sleeping_.exchange(0, std::memory_order_seq_cst) != 0) FutexWake(word);
+  std::atomic<std::uint32_t>* word = wake_word_.load(std::memory_order_seq_cst);
+  bool sleeps = false;
+  while (word != nullptr) {
+    word->fetch_add(1, std::memory_order_seq_cst);
+    sleeps |= sleeping_.exchange(0, std::memory_order_seq_cst) != 0;
+    if (sleeps) FutexWake(word);
+    // A session has come or gone meanwhile: it is the new word on which the pump sleeps, and what said so is cleared.
+    std::atomic<std::uint32_t>* const now = wake_word_.load(std::memory_order_seq_cst);
+    if (now == word) return;
+    word = now;
+  }
 }
 
 void Pump::WakeFor(const ManagedQueue& queue) {

@@ -17,6 +17,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "managed_queue.h"
+
 namespace xsched_hsa {
 
 using QueueCallback = void (*)(hsa_status_t, hsa_queue_t*, void*);
@@ -32,6 +34,14 @@ ErrorRelay* TakeErrorRelay(QueueCallback callback, void* data);
 void ReleaseErrorRelay(ErrorRelay* relay);
 // After the queue was destroyed.
 void ReleaseErrorRelayOf(const hsa_queue_t* queue);
+
+// Gate, pump and preemptor leave it alone from now on. False: that was so before.
+inline bool LeaveStopped(ManagedQueue* queue) {
+  if (queue->failed.exchange(1, std::memory_order_relaxed) != 0) return false;
+  queue->foreign.store(1, std::memory_order_relaxed);
+  queue->slot.load(std::memory_order_acquire)->state.store(kSlotForeign, std::memory_order_release);
+  return true;
+}
 
 // What ROCr calls, with the relay as its data.
 void OnQueueError(hsa_status_t status, hsa_queue_t* queue, void* relay);

@@ -184,9 +184,54 @@ inline int Pipe(int* ends, int flags) {
 
 }  // namespace explore
 
+namespace explore {
+
+// All threads are contexts of one, which a real mutex would let in again. Before each execution: none is held.
+struct HeldMutex {
+  int by = -1, depth = 0;
+};
+inline std::map<const void*, HeldMutex> g_mutexes;
+
+inline int Lock(pthread_mutex_t* mutex) {
+  Explorer* const explorer = Explorer::active;
+  if (explorer == nullptr || explorer->current() < 0) return 0;
+  HeldMutex& held = g_mutexes[mutex];
+  while (held.depth != 0 && held.by != explorer->current()) {
+    explorer->WaitUntil([&held] { return held.depth == 0; });
+  }
+  explorer->Barrier();
+  held.by = explorer->current();
+  ++held.depth;
+  return 0;
+}
+inline int Unlock(pthread_mutex_t* mutex) {
+  Explorer* const explorer = Explorer::active;
+  if (explorer == nullptr || explorer->current() < 0) return 0;
+  explorer->Barrier();
+  --g_mutexes[mutex].depth;
+  Explorer::Point();
+  return 0;
+}
+
+// Whoever looks again and again lets the others go on.
+inline int Yield() {
+  Explorer* const explorer = Explorer::active;
+  if (explorer != nullptr && explorer->current() >= 0) {
+    explorer->WaitUntil([] { return false; }, 1000);
+  }
+  return 0;
+}
+inline int Sleep(const timespec*, timespec*) { return Yield(); }
+
+}  // namespace explore
+
 #define FutexWait explore::Wait
 #define FutexWake explore::Wake
 #define pipe2 explore::Pipe
+#define pthread_mutex_lock explore::Lock
+#define pthread_mutex_unlock explore::Unlock
+#define sched_yield explore::Yield
+#define nanosleep explore::Sleep
 
 #include "../../queue-ctl/src/gpu_key.cc"
 #include "../../queue-ctl/src/urgency.cc"
@@ -203,6 +248,8 @@ inline int Pipe(int* ends, int flags) {
 #include "../pump.cc"
 #include "../pump_dependencies.cc"
 #include "../pump_usage.cc"
+#include "../queue_end.h"
+#include "../queue_errors.h"
 #include "../queue_registry.cc"
 #include "../test_ring.h"
 #include "../thread.cc"

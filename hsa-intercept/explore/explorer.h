@@ -58,6 +58,8 @@ class Explorer {
   // The value that this thread has stored there and nobody has seen yet.
   bool FromBuffer(const void* address, std::uint64_t* value) const;
   std::uint64_t now_ns() const { return now_ns_; }
+  // Of the thread that runs; -1: none does, before and after an execution.
+  int current() const { return current_; }
 
   static Explorer* active;  // null outside Explore
 

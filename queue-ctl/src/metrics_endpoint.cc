@@ -1,6 +1,7 @@
 #include "metrics_endpoint.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <spdlog/spdlog.h>
 #include <sys/epoll.h>
@@ -21,6 +22,9 @@
 namespace xsched_hsa {
 namespace {
 
+// What events name beside peers.
+constexpr std::uint64_t kListener = ~std::uint64_t{0}, kTimer = kListener - 1;
+
 std::string Refusal(const std::string& address, const std::string& why) {
   return "cannot serve metrics at " + address + ": " + why;
 }
@@ -36,7 +40,7 @@ std::string Response(const char* status, const std::string& body) {
 MetricsEndpoint::~MetricsEndpoint() {
   for (const Peer& peer : peers_) close(peer.fd);
   if (!unix_path_.empty()) unlink(unix_path_.c_str());
-  for (const int fd : {listen_fd_, timer_fd_, epoll_fd_}) {
+  for (const int fd : {listen_fd_, timer_fd_, epoll_fd_, spare_fd_}) {
     if (fd >= 0) close(fd);
   }
 }
@@ -58,8 +62,9 @@ std::string MetricsEndpoint::Open(const std::string& address) {
   }
   if (!error.empty()) return Refusal(address, error);
   if (listen(listen_fd_, 16) != 0) return Refusal(address, std::strerror(errno));
-  Watch(listen_fd_, EPOLLIN, true);
-  Watch(timer_fd_, EPOLLIN, true);
+  spare_fd_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  Watch(listen_fd_, kListener, EPOLLIN, true);
+  Watch(timer_fd_, kTimer, EPOLLIN, true);
   return {};
 }
 
@@ -123,16 +128,16 @@ void MetricsEndpoint::OnReady() {
   std::array<epoll_event, 8> events;
   const int count = epoll_wait(epoll_fd_, events.data(), events.size(), 0);
   for (int i = 0; i < count; ++i) {
-    const int fd = events[i].data.fd;
-    if (fd == listen_fd_) {
+    const std::uint64_t id = events[i].data.u64;
+    if (id == kListener) {
       Accept();
-    } else if (fd == timer_fd_) {
+    } else if (id == kTimer) {
       Answer();
     } else {
       for (auto peer = peers_.begin(); peer != peers_.end(); ++peer) {
-        if (peer->fd != fd) continue;
+        if (peer->id != id) continue;
         if (!OnPeer(&*peer, events[i].events)) {
-          close(fd);
+          close(peer->fd);
           peers_.erase(peer);
         }
         break;
@@ -143,13 +148,22 @@ void MetricsEndpoint::OnReady() {
 
 void MetricsEndpoint::Accept() {
   const int fd = accept4(listen_fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-  if (fd < 0) return;
+  if (fd < 0) {
+    // Without this the listener would stay readable, and the controller's loop would spin.
+    if ((errno == EMFILE || errno == ENFILE) && spare_fd_ >= 0) {
+      close(spare_fd_);
+      const int refused = accept4(listen_fd_, nullptr, nullptr, SOCK_CLOEXEC);
+      if (refused >= 0) close(refused);
+      spare_fd_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+    return;
+  }
   if (peers_.size() >= kMetricsPeersMax) {
     close(peers_.front().fd);
     peers_.pop_front();
   }
-  peers_.push_back({fd, "", "", false});
-  Watch(fd, EPOLLIN | EPOLLRDHUP, true);
+  peers_.push_back({fd, next_id_++, "", "", false});
+  Watch(fd, peers_.back().id, EPOLLIN | EPOLLRDHUP, true);
 }
 
 bool MetricsEndpoint::OnPeer(Peer* peer, std::uint32_t events) {
@@ -161,6 +175,11 @@ bool MetricsEndpoint::OnPeer(Peer* peer, std::uint32_t events) {
 bool MetricsEndpoint::Read(Peer* peer) {
   char buffer[1024];
   const ssize_t size = recv(peer->fd, buffer, sizeof buffer, 0);
+  if (size == 0 && peer->waits) {  // it has said all it has to say; only its end is news now
+    Watch(peer->fd, peer->id, 0, false);
+    return true;
+  }
+  if (size == 0 && !peer->out.empty()) return true;  // an event of before the answer
   if (size <= 0) return size < 0 && (errno == EAGAIN || errno == EINTR);
   if (peer->waits || !peer->out.empty()) return true;  // one question a connection
   peer->in.append(buffer, static_cast<std::size_t>(size));
@@ -176,7 +195,7 @@ bool MetricsEndpoint::Read(Peer* peer) {
     peer->waits = true;
     if (asked) return true;
     refresh_();
-    const itimerspec soon{{}, {0, kMetricsRefreshNs}};
+    const itimerspec soon{{}, {0, refresh_ns_}};
     timerfd_settime(timer_fd_, 0, &soon, nullptr);
     return true;
   } else if (peer->in.rfind("GET ", 0) == 0) {
@@ -207,7 +226,7 @@ bool MetricsEndpoint::Write(Peer* peer) {
   while (!peer->out.empty()) {
     const ssize_t size = send(peer->fd, peer->out.data(), peer->out.size(), MSG_NOSIGNAL);
     if (size < 0 && errno == EAGAIN) {
-      Watch(peer->fd, EPOLLOUT, false);
+      Watch(peer->fd, peer->id, EPOLLOUT, false);
       return true;
     }
     if (size < 0) return false;
@@ -216,10 +235,10 @@ bool MetricsEndpoint::Write(Peer* peer) {
   return false;  // all said: Connection: close
 }
 
-void MetricsEndpoint::Watch(int fd, std::uint32_t events, bool is_new) {
+void MetricsEndpoint::Watch(int fd, std::uint64_t id, std::uint32_t events, bool is_new) {
   epoll_event event{};
   event.events = events;
-  event.data.fd = fd;
+  event.data.u64 = id;
   if (epoll_ctl(epoll_fd_, is_new ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &event) != 0) {
     spdlog::error("metrics: can't listen to descriptor {}: {}; this scrape gets no answer", fd,
                   std::strerror(errno));

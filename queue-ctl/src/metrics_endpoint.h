@@ -25,9 +25,10 @@ inline constexpr long kMetricsRefreshNs = 5'000'000;
 
 class MetricsEndpoint {
  public:
-  // `refresh` asks the layers for fresh numbers, `text` gives them.
-  MetricsEndpoint(std::function<void()> refresh, std::function<std::string()> text)
-      : refresh_(std::move(refresh)), text_(std::move(text)) {}
+  // `refresh` asks the layers for fresh numbers, `text` gives them `refresh_ns` later.
+  MetricsEndpoint(std::function<void()> refresh, std::function<std::string()> text,
+                  long refresh_ns = kMetricsRefreshNs)
+      : refresh_(std::move(refresh)), text_(std::move(text)), refresh_ns_(refresh_ns) {}
   ~MetricsEndpoint();
   MetricsEndpoint(const MetricsEndpoint&) = delete;
   MetricsEndpoint& operator=(const MetricsEndpoint&) = delete;
@@ -41,6 +42,7 @@ class MetricsEndpoint {
  private:
   struct Peer {
     int fd = -1;
+    std::uint64_t id = 0;
     std::string in, out;
     bool waits = false;  // for the refresh
   };
@@ -53,13 +55,16 @@ class MetricsEndpoint {
   bool Read(Peer* peer);
   bool Write(Peer* peer);
   void Answer();
-  void Watch(int fd, std::uint32_t events, bool is_new);
+  void Watch(int fd, std::uint64_t id, std::uint32_t events, bool is_new);
 
   const std::function<void()> refresh_;
   const std::function<std::string()> text_;
+  const long refresh_ns_;
   std::string address_, unix_path_;
-  int epoll_fd_ = -1, listen_fd_ = -1, timer_fd_ = -1;
+  int epoll_fd_ = -1, listen_fd_ = -1, timer_fd_ = -1, spare_fd_ = -1;
   std::deque<Peer> peers_;  // oldest first
+  // Of the next peer. An event names its peer by this: the number of one that ended a moment ago may be another's.
+  std::uint64_t next_id_ = 1;
 };
 
 }  // namespace xsched_hsa

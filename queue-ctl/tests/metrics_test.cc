@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -178,6 +180,14 @@ TEST_F(MetricsTest, OtherPathsMethodsAndNoiseGetAStatus) {
   for (const int fd : silent) close(fd);
 }
 
+TEST_F(MetricsTest, WhoHasNoMoreToSayGetsHisAnswer) {
+  Daemon daemon(socket_, options_);
+  const int fd = ConnectTo(metrics_);
+  EXPECT_GT(send(fd, "GET /metrics HTTP/1.0\r\n\r\n", 25, MSG_NOSIGNAL), 0);
+  shutdown(fd, SHUT_WR);
+  EXPECT_NE(Receive(fd).find("200 OK"), std::string::npos);
+}
+
 // Who asks without end wakes everybody's programs no more often than there are answers, and puts none off.
 TEST_F(MetricsTest, QuestionsThatWaitTogetherAskTheProgramsOnce) {
   int asked = 0, answers = 0;
@@ -201,6 +211,25 @@ TEST_F(MetricsTest, QuestionsThatWaitTogetherAskTheProgramsOnce) {
   while (!std::all_of(peers.begin(), peers.end(), has_answer)) endpoint.OnReady();
   EXPECT_EQ(asked, answers);
   for (const int fd : peers) close(fd);
+}
+
+// Without a descriptor for it the connection is refused: it does not keep the controller awake.
+TEST_F(MetricsTest, WithoutDescriptorsAConnectionIsRefused) {
+  MetricsEndpoint endpoint([] {}, [] { return std::string("one 1\n"); });
+  ASSERT_EQ(endpoint.Open("unix:" + metrics_), "");
+  const int peer = ConnectTo(metrics_);
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const int next = dup(peer);
+  close(next);
+  rlimit none = before;
+  none.rlim_cur = static_cast<rlim_t>(next);  // all below are taken
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  endpoint.OnReady();
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  pollfd look{endpoint.descriptor(), POLLIN, 0};
+  EXPECT_EQ(poll(&look, 1, 0), 0) << "the connection still waits";
+  EXPECT_EQ(Receive(peer), "");
 }
 
 TEST_F(MetricsTest, OnlyLoopbackAndOnlyGoodAddresses) {

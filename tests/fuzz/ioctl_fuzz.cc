@@ -84,7 +84,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     FaultRequest fault;
     std::string error;
-    ParseFault(fuzz::Text(data, size < 64 ? size : 64), &fault, &error);
+    const std::string text = fuzz::Text(data, size < 64 ? size : 64);
+    ParseFault(text, &fault, &error);
+    GpuModel model;
+    std::string note;
+    if (!MakeModel({"mi308x", "auto", {text}}, &model, &note, &error) && error.empty())
+      std::abort();
     world.driver->EndProcess(process.get());
     Settle(&world);
   }

@@ -337,7 +337,13 @@ int ReportCompare(const std::string& a, const std::string& b, bool as_json) {
       return Fail(path + " is not a result of this release's tools/demo: " + error.what());
     }
   }
-  json comparison = CompareResults(*of_a, *of_b);
+  // What one has of a scenario that only the other has run is looked at here for the first time.
+  json comparison;
+  try {
+    comparison = CompareResults(*of_a, *of_b);
+  } catch (const json::exception& error) {
+    return Fail(a + " and " + b + " cannot be compared: " + error.what());
+  }
   comparison["a"]["path"] = a;
   comparison["b"]["path"] = b;
   as_json ? PrintJson(comparison) : Print(comparison);

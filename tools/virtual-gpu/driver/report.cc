@@ -9,6 +9,12 @@
 #include <set>
 
 namespace virtual_gpu {
+namespace {
+
+// Names of files are the programs' to make up: what has been told is not remembered without end.
+constexpr std::size_t kKeysMax = 4096;
+
+}  // namespace
 
 void Report(const char* format, ...) {
   char text[1024];
@@ -26,7 +32,7 @@ void ReportOnce(const std::string& key, const std::string& line) {
   static std::set<std::string> seen;
   {
     std::lock_guard lock(mutex);
-    if (!seen.insert(key).second) return;
+    if (seen.size() >= kKeysMax || !seen.insert(key).second) return;
   }
   Report("%s", line.c_str());
 }

@@ -1,4 +1,4 @@
-// report.h: what the device process says on stderr: one line each, never twice the same.
+// report.h: what the device process says on stderr: one line each, never twice the same, at most 4096 such.
 //
 // Threads    any.
 #pragma once

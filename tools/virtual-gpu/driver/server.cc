@@ -140,30 +140,34 @@ void Server::Run() {
   Pacer::PrepareThread();
   constexpr int kGracePollMs = 200;
   while (!stop_) {
-    ArmTimer();
-    epoll_event events[64];
-    const int wait_ms = users_ == 0 && !options_.stay ? kGracePollMs : -1;
-    const int count = epoll_wait(epoll_fd_, events, 64, wait_ms);
-    for (int i = 0; i < count; ++i) {
-      const int fd = events[i].data.fd;
-      if (fd == listen_fd_) {
-        Accept();
-      } else if (fd == g_stop_fd) {
-        stop_ = true;
-      } else if (fd == timer_fd_) {
-        std::uint64_t expirations;
-        const ssize_t got = read(timer_fd_, &expirations, sizeof(expirations));
-        (void)got;
-      } else if (const auto it = connections_.find(fd); it != connections_.end()) {
-        const auto connection = it->second;
-        if (!ReceiveFrom(connection)) Close(fd);
-      } else {
-        ReapByPidFd(fd);
-      }
-    }
-    timers_.RunDue(RawNs());
+    Turn(users_ == 0 && !options_.stay ? kGracePollMs : -1);
     CheckGrace();
   }
+}
+
+int Server::Turn(int wait_ms) {
+  ArmTimer();
+  epoll_event events[64];
+  const int count = epoll_wait(epoll_fd_, events, 64, wait_ms);
+  for (int i = 0; i < count; ++i) {
+    const int fd = events[i].data.fd;
+    if (fd == listen_fd_) {
+      Accept();
+    } else if (fd == g_stop_fd) {
+      stop_ = true;
+    } else if (fd == timer_fd_) {
+      std::uint64_t expirations;
+      const ssize_t got = read(timer_fd_, &expirations, sizeof(expirations));
+      (void)got;
+    } else if (const auto it = connections_.find(fd); it != connections_.end()) {
+      const auto connection = it->second;
+      if (!ReceiveFrom(connection)) Close(fd);
+    } else {
+      ReapByPidFd(fd);
+    }
+  }
+  timers_.RunDue(RawNs());
+  return count;
 }
 
 void Server::ArmTimer() {

@@ -45,6 +45,9 @@ class Server {
   ~Server();
   bool Start();
   void Run();
+  // Waits that long for something to do, does it, and returns how much it was. Public for the fuzz target.
+  int Turn(int wait_ms);
+  bool InUse() const { return users_ != 0; }
   static void RequestStop();
 
  private:
@@ -56,6 +59,7 @@ class Server {
   bool Dispatch(const Request& request);
   bool Hello(const Request& request);
   void Watch(const Request& request);
+  void CountAsUser(Connection* connection);
   void SendStats(const Request& request);
   void Refresh(const Request& request);
   void ArmFault(const Request& request);

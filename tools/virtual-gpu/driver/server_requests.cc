@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
@@ -33,6 +34,13 @@ bool Parse(std::span<const std::byte> message, Request* request) {
   request->arg.assign(arg.begin(), arg.end());
   request->payload.assign(payload.begin(), payload.end());
   return true;
+}
+
+// The argument as a text, up to its first zero.
+std::string_view TextOf(const Request& request) {
+  const auto* text = reinterpret_cast<const char*>(request.arg.data());
+  return request.arg.empty() ? std::string_view()
+                             : std::string_view(text, strnlen(text, request.arg.size()));
 }
 
 }  // namespace
@@ -116,10 +124,9 @@ bool Server::Hello(const Request& request) {
     return true;
   }
   ++processes_seen_;
-  ++users_;
   connection.process = slot;
   connection.is_main = true;
-  connection.is_user = true;
+  CountAsUser(&connection);
   if (slot->pid_fd >= 0) {
     epoll_event event = {};
     event.events = EPOLLIN;
@@ -131,32 +138,37 @@ bool Server::Hello(const Request& request) {
   for (const auto& gpu : gpus_) fds.push_back(gpu->arena()->fd());
   std::vector<std::byte> arg(request.arg.size());
   const rpc::HelloReply reply = Describe();
-  std::memcpy(arg.data(), &reply, std::min(arg.size(), sizeof(reply)));
+  const auto bytes = std::as_bytes(std::span(&reply, 1));
+  std::copy_n(bytes.begin(), std::min(arg.size(), bytes.size()), arg.begin());
   connection.Reply(0, arg, {}, fds);
   return true;
 }
 
+// Once, whatever it says first.
+void Server::CountAsUser(Connection* connection) {
+  if (!connection->is_user) ++users_;
+  connection->is_user = true;
+}
+
 void Server::Watch(const Request& request) {
-  if (!request.connection->is_user) {
-    request.connection->is_user = true;
-    ++users_;
-  }
+  CountAsUser(request.connection.get());
   request.ReplyWith(0, Describe());
 }
 
 void Server::ArmFault(const Request& request) {
-  const auto* text = reinterpret_cast<const char*>(request.arg.data());
-  const std::string error = driver_->ArmFault(std::string(text, strnlen(text, request.arg.size())));
+  const std::string error = driver_->ArmFault(std::string(TextOf(request)));
   if (error.empty()) return request.Reply(0);
+  // As much of it as there is room for, and a zero.
   std::vector<std::byte> line(request.arg.size());
-  std::memcpy(line.data(), error.data(), std::min(error.size(), line.size() - 1));
+  const auto bytes = std::as_bytes(std::span(error));
+  if (!line.empty())
+    std::copy_n(bytes.begin(), std::min(bytes.size(), line.size() - 1), line.begin());
   request.connection->Reply(EINVAL, line);
 }
 
 // A file whose contents are of this moment, in KFD: it is written when somebody opens it.
 void Server::Refresh(const Request& request) {
-  const auto* text = reinterpret_cast<const char*>(request.arg.data());
-  const std::string_view path(text, strnlen(text, request.arg.size()));
+  const std::string_view path = TextOf(request);
   std::error_code ignored;
   if (path.empty()) return request.Reply(EINVAL);
   constexpr std::string_view kProc = "/kfd/proc/";

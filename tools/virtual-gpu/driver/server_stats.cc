@@ -122,7 +122,8 @@ std::string Server::StatsJson(bool with_cus) const {
     }
     json["processes"].push_back(std::move(entry));
   }
-  return json.dump(2) + "\n";
+  // A program's name may be any bytes.
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace virtual_gpu

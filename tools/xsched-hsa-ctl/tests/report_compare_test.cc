@@ -152,6 +152,11 @@ TEST_F(ReportCompareTest, WhatIsNoResultIsOneLineAndTwo) {
   wrong = Result(2.6);
   wrong["verdict"] = nullptr;
   ExpectOneLine(Compare({Write("bare", wrong.dump()), good}), "not a result of this release's");
+  // Each is one by itself.
+  wrong = Result(2.6);
+  for (json& run : wrong["runs"]) run["scenario"] = "other";
+  wrong["verdict"]["scenarios"]["intensive"] = 7;
+  ExpectOneLine(Compare({good, Write("apart", wrong.dump())}), "cannot be compared");
   ExpectOneLine(Compare({good}), "--help");
   ExpectOneLine(RunProgram({XSCHED_HSA_BIN_DIR "/xsched-hsa-ctl", "report"}), "--help");
 }
