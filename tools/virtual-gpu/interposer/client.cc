@@ -43,9 +43,9 @@ int g_fds[kFdsMax];  // 0: kfd, then one per GPU
 Inode g_inodes[kFdsMax];
 Inode g_stale_kfd;
 int g_main_connection = -1;  // never pooled: its end is the end of this process
-// One for the runtime's thread that waits for events, one for calls: a program that has given up its rights can't
-// connect again, and its open node serves on, as the driver's would.
-constexpr int kSpares = 2;
+// Two for the runtime's threads that wait for events (ROCr 6.4; before, there was one), and two for calls: a program
+// that has given up its rights can't connect again, and its open node serves on, as the driver's would.
+constexpr int kSpares = 4;
 int g_pool[kPoolMax];
 int g_pooled = 0;
 
