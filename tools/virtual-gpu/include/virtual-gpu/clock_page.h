@@ -48,9 +48,15 @@ inline std::int64_t RawClockNs() {
 }
 
 inline std::int64_t ClockPageNow(const ClockPage& page) {
-  const std::int64_t limit_ns = page.limit_ns.load(std::memory_order_acquire);
-  const std::int64_t start_ns = page.start_raw_ns.load(std::memory_order_acquire);
-  return std::min(limit_ns, RawClockNs() - start_ns);
+  for (;;) {
+    const std::int64_t limit_ns = page.limit_ns.load(std::memory_order_acquire);
+    const std::int64_t start_ns = page.start_raw_ns.load(std::memory_order_acquire);
+    const std::int64_t now_ns = RawClockNs() - start_ns;
+    // A limit only grows, except that there may be a first one: who was kept from running between the two reads
+    // would be past it already.
+    if (limit_ns != kNoLimitNs || page.limit_ns.load(std::memory_order_acquire) == kNoLimitNs)
+      return std::min(limit_ns, now_ns);
+  }
 }
 
 // Of the device whose socket this is; null when there is none. Mapped for the process's life. Needs libc
