@@ -188,10 +188,7 @@ TEST_F(PreemptorTest, MeasuresWhatMasksCostAndTheWayFromTheUrgentDoorbell) {
 
 // ROCr has taken it off the hardware after an error; 100 percent would bring it back to the same packet.
 TEST_F(PreemptorTest, NoDriverCallBringsBackAQueueThatRocrHasStopped) {
-  slot_->mechanisms = kMechanismSuspend;
-  Expose(40);
-  Urgent();
-  preemptor_->Round();
+  SuspendForARequest();
   ASSERT_EQ(driver_.Take(), Calls{"update 5 0% prio 7"});
   queue_->failed = queue_->foreign = 1;
   Urgent(0);
@@ -215,10 +212,7 @@ TEST_F(PreemptorTest, NoDriverCallBringsBackAQueueThatRocrHasStopped) {
 }
 
 TEST_F(PreemptorTest, AQueueThatRocrHasStoppedIsTakenOffUntilTheDriverDoesIt) {
-  slot_->mechanisms = kMechanismSuspend;
-  Expose(40);
-  Urgent();
-  preemptor_->Round();
+  SuspendForARequest();
   Urgent(0);
   g_test_now_ns += 100 * kMs;
   preemptor_->Round();  // lifted
@@ -236,10 +230,7 @@ TEST_F(PreemptorTest, AQueueThatRocrHasStoppedIsTakenOffUntilTheDriverDoesIt) {
 
 // Any program of the user may write there, and be gone.
 TEST_F(PreemptorTest, ARestrictionEndsWhateverTheTableOfGpusSays) {
-  slot_->mechanisms = kMechanismSuspend;
-  Expose(40);
-  Urgent();
-  preemptor_->Round();
+  SuspendForARequest();
   ASSERT_EQ(driver_.Take(), Calls{"update 5 0% prio 7"});
   urgency_->gpu_key = 0;
   Urgent(0);

@@ -138,6 +138,13 @@ class PreemptorTest : public testing::Test {
     Drain();
     driver_.Take();
   }
+  // A request comes while 40 packets, 4 ms and more, are on the device, and it may only be suspended for.
+  void SuspendForARequest() {
+    slot_->mechanisms = kMechanismSuspend;
+    Expose(40);
+    Urgent();
+    preemptor_->Round();
+  }
   // After 2 ms; the hardware gets done with the rest, and the next one may come.
   void EndRequest() {
     g_test_now_ns += 2 * kMs;

@@ -11,10 +11,7 @@ namespace xsched_hsa {
 namespace {
 
 TEST_F(PreemptorTest, SuspendsALongRestAndResumesWhenTheRequestIsOver) {
-  slot_->mechanisms = kMechanismSuspend;
-  Expose(40);  // 4 ms and more
-  Urgent();
-  preemptor_->Round();
+  SuspendForARequest();
   EXPECT_EQ(driver_.Take(), Calls{"update 5 0% prio 7"});
   EXPECT_EQ(slot_->restriction, kSuspended);
   g_test_now_ns += 2 * kMs;
@@ -234,10 +231,7 @@ TEST_F(PreemptorTest, DoesNotSqueezeAnArrayOfTheDeviceDownToNothing) {
 }
 
 TEST_F(PreemptorTest, SuspendsAgainAfterTheProgramsPriorityChangeHasResumedIt) {
-  slot_->mechanisms = kMechanismSuspend;
-  Expose(40);
-  Urgent();
-  preemptor_->Round();
+  SuspendForARequest();
   driver_.Take();
   {
     MutexScope scope(preemptor_->mutex());
@@ -321,10 +315,7 @@ TEST_F(PreemptorTest, AsksADriverThatRefusesToMeasureOnlyOnce) {
 }
 
 TEST_F(PreemptorTest, TriesALiftAgainUntilItWorks) {
-  slot_->mechanisms = kMechanismSuspend;
-  Expose(40);
-  Urgent();
-  preemptor_->Round();
+  SuspendForARequest();
   driver_.Take();
   Urgent(0);
   driver_.error = ETIME;
@@ -385,10 +376,7 @@ TEST_F(PreemptorTest, HoldsOnWhenItLooksAgainNearTheRequestsEnd) {
 }
 
 TEST_F(PreemptorTest, LiftsEverythingWhenTheSessionEnds) {
-  slot_->mechanisms = kMechanismSuspend;
-  Expose(40);
-  Urgent();
-  preemptor_->Round();
+  SuspendForARequest();
   driver_.Take();
   preemptor_->SetSession(nullptr, nullptr);
   EXPECT_EQ(driver_.Take(), Calls{"update 5 100% prio 7"});
@@ -397,10 +385,7 @@ TEST_F(PreemptorTest, LiftsEverythingWhenTheSessionEnds) {
 }
 
 TEST_F(PreemptorTest, GoesOnLiftingAfterTheSessionHasEnded) {
-  slot_->mechanisms = kMechanismSuspend;
-  Expose(40);
-  Urgent();
-  preemptor_->Round();
+  SuspendForARequest();
   driver_.Take();
   driver_.error = EIO;
   preemptor_->SetSession(nullptr, nullptr);
@@ -413,10 +398,7 @@ TEST_F(PreemptorTest, GoesOnLiftingAfterTheSessionHasEnded) {
 
 // Every 10 ms for as long as it takes: who reads the log wants to see other lines, too.
 TEST_F(PreemptorTest, TellsOfResumesThatAreRefusedEverMoreSeldom) {
-  slot_->mechanisms = kMechanismSuspend;
-  Expose(40);
-  Urgent();
-  preemptor_->Round();
+  SuspendForARequest();
   driver_.error = EIO;
   Urgent(0);
   SetLogLevel(LogLevel::kWarn);
@@ -465,10 +447,7 @@ TEST_F(PreemptorTest, TriesToTakeAStandingMaskOffUntilItWorks) {
 }
 
 TEST_F(PreemptorTest, ForgetsAQueueBeforeItsIdIsUsedAgain) {
-  slot_->mechanisms = kMechanismSuspend;
-  Expose(40);
-  Urgent();
-  preemptor_->Round();
+  SuspendForARequest();
   driver_.Take();
   preemptor_->Forget(queue_);
   queue_->live = 0;

@@ -45,7 +45,7 @@ struct Intercepted {
   static constexpr std::uint64_t kBefore = 22;
   using Bytes = std::array<unsigned char, 64>;
 
-  Intercepted(Big* shared, std::uint32_t mode) : world(shared, mode, kPackets) {
+  explicit Intercepted(Big* shared) : world(shared, kModeArmed, kPackets) {
     self = this;
     RealApi& api = world.api;
     api.signal_create = [](hsa_signal_value_t, std::uint32_t, const hsa_agent_t*,
@@ -74,6 +74,10 @@ struct Intercepted {
   ~Intercepted() {
     world.queue->intercept = nullptr;
     gate->Free();
+  }
+
+  static void Start(Explorer* explorer, const std::shared_ptr<Intercepted>& queue) {
+    explorer->Thread("pump", [queue] { queue->world.pump.Run(); });
   }
 
   // What a store to the proxy's doorbell does.
@@ -155,21 +159,11 @@ struct Intercepted {
   std::atomic<std::uint64_t> marks{0};
 };
 
-class ExploreInterceptTest : public ExploreTest {
- protected:
-  using InterceptScenario = std::function<Explorer::Check(Explorer*, std::shared_ptr<Intercepted>)>;
-  void ExpectOfIntercepted(const InterceptScenario& scenario) {
-    ExpectAlways([&](Explorer* explorer) {
-      auto queue = std::make_shared<Intercepted>(big_.get(), kModeArmed);
-      explorer->Thread("pump", [queue] { queue->world.pump.Run(); });
-      return scenario(explorer, queue);
-    });
-  }
-};
+using ExploreInterceptTest = ExploreTest;
 
 // ROCr's ring has room for one: nothing overflows it, and when there is room again somebody knows.
 TEST_P(ExploreInterceptTest, AFullRingWhileTheGateClosesAndOpens) {
-  ExpectOfIntercepted([](Explorer* explorer, std::shared_ptr<Intercepted> queue) {
+  ExpectIn<Intercepted>([](Explorer* explorer, std::shared_ptr<Intercepted> queue) {
     constexpr std::uint64_t kAll = Intercepted::kBefore + 4;
     explorer->Thread("first", [queue] { queue->world.Produce(1, 2); });
     explorer->Thread("second", [queue] { queue->world.Produce(2, 2); });
@@ -184,7 +178,7 @@ TEST_P(ExploreInterceptTest, AFullRingWhileTheGateClosesAndOpens) {
 
 // More came past the API than ROCr's ring had room for: what did not fit was stored, and goes before what comes now.
 TEST_P(ExploreInterceptTest, WhatIsStoredGoesOnInOrder) {
-  ExpectOfIntercepted([](Explorer* explorer, std::shared_ptr<Intercepted> queue) {
+  ExpectIn<Intercepted>([](Explorer* explorer, std::shared_ptr<Intercepted> queue) {
     constexpr std::uint64_t kAll = Intercepted::kBefore + 3 + 3;
     queue->PassOnTooMany(3);
     explorer->Thread("first", [queue] { queue->ProducePastTheApi(1, 2); });
@@ -196,7 +190,7 @@ TEST_P(ExploreInterceptTest, WhatIsStoredGoesOnInOrder) {
 
 // And nothing has to come for it: the pump makes ROCr ask for more.
 TEST_P(ExploreInterceptTest, WhatIsStoredGoesOnThoughNothingComes) {
-  ExpectOfIntercepted([](Explorer* explorer, std::shared_ptr<Intercepted> queue) {
+  ExpectIn<Intercepted>([](Explorer* explorer, std::shared_ptr<Intercepted> queue) {
     constexpr std::uint64_t kAll = Intercepted::kBefore + 3;
     queue->PassOnTooMany(3);
     explorer->Thread("program", [queue] {
@@ -210,7 +204,7 @@ TEST_P(ExploreInterceptTest, WhatIsStoredGoesOnThoughNothingComes) {
 
 // The session ends while the queue is held and ROCr's ring is full: what is left has nobody but the pump.
 TEST_P(ExploreInterceptTest, AQueueIsLetGoWithAFullRing) {
-  ExpectOfIntercepted([](Explorer* explorer, std::shared_ptr<Intercepted> queue) {
+  ExpectIn<Intercepted>([](Explorer* explorer, std::shared_ptr<Intercepted> queue) {
     constexpr std::uint64_t kAll = Intercepted::kBefore + 4;
     queue->world.Raise();
     explorer->Thread("first", [queue] { queue->world.Produce(1, 2); });
@@ -268,28 +262,22 @@ struct Suspended {
     world.WakePump(page);
   }
 
+  static void Start(Explorer* explorer, const std::shared_ptr<Suspended>& queue) {
+    explorer->Thread("pump", [queue] { queue->world.pump.Run(); });
+    explorer->Thread("preemptor", [queue] { queue->preemptor.Run(); });
+  }
+
   World world;
   Driver driver;
   Preemptor preemptor{&world.big->registry, &world.gate, &world.pump, &driver};
   bool ended = false;
 };
 
-class ExploreSuspendedTest : public ExploreTest {
- protected:
-  using SuspendedScenario = std::function<Explorer::Check(Explorer*, std::shared_ptr<Suspended>)>;
-  void ExpectOfSuspended(const SuspendedScenario& scenario) {
-    ExpectAlways([&](Explorer* explorer) {
-      auto queue = std::make_shared<Suspended>(big_.get());
-      explorer->Thread("pump", [queue] { queue->world.pump.Run(); });
-      explorer->Thread("preemptor", [queue] { queue->preemptor.Run(); });
-      return scenario(explorer, queue);
-    });
-  }
-};
+using ExploreSuspendedTest = ExploreTest;
 
 // The program destroys it before, while and after the driver takes it off, and while the order ends and comes again.
 TEST_P(ExploreSuspendedTest, NobodyTouchesADestroyedQueueAndItIsNotSuspended) {
-  ExpectOfSuspended([](Explorer* explorer, std::shared_ptr<Suspended> queue) {
+  ExpectIn<Suspended>([](Explorer* explorer, std::shared_ptr<Suspended> queue) {
     World& world = queue->world;
     explorer->Thread("program", [=, &world] {
       world.Produce(1, 2);
@@ -312,7 +300,7 @@ TEST_P(ExploreSuspendedTest, NobodyTouchesADestroyedQueueAndItIsNotSuspended) {
 
 // Nothing is ordered, and so nobody waits for the driver: it goes in the middle of the pump's look.
 TEST_P(ExploreSuspendedTest, NobodyTouchesADestroyedQueue) {
-  ExpectOfSuspended([](Explorer* explorer, std::shared_ptr<Suspended> queue) {
+  ExpectIn<Suspended>([](Explorer* explorer, std::shared_ptr<Suspended> queue) {
     World& world = queue->world;
     world.slot->hold = kHoldNone;
     explorer->Thread("program", [=, &world] {
@@ -329,7 +317,7 @@ TEST_P(ExploreSuspendedTest, NobodyTouchesADestroyedQueue) {
 
 // ROCr takes it off in error, and says so a moment later, while the order ends.
 TEST_P(ExploreSuspendedTest, AQueueThatRocrHasStoppedStaysSo) {
-  ExpectOfSuspended([](Explorer* explorer, std::shared_ptr<Suspended> queue) {
+  ExpectIn<Suspended>([](Explorer* explorer, std::shared_ptr<Suspended> queue) {
     World& world = queue->world;
     explorer->Thread("program", [&world] { world.Produce(1, 1); });
     explorer->Thread("rocr", [=, &world] {
@@ -349,21 +337,20 @@ TEST_P(ExploreSuspendedTest, AQueueThatRocrHasStoppedStaysSo) {
   });
 }
 
-class ExploreEndOfAProviderTest : public ExploreTest {};
+using ExploreEndOfAProviderTest = ExploreTest;
 
 // An urgent queue waits for a kernel of another, which is destroyed just when the pump looks at what it would run.
 TEST_P(ExploreEndOfAProviderTest, NobodyTouchesAQueueThatAnotherOneWaitsFor) {
   struct NoDriver final : KfdCalls {};
   struct Pair : Rivals {
-    using Rivals::Rivals;
+    explicit Pair(Big* shared) : Rivals(shared) {
+      ForbidWhatHasGone(&world.api);
+      signal.value = 1;
+    }
     NoDriver driver;
     Preemptor preemptor{&world.big->registry, &world.gate, &world.pump, &driver};
   };
-  ExpectAlways([&](Explorer* explorer) {
-    auto pair = std::make_shared<Pair>(big_.get());
-    ForbidWhatHasGone(&pair->world.api);
-    pair->signal.value = 1;
-    explorer->Thread("pump", [pair] { pair->world.pump.Run(); });
+  ExpectIn<Pair>([](Explorer* explorer, std::shared_ptr<Pair> pair) {
     explorer->Thread("high", [pair] { pair->PutBarrier(1); });
     explorer->Thread("low", [=] {
       pair->PutKernel(0);

@@ -197,7 +197,7 @@ TEST_P(ExploreTest, APreemptorThatGoesToRestHearsOfTheNextPacket) {
 
 // The urgent one waits for the other's kernel: that one goes on, although a controller says for ever that it must wait.
 TEST_P(ExploreRivalsTest, WhatAnUrgentQueueWaitsForGoesOn) {
-  ExpectOfRivals([](Explorer* explorer, std::shared_ptr<Rivals> rivals) {
+  ExpectIn<Rivals>([](Explorer* explorer, std::shared_ptr<Rivals> rivals) {
     rivals->signal.value = 1;
     explorer->Thread("high", [rivals] { rivals->PutBarrier(1); });
     explorer->Thread("low", [rivals] { rivals->PutKernel(0); });
@@ -214,7 +214,7 @@ TEST_P(ExploreRivalsTest, WhatAnUrgentQueueWaitsForGoesOn) {
 
 // Requests come again and again, and nobody acknowledges any: the first one holds for a lease, the others for nothing.
 TEST_P(ExploreRivalsTest, AControllerThatHangsHoldsForOneLease) {
-  ExpectOfRivals([](Explorer* explorer, std::shared_ptr<Rivals> rivals) {
+  ExpectIn<Rivals>([](Explorer* explorer, std::shared_ptr<Rivals> rivals) {
     explorer->Thread("high", [=] {
       for (int i = 0; i < 4; ++i) {
         rivals->PutKernel(1);

@@ -137,6 +137,15 @@ class ExploreTest : public testing::TestWithParam<bool> {
       return scenario(explorer, world);
     });
   }
+  // In a world of its own, whose Start adds what is in every scenario of it.
+  template <typename Own>
+  void ExpectIn(const std::function<Explorer::Check(Explorer*, std::shared_ptr<Own>)>& scenario) {
+    ExpectAlways([&](Explorer* explorer) {
+      auto world = std::make_shared<Own>(big_.get());
+      Own::Start(explorer, world);
+      return scenario(explorer, world);
+    });
+  }
   void ExpectAlways(const std::function<Explorer::Check(Explorer*)>& scenario) {
     // All with one preemption, as far as the time goes; then at random with up to four.
     Explore({.preemptions = 1, .executions = 30'000, .store_buffers = GetParam()}, scenario);
@@ -234,6 +243,10 @@ struct Rivals {
     }
   }
 
+  static void Start(Explorer* explorer, const std::shared_ptr<Rivals>& rivals) {
+    explorer->Thread("pump", [rivals] { rivals->world.pump.Run(); });
+  }
+
   World world;
   TestRing high_ring{4};
   ManagedQueue* queues[2];
@@ -242,17 +255,7 @@ struct Rivals {
   bool over = false;
 };
 
-class ExploreRivalsTest : public ExploreTest {
- protected:
-  using RivalsScenario = std::function<Explorer::Check(Explorer*, std::shared_ptr<Rivals>)>;
-  void ExpectOfRivals(const RivalsScenario& scenario) {
-    ExpectAlways([&](Explorer* explorer) {
-      auto rivals = std::make_shared<Rivals>(big_.get());
-      explorer->Thread("pump", [rivals] { rivals->world.pump.Run(); });
-      return scenario(explorer, rivals);
-    });
-  }
-};
+using ExploreRivalsTest = ExploreTest;
 
 inline std::string NameOf(const testing::TestParamInfo<bool>& one) {
   return one.param ? "StoreBuffers" : "Sequential";

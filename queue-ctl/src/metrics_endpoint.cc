@@ -1,7 +1,6 @@
 #include "metrics_endpoint.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <spdlog/spdlog.h>
 #include <sys/epoll.h>
@@ -40,7 +39,7 @@ std::string Response(const char* status, const std::string& body) {
 MetricsEndpoint::~MetricsEndpoint() {
   for (const Peer& peer : peers_) close(peer.fd);
   if (!unix_path_.empty()) unlink(unix_path_.c_str());
-  for (const int fd : {listen_fd_, timer_fd_, epoll_fd_, spare_fd_}) {
+  for (const int fd : {listen_fd_, timer_fd_, epoll_fd_}) {
     if (fd >= 0) close(fd);
   }
 }
@@ -62,7 +61,7 @@ std::string MetricsEndpoint::Open(const std::string& address) {
   }
   if (!error.empty()) return Refusal(address, error);
   if (listen(listen_fd_, 16) != 0) return Refusal(address, std::strerror(errno));
-  spare_fd_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  spare_.Open();
   Watch(listen_fd_, kListener, EPOLLIN, true);
   Watch(timer_fd_, kTimer, EPOLLIN, true);
   return {};
@@ -149,13 +148,7 @@ void MetricsEndpoint::OnReady() {
 void MetricsEndpoint::Accept() {
   const int fd = accept4(listen_fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (fd < 0) {
-    // Without this the listener would stay readable, and the controller's loop would spin.
-    if ((errno == EMFILE || errno == ENFILE) && spare_fd_ >= 0) {
-      close(spare_fd_);
-      const int refused = accept4(listen_fd_, nullptr, nullptr, SOCK_CLOEXEC);
-      if (refused >= 0) close(refused);
-      spare_fd_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    }
+    spare_.Refuse(listen_fd_);
     return;
   }
   if (peers_.size() >= kMetricsPeersMax) {

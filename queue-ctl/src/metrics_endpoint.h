@@ -16,6 +16,8 @@
 #include <optional>
 #include <string>
 
+#include "spare_descriptor.h"
+
 namespace xsched_hsa {
 
 inline constexpr std::size_t kMetricsPeersMax = 16;
@@ -61,7 +63,8 @@ class MetricsEndpoint {
   const std::function<std::string()> text_;
   const long refresh_ns_;
   std::string address_, unix_path_;
-  int epoll_fd_ = -1, listen_fd_ = -1, timer_fd_ = -1, spare_fd_ = -1;
+  int epoll_fd_ = -1, listen_fd_ = -1, timer_fd_ = -1;
+  SpareDescriptor spare_;
   std::deque<Peer> peers_;  // oldest first
   // Of the next peer. An event names its peer by this: the number of one that ended a moment ago may be another's.
   std::uint64_t next_id_ = 1;

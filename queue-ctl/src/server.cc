@@ -2,7 +2,6 @@
 // file is in server_setup.cc.
 #include "server.h"
 
-#include <fcntl.h>
 #include <spdlog/spdlog.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -85,17 +84,10 @@ bool Server::MayConnect(const ucred& peer, std::string* why) const {
 void Server::Accept() {
   const int fd = accept4(listen_fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (fd < 0) {
-    if ((errno == EMFILE || errno == ENFILE) && spare_fd_ >= 0) {
-      // Without this the listener would stay readable and the loop would spin.
-      close(spare_fd_);
-      const int refused = accept4(listen_fd_, nullptr, nullptr, SOCK_CLOEXEC);
-      if (refused >= 0) close(refused);
-      spare_fd_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
-      if (MaySay())
-        spdlog::warn(
-            "no descriptors left: a connection was refused; raise the limit (LimitNOFILE= of the "
-            "unit, ulimit -n)");
-    }
+    if (spare_.Refuse(listen_fd_) && MaySay())
+      spdlog::warn(
+          "no descriptors left: a connection was refused; raise the limit (LimitNOFILE= of the "
+          "unit, ulimit -n)");
     return;
   }
   Connection connection;

@@ -28,6 +28,7 @@
 #include "queue-ctl/wire.h"
 #include "requests.h"
 #include "shared_memory.h"
+#include "spare_descriptor.h"
 
 namespace xsched_hsa {
 
@@ -122,7 +123,7 @@ class Server {
   Requests requests_;
   int lock_fd_ = -1, listen_fd_ = -1, epoll_fd_ = -1, timer_fd_ = -1, signal_fd_ = -1,
       trace_fd_ = -1;
-  int spare_fd_ = -1;  // given up to refuse a connection when there are no descriptors left
+  SpareDescriptor spare_;
   std::unique_ptr<MetricsEndpoint> metrics_;
   bool trace_ticks_ = false;  // the trace timer is set
   bool stop_ = false, published_ = false;

@@ -44,8 +44,7 @@ Server::~Server() {
   Unpublish();
   for (auto& [id, connection] : connections_) close(connection.fd);
   for (auto& [id, io] : sessions_) close(io.event_fd);
-  for (const int fd :
-       {listen_fd_, epoll_fd_, timer_fd_, trace_fd_, signal_fd_, spare_fd_, lock_fd_}) {
+  for (const int fd : {listen_fd_, epoll_fd_, timer_fd_, trace_fd_, signal_fd_, lock_fd_}) {
     if (fd >= 0) close(fd);
   }
 }
@@ -70,7 +69,7 @@ std::string Server::Open() {
   timer_fd_ = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
   trace_fd_ = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
   signal_fd_ = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
-  spare_fd_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  spare_.Open();
   if (epoll_fd_ < 0 || timer_fd_ < 0 || trace_fd_ < 0 || signal_fd_ < 0) {
     return std::string("cannot make descriptors: ") + std::strerror(errno) +
            "; raise the limit (ulimit -n)";

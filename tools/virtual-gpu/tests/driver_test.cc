@@ -269,14 +269,25 @@ TEST(LagHistogramTest, QuantilesAreWithinAQuarter) {
   EXPECT_EQ(lag.max_ns(), 1'000'000);
 }
 
-TEST(TopologyTest, ThePropertiesFitOnePage) {
-  GpuModel model;
-  std::string note, error;
-  ASSERT_TRUE(MakeModel({}, &model, &note, &error));
-  const auto root = std::filesystem::temp_directory_path() /
-                    ("virtual-gpu-topology-test-" + std::to_string(getpid()));
-  GenerateTopology(root, {{0x4d01, model}, {0x4e01, model}});
-  const auto nodes = root / "sys/devices/virtual/kfd/kfd/topology/nodes";
+// The files of so many GPUs of one profile, in a folder of the test's own.
+class TopologyTest : public testing::Test {
+ protected:
+  ~TopologyTest() override { std::filesystem::remove_all(root_); }
+  void Generate(const ModelRequest& request, std::uint32_t gpus) {
+    GpuModel model;
+    std::string note, error;
+    ASSERT_TRUE(MakeModel(request, &model, &note, &error)) << error;
+    std::vector<TopologyGpu> all;
+    for (std::uint32_t i = 0; i < gpus; ++i) all.push_back({0x4d01 + (i << 8), model});
+    GenerateTopology(root_, all);
+  }
+  const std::filesystem::path root_ = std::filesystem::temp_directory_path() /
+                                      ("virtual-gpu-topology-test-" + std::to_string(getpid()));
+};
+
+TEST_F(TopologyTest, ThePropertiesFitOnePage) {
+  Generate({}, 2);
+  const auto nodes = root_ / "sys/devices/virtual/kfd/kfd/topology/nodes";
   // The thunk reads each file with one fread of a page.
   EXPECT_LT(std::filesystem::file_size(nodes / "2/properties"), kPageBytes);
   std::ifstream in(nodes / "1/properties");
@@ -288,8 +299,7 @@ TEST(TopologyTest, ThePropertiesFitOnePage) {
   EXPECT_NE(text.find("\ncapability " + std::to_string(0x2c77a280 & ~(1u << 27)) + "\n"),
             std::string::npos)
       << text;
-  EXPECT_TRUE(std::filesystem::exists(root / "sys/class/kfd/kfd/topology/generation_id"));
-  std::filesystem::remove_all(root);
+  EXPECT_TRUE(std::filesystem::exists(root_ / "sys/class/kfd/kfd/topology/generation_id"));
 }
 
 // "key value" lines of a file.
@@ -302,35 +312,24 @@ std::map<std::string, std::uint64_t> PropertiesOf(const std::filesystem::path& p
 }
 
 // libdrm compares the names of primary nodes, and takes devices without one for the same.
-TEST(TopologyTest, EachRenderNodeHasItsOwnPrimaryNode) {
-  GpuModel model;
-  std::string note, error;
-  ASSERT_TRUE(MakeModel({}, &model, &note, &error));
-  const auto root = std::filesystem::temp_directory_path() /
-                    ("virtual-gpu-topology-test-" + std::to_string(getpid()));
-  GenerateTopology(root, {{0x4d01, model}, {0x4e01, model}, {0x4f01, model}});
+TEST_F(TopologyTest, EachRenderNodeHasItsOwnPrimaryNode) {
+  Generate({}, 3);
   std::set<std::string> primary;
   for (const char* minor : {"128", "129", "130"}) {
-    const auto nodes = root / "sys/dev/char" / (std::string("226:") + minor) / "device/drm";
+    const auto nodes = root_ / "sys/dev/char" / (std::string("226:") + minor) / "device/drm";
     for (const auto& entry : std::filesystem::directory_iterator(nodes)) {
       if (entry.path().filename().string().starts_with("card"))
         primary.insert(entry.path().filename());
     }
   }
   EXPECT_EQ(primary.size(), 3u) << testing::PrintToString(primary);
-  std::filesystem::remove_all(root);
 }
 
 // Of a dump of an MI300X's node; left out is what the machine decides, and what is not there (SVM,
 // each CU's caches, num_kcq=2).
-TEST(TopologyTest, AnMi300xShowsWhatARealOneShows) {
-  GpuModel model;
-  std::string note, error;
-  ASSERT_TRUE(MakeModel({"mi300x", "gfx942", {}}, &model, &note, &error)) << error;
-  const auto root = std::filesystem::temp_directory_path() /
-                    ("virtual-gpu-topology-test-" + std::to_string(getpid()));
-  GenerateTopology(root, {{0x4d01, model}});
-  const auto node = root / "sys/devices/virtual/kfd/kfd/topology/nodes/1";
+TEST_F(TopologyTest, AnMi300xShowsWhatARealOneShows) {
+  Generate({"mi300x", "gfx942", {}}, 1);
+  const auto node = root_ / "sys/devices/virtual/kfd/kfd/topology/nodes/1";
   const std::map<std::string, std::uint64_t> shown = PropertiesOf(node / "properties");
   const std::map<std::string, std::uint64_t> real = {{"cpu_cores_count", 0},
                                                      {"simd_count", 1216},
@@ -370,7 +369,6 @@ TEST(TopologyTest, AnMi300xShowsWhatARealOneShows) {
     if (cache.at("type") & 1) data[cache.at("level")] = cache.at("size");
   }
   EXPECT_EQ(data, (std::map<std::uint64_t, std::uint64_t>{{1, 32}, {2, 4096}, {3, 262144}}));
-  std::filesystem::remove_all(root);
 }
 
 }  // namespace

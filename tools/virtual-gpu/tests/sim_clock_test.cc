@@ -86,6 +86,15 @@ TEST(SimClockTest, NoReaderOfTheFileSeesTimeGoBack) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(SimClockTest, AReaderThatIsKeptUpIsNotPastTheFirstLimit) {
+  ClockPage page;
+  const auto late = [&page]() -> std::int64_t {
+    page.limit_ns = 1'000'000;  // somebody set it while this one did not run
+    return 5'000'000;
+  };
+  EXPECT_EQ(ClockPageNowBy(page, late), 1'000'000);
+}
+
 TEST(SimClockTest, ATimerWaitsForSimulatedTime) {
   SimClock clock(1);
   Timers timers;

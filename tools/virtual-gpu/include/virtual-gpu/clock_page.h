@@ -47,16 +47,21 @@ inline std::int64_t RawClockNs() {
   return t.tv_sec * std::int64_t{1'000'000'000} + t.tv_nsec;
 }
 
-inline std::int64_t ClockPageNow(const ClockPage& page) {
+template <typename RawNow>
+std::int64_t ClockPageNowBy(const ClockPage& page, RawNow raw_now) {
   for (;;) {
     const std::int64_t limit_ns = page.limit_ns.load(std::memory_order_acquire);
     const std::int64_t start_ns = page.start_raw_ns.load(std::memory_order_acquire);
-    const std::int64_t now_ns = RawClockNs() - start_ns;
+    const std::int64_t now_ns = raw_now() - start_ns;
     // A limit only grows, except that there may be a first one: who was kept from running between the two reads
     // would be past it already.
     if (limit_ns != kNoLimitNs || page.limit_ns.load(std::memory_order_acquire) == kNoLimitNs)
       return std::min(limit_ns, now_ns);
   }
+}
+
+inline std::int64_t ClockPageNow(const ClockPage& page) {
+  return ClockPageNowBy(page, &RawClockNs);
 }
 
 // Of the device whose socket this is; null when there is none. Mapped for the process's life. Needs libc
