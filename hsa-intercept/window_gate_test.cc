@@ -6,6 +6,7 @@
 #include <string>
 
 #include "clock.h"
+#include "queue_errors.h"
 #include "test_ring.h"
 
 namespace xsched_hsa {
@@ -432,6 +433,19 @@ TEST_F(WindowGateTest, LeavesAQueueAloneWhoseDoorbellIsRungPastTheApi) {
   EXPECT_NE(said.find("written past the HSA API"), std::string::npos) << said;
   Submit(1);
   EXPECT_EQ(ring_.published(), 3u) << "never held";
+}
+
+// It runs nothing any more, and its ring fills as it would without us.
+TEST_F(WindowGateTest, LeavesAQueueAloneThatRocrHasStopped) {
+  Arm();
+  Close();
+  Submit(1);
+  ASSERT_EQ(ring_.published(), 0u);
+  EXPECT_TRUE(LeaveStopped(ring_.queue()));
+  EXPECT_FALSE(LeaveStopped(ring_.queue())) << "said once";
+  Submit(1);
+  EXPECT_EQ(ring_.published(), 2u);
+  EXPECT_EQ(ring_.slot().state, kSlotForeign);
 }
 
 TEST_F(WindowGateTest, FollowsHeadersWhereTheReadIndexLags) {
