@@ -1,7 +1,7 @@
 // What comes to the metrics endpoint, from up to 20 connections that come and go: each whole answer is a status with
 // as many bytes as it says, the metrics go to who has asked for them, no descriptor stays, and somebody who asks as
-// Prometheus does gets them whatever the others do. Input: how
-// much there is to say, who goes at the end, runs of {connection and what it does, its bytes}.
+// Prometheus does gets them whatever the others do. Input: how much there is to say, who goes at the end, runs of
+// {connection and what it does, its bytes}.
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
