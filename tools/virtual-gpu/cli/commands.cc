@@ -26,16 +26,17 @@ int NotRunning(const std::string& device) {
 // The named device, or the one that this command runs under. False: said why.
 bool Find(const std::string& device, DeviceClient* client) {
   const char* inherited = std::getenv(rpc::kSocketEnv);
-  if (device.empty() && inherited == nullptr) {
+  const std::string which = !device.empty() ? device : inherited != nullptr ? inherited : "";
+  if (which.empty()) {
     std::fprintf(stderr,
                  "virtual-gpu: which device? use --device NAME, or run this under "
                  "virtual-gpu run\n");
     return false;
   }
   const fs::path socket =
-      device.empty() ? fs::path(inherited) : DeviceDirectory(device) / rpc::kSocketName;
+      device.empty() ? fs::path(which) : DeviceDirectory(device) / rpc::kSocketName;
   if (client->Connect(socket)) return true;
-  NotRunning(device.empty() ? inherited : device);
+  NotRunning(which);
   return false;
 }
 

@@ -67,6 +67,7 @@ std::vector<std::string> Arguments(const DaemonOptions& options, const fs::path&
   unsetenv("LD_PRELOAD");
   unsetenv("HSA_TOOLS_LIB");
   std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   execv(argv[0], argv.data());

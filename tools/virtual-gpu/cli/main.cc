@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -105,7 +106,7 @@ int Dispatch(const std::vector<std::string>& words, std::vector<std::string> com
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   // What follows "--" is the command's own, whatever it looks like.
   std::vector<std::string> words(argv + 1, argv + argc), command;
   for (std::size_t i = 0; i < words.size(); ++i) {
@@ -115,4 +116,7 @@ int main(int argc, char** argv) {
     break;
   }
   return Dispatch(words, std::move(command));
+} catch (const std::exception& e) {
+  std::fprintf(stderr, "virtual-gpu: %s\n", e.what());
+  return 1;
 }

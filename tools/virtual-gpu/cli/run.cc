@@ -60,6 +60,7 @@ void SetEnvironment(const fs::path& socket, const rpc::HelloReply& device,
 
 [[noreturn]] void ExecCommand(const std::vector<std::string>& command) {
   std::vector<char*> argv;
+  argv.reserve(command.size() + 1);
   for (const std::string& word : command) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   execvp(argv[0], argv.data());
@@ -115,7 +116,7 @@ bool Agrees(const RunRequest& request, const rpc::HelloReply& device, const fs::
 fs::path FindDevice(RunRequest* request, PrivateDaemon* own, DeviceClient* client) {
   if (!request->device.empty()) {
     const fs::path directory = DeviceDirectory(request->device);
-    const fs::path socket = directory / rpc::kSocketName;
+    fs::path socket = directory / rpc::kSocketName;
     if (client->Connect(socket)) return socket;
     if (!CheckOptions(&request->options)) return {};
     if (StartDaemon(request->options, directory, false, true) < 0) return {};

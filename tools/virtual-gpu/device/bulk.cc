@@ -17,7 +17,7 @@ bool Dispatcher::IsAlone(std::uint32_t id) const {
   const Dispatch& d = dispatches_[id];
   return resident_slots_ == 0 && restoring_.empty() && active_ == 1u << d.pipe &&
          d.queue->saved_count == 0 && d.pool == d.packet.cost.workgroups && d.done == 0 &&
-         !d.plan.exact && d.fp.occupancy > 0;
+         !d.plan.exact && !d.packet.cost.names_cu && d.fp.occupancy > 0;
 }
 
 // True: the dispatch runs in bulk.
@@ -70,7 +70,7 @@ void Dispatcher::ProcessBulk() {
   for (std::uint32_t xcc = 0; xcc < geometry_.xccs(); ++xcc) UpdateHeads(id, xcc);
   lone_ = kNone;
   d.queue->cu_ns += static_cast<double>(count) * d.workgroup_ns / d.fp.occupancy;
-  Finished(id, count, true);
+  Finished(id, count, true, kNone);
 }
 
 void Dispatcher::EndBulk() {
@@ -111,7 +111,7 @@ void Dispatcher::LayOut(std::uint32_t id, std::uint32_t xcc, double elapsed, dou
     UpdateHeads(id, xcc);
     d.queue->cu_ns += static_cast<double>(count) * d.workgroup_ns / d.fp.occupancy;
     if (xcc == d.first_xcc) d.first_placed = true;
-    Finished(id, count, xcc == d.first_xcc);
+    Finished(id, count, xcc == d.first_xcc, kNone);
   }
   const double phase = elapsed - static_cast<double>(over) * round_ns;
   const std::uint64_t full_rounds = share.pool / slots;  // what is beyond stays in the pool

@@ -48,11 +48,6 @@ struct QueueStats {
 struct SavedState {
   std::uint64_t waves = 0, bytes = 0;
 };
-// A CU by its place: SE within its XCC, CU within its SE.
-struct CuLocation {
-  std::uint32_t xcc = 0, se = 0, cu = 0;
-  bool operator==(const CuLocation&) const = default;
-};
 struct QueueChange {
   QueueId id = 0;
   QueueConfig config;

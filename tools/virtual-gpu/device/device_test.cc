@@ -300,7 +300,7 @@ TEST(DeviceTest, HigherPipePriorityGetsFreedSlotsFirstOnlyWhereEffective) {
   const TimeNs equal = MeanLatency(true, 0), high = MeanLatency(true, 15),
                switched_off = MeanLatency(false, 15);
   EXPECT_LT(high, equal * 8 / 10);
-  EXPECT_NEAR(switched_off, equal, equal / 10);
+  EXPECT_NEAR(switched_off, equal, static_cast<double>(equal) / 10);
 }
 
 TEST(DeviceTest, AdvancesToACompletionAndNotBeyond) {

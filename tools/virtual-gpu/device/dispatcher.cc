@@ -101,7 +101,7 @@ void Dispatcher::StopStream(std::uint32_t pipe, TimeNs now) {
     --d.share[xcc].rounds_held;
     --d.rounds_held;
   }
-  Finished(ended.dispatch, std::uint64_t{ended.slots} * ended.rounds, ended.has_first);
+  Finished(ended.dispatch, std::uint64_t{ended.slots} * ended.rounds, ended.has_first, cu);
   FillCu(cu);
   cus_.RefreshIfStale(cu);
   if (ended.rounds > 1) CheckLaunched(ended.dispatch);

@@ -102,7 +102,8 @@ class Dispatcher {
   // residents (residents.cc)
   void AddResident(std::uint32_t cu, Resident resident, double finish_v);
   void RemoveResident(std::uint32_t cu, std::uint32_t i);
-  void Finished(std::uint32_t dispatch, std::uint64_t count, bool first);
+  // On one CU, or, in bulk, on many (kNone).
+  void Finished(std::uint32_t dispatch, std::uint64_t count, bool first, std::uint32_t cu);
   void CheckLaunched(std::uint32_t dispatch);
   void ReturnToPool(std::uint32_t dispatch, std::uint32_t xcc, std::uint64_t count);
   double RoundsBefore(const Dispatch& dispatch) const;

@@ -15,6 +15,12 @@ namespace virtual_gpu {
 
 using TimeNs = std::int64_t;
 
+// A CU by its place: SE within its XCC, CU within its SE.
+struct CuLocation {
+  std::uint32_t xcc = 0, se = 0, cu = 0;
+  bool operator==(const CuLocation&) const = default;
+};
+
 // What one kernel dispatch asks of the device. Resources are per workgroup.
 struct KernelCost {
   std::uint64_t workgroups = 1;
@@ -22,6 +28,7 @@ struct KernelCost {
   std::uint32_t vgprs = 8;  // per lane, as allocated (already rounded to the granule)
   std::uint32_t lds_bytes = 0;
   TimeNs workgroup_ns = 1000;  // how long one workgroup keeps its slot at full rate
+  bool names_cu = false;       // WorkgroupDoneOn instead of WorkgroupsDone; never in bulk
 };
 
 struct Packet {
@@ -55,6 +62,12 @@ class PacketSource {
   // `count` workgroups of the dispatch, `first_done` is true for the call that reports workgroup 0,
   // have finished: apply their effects. Over a dispatch's life the counts sum to cost.workgroups.
   virtual void WorkgroupsDone(const Packet& packet, std::uint64_t count, bool first_done) = 0;
+
+  // One workgroup of a dispatch with KernelCost::names_cu, and where it was when it finished.
+  virtual void WorkgroupDoneOn(const Packet& packet, const CuLocation& cu, bool first_done) {
+    (void)cu;
+    WorkgroupsDone(packet, 1, first_done);
+  }
 
   // The packet is complete: write timestamps, decrement the completion signal, raise its interrupt.
   virtual void Complete(const Packet& packet, TimeNs start, TimeNs end) = 0;

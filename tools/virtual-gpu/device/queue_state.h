@@ -62,8 +62,9 @@ struct Dispatch {
   std::uint64_t pool = 0;
   std::uint64_t unreported = 0, done = 0;
   std::uint32_t rounds_held = 0;
-  std::uint32_t pipe = kNone;   // streaming on it
-  std::uint32_t first_xcc = 0;  // where workgroup 0 goes
+  std::uint32_t pipe = kNone;          // streaming on it
+  std::uint32_t first_xcc = 0;         // where workgroup 0 goes
+  std::vector<std::uint32_t> done_on;  // with names_cu: the CU of each that is unreported
   bool first_placed = false, first_unreported = false, launched = false;
 };
 

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "param_table.h"
@@ -94,13 +95,13 @@ int ShowParams(const std::string& name, bool table) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  const std::string option = argc == 3 ? argv[1] : "";
-  if (option == "--params" || option == "--params-table") {
-    return ShowParams(argv[2], option == "--params-table");
+int main(int argc, char** argv) try {
+  const std::string_view first = argc > 1 ? argv[1] : "";
+  if (argc == 3 && (first == "--params" || first == "--params-table")) {
+    return ShowParams(argv[2], first == "--params-table");
   }
-  const bool show_pace = option == "--pace";
-  if (argc != 2 + show_pace || std::string(argv[1]) == "--help") {
+  const bool show_pace = argc == 3 && first == "--pace";
+  if (argc != 2 + show_pace || first == "--help") {
     std::fputs(
         "usage: virtual-gpu-replay [--pace] FILE\n"
         "       virtual-gpu-replay --params | --params-table PROFILE\n"
@@ -111,10 +112,8 @@ int main(int argc, char** argv) {
         argc == 2 ? stdout : stderr);
     return argc == 2 ? 0 : 2;
   }
-  try {
-    return Run(argv[argc - 1], show_pace);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "virtual-gpu-replay: %s: %s\n", argv[argc - 1], error.what());
-    return 2;
-  }
+  return Run(argv[argc - 1], show_pace);
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "virtual-gpu-replay: %s: %s\n", argv[argc - 1], error.what());
+  return 2;
 }

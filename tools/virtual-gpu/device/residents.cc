@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <utility>
 
 #include "dispatcher.h"
 
@@ -44,12 +45,13 @@ void Dispatcher::RemoveResident(std::uint32_t cu, std::uint32_t i) {
   cus_.Remove(cu, i, d.fp);
 }
 
-void Dispatcher::Finished(std::uint32_t id, std::uint64_t count, bool first) {
+void Dispatcher::Finished(std::uint32_t id, std::uint64_t count, bool first, std::uint32_t cu) {
   if (count == 0) return;
   Dispatch& d = dispatches_[id];
   if (d.unreported == 0) dirty_.push_back(id);
   d.unreported += count;
   d.first_unreported |= first;
+  if (d.packet.cost.names_cu) d.done_on.insert(d.done_on.end(), count, cu);
   d.done += count;
   d.queue->workgroups += count;
   if (d.done < d.packet.cost.workgroups) return;
@@ -67,7 +69,11 @@ void Dispatcher::ReportDone(std::uint32_t id) {
   const bool first = d.first_unreported;
   d.unreported = 0;
   d.first_unreported = false;
-  d.queue->source->WorkgroupsDone(d.packet, count, first);
+  if (d.done_on.empty()) return d.queue->source->WorkgroupsDone(d.packet, count, first);
+  const std::vector<std::uint32_t> cus = std::exchange(d.done_on, {});
+  for (std::size_t i = 0; i < cus.size(); ++i) {
+    d.queue->source->WorkgroupDoneOn(d.packet, geometry_.Locate(cus[i]), first && i == 0);
+  }
 }
 
 void Dispatcher::ReportDone() {
@@ -116,7 +122,7 @@ void Dispatcher::SplitInPlace(std::uint32_t cu, std::uint32_t i) {
     one.has_first = slot == 0 && whole.has_first && !counts.first_finished;
     cus_.Add(cu, one, v + left_[slot], d.fp);
   }
-  Finished(whole.dispatch, counts.finished, counts.first_finished);
+  Finished(whole.dispatch, counts.finished, counts.first_finished, cu);
   ReturnToPool(whole.dispatch, xcc, counts.unstarted);
   CheckLaunched(whole.dispatch);
 }
@@ -144,7 +150,7 @@ void Dispatcher::Merge(std::uint32_t id, std::uint32_t cu, const Shape& shape) {
     for (std::uint32_t slot = 0; slot < counts.running; ++slot) left += left_[slot];
     running += counts.running;
     merged.has_first |= part.has_first && !counts.first_finished;
-    Finished(id, counts.finished, counts.first_finished);
+    Finished(id, counts.finished, counts.first_finished, cu);
     share.pool += counts.unstarted;
     d.pool += counts.unstarted;
   }

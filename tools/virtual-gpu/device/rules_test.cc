@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <set>
+#include <utility>
 
 #include "test_source.h"
 
@@ -85,6 +87,32 @@ TEST(PlacementRuleTest, EachQueueBeginsAtAnotherXccWhereTheDriverSaysSo) {
     EXPECT_EQ(PerXcc(&rig, id, &sources[i], 6), expected[i]) << i;
     EXPECT_EQ(PerXcc(&rig, id, &sources[i], 1)[(4 - i % 4) % 4], 1u) << i;
   }
+}
+
+// The driver's map takes the n-th CU of every SE before the next of any.
+TEST(PlacementRuleTest, WorkgroupsThatNameTheirCuAreWhereTheMaskLeavesThem) {
+  TestRig rig{DeviceParams{}};
+  TestSource source;
+  const QueueId id = rig.AddQueue(&source);
+  const auto seen = [&](const std::vector<std::uint32_t>& mask) {
+    rig.SetMask(id, mask);
+    source.done_on.clear();
+    source.Submit({5000, 4, 32, 0, 10'000, true});
+    rig.Kick(id);
+    EXPECT_TRUE(rig.Idle());
+    EXPECT_EQ(source.done_on.size(), 5000u);
+    std::map<std::uint32_t, std::set<std::pair<std::uint32_t, std::uint32_t>>> cus;  // by index
+    for (const CuLocation& at : source.done_on) cus[at.cu].insert({at.xcc, at.se});
+    for (const auto& [index, ses] : cus) EXPECT_EQ(ses.size(), 16u) << index;
+    std::set<std::uint32_t> indices;
+    for (const auto& [index, ses] : cus) indices.insert(index);
+    return indices;
+  };
+  // Alone and again: what would be in bulk by then is nowhere.
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(seen({0xffffffff, 0, 0}), (std::set<std::uint32_t>{0, 1}));
+  }
+  EXPECT_EQ(seen({0, 0xffffffff, 0xffff}), (std::set<std::uint32_t>{2, 3, 4}));
 }
 
 // With two SEs of one CU each: the first workgroup waits for the first SE, though the second one's

@@ -30,7 +30,7 @@ void Dispatcher::Save(std::uint32_t cu, std::uint32_t i) {
   queue.saved_bytes += counts.running * d.fp.save_bytes;
   saved_waves_ += std::uint64_t{counts.running} * d.fp.waves;
   saved_bytes_ += counts.running * d.fp.save_bytes;
-  Finished(whole.dispatch, counts.finished, counts.first_finished);
+  Finished(whole.dispatch, counts.finished, counts.first_finished, cu);
   ReturnToPool(whole.dispatch, xcc, counts.unstarted);
 }
 

@@ -104,6 +104,7 @@ class Stress {
     cost.vgprs = static_cast<std::uint32_t>(8 + Below(200));
     cost.lds_bytes = Below(3) ? 0 : static_cast<std::uint32_t>(Below(65'000));
     cost.workgroup_ns = static_cast<TimeNs>(Below(Below(5) ? 8'000 : 400'000));
+    cost.names_cu = Below(6) == 0;
     return cost;
   }
 

@@ -50,6 +50,7 @@ class TestSource final : public PacketSource {
   }
   void WorkgroupsDone(const Packet& packet, std::uint64_t count, bool first_done) override {
     EXPECT_GT(count, 0u);
+    EXPECT_EQ(packet.cost.names_cu, naming_);
     Progress& p = progress_[packet.index];
     p.workgroups += count;
     p.firsts += first_done;
@@ -57,6 +58,12 @@ class TestSource final : public PacketSource {
     EXPECT_LE(p.firsts, 1u);
     EXPECT_FALSE(p.complete);
     workgroups += count;
+  }
+  void WorkgroupDoneOn(const Packet& packet, const CuLocation& cu, bool first_done) override {
+    done_on.push_back(cu);
+    naming_ = true;
+    WorkgroupsDone(packet, 1, first_done);
+    naming_ = false;
   }
   void Complete(const Packet& packet, TimeNs start, TimeNs end) override {
     Progress& p = progress_[packet.index];
@@ -76,6 +83,7 @@ class TestSource final : public PacketSource {
   std::size_t consumed() const { return consumed_; }
 
   std::vector<Done> done;
+  std::vector<CuLocation> done_on;  // of those that name their CU
   std::uint64_t workgroups = 0;
   std::uint32_t rereads = 0;
   bool dependencies_met = true;
@@ -91,6 +99,7 @@ class TestSource final : public PacketSource {
     packet.index = packets_.size();
     packets_.push_back(packet);
   }
+  bool naming_ = false;
   std::vector<Packet> packets_;
   std::size_t consumed_ = 0;
   std::map<std::uint64_t, Progress> progress_;

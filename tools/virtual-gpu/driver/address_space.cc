@@ -24,7 +24,7 @@ bool WriteProcess(pid_t pid, std::uint64_t address, const void* from, std::uint6
 }
 
 // Copies of shared memory go through a bounce buffer of this size when a side is USERPTR memory.
-constexpr std::uint64_t kBounceBytes = 256 * 1024;
+constexpr std::uint64_t kBounceBytes = std::uint64_t{256} * 1024;
 
 }  // namespace
 

@@ -297,8 +297,16 @@ void AqlQueue::Add(std::uint64_t address, std::uint64_t amount, std::uint64_t* o
   if (!dead_ && !context_.memory->AtomicAdd64(address, amount, old)) Fault(address);
 }
 
-void AqlQueue::WorkgroupsDone(const Packet& packet, std::uint64_t count, bool first_done) {
-  (void)first_done;
+void AqlQueue::WorkgroupsDone(const Packet& packet, std::uint64_t count, bool) {
+  FinishWorkgroups(packet, count, nullptr);
+}
+
+void AqlQueue::WorkgroupDoneOn(const Packet& packet, const CuLocation& cu, bool) {
+  FinishWorkgroups(packet, 1, &cu);
+}
+
+void AqlQueue::FinishWorkgroups(const Packet& packet, std::uint64_t count,
+                                const CuLocation* place) {
   counters_.workgroups += count;
   const auto it = in_flight_.find(packet.cookie);
   if (it == in_flight_.end() || dead_) return;
@@ -311,11 +319,12 @@ void AqlQueue::WorkgroupsDone(const Packet& packet, std::uint64_t count, bool fi
       !ApplyDataWorkgroups(flight.run, first, count, context_.memory, &fault)) {
     Fault(fault);
   }
-  if (flight.run.kind == KernelKind::kInterpreted) Execute(&flight, first, count);
+  if (flight.run.kind == KernelKind::kInterpreted) Execute(&flight, first, count, place);
 }
 
-void AqlQueue::Execute(InFlight* flight, std::uint64_t first, std::uint64_t count) {
-  const isa::Outcome outcome = flight->run.interpreted->Run(first, count, context_.memory);
+void AqlQueue::Execute(InFlight* flight, std::uint64_t first, std::uint64_t count,
+                       const CuLocation* place) {
+  const isa::Outcome outcome = flight->run.interpreted->Run(first, count, place, context_.memory);
   counters_.instructions += outcome.instructions;
   switch (outcome.kind) {
     case isa::Outcome::Kind::kDone:

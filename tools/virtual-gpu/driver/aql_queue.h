@@ -62,6 +62,7 @@ class AqlQueue final : public ComputeQueue {
   bool DependenciesMet(const Packet& packet) override;
   void Consume(const Packet& packet) override;
   void WorkgroupsDone(const Packet& packet, std::uint64_t count, bool first_done) override;
+  void WorkgroupDoneOn(const Packet& packet, const CuLocation& cu, bool first_done) override;
   void Complete(const Packet& packet, TimeNs start, TimeNs end) override;
 
  private:
@@ -85,7 +86,8 @@ class AqlQueue final : public ComputeQueue {
   void Add(std::uint64_t address, std::uint64_t amount, std::uint64_t* old);
   void CompleteSignal(std::uint64_t signal, TimeNs start, TimeNs end);
   void ReportOpaque(std::uint64_t kernel_object, const std::string& why);
-  void Execute(InFlight* flight, std::uint64_t first, std::uint64_t count);
+  void FinishWorkgroups(const Packet& packet, std::uint64_t count, const CuLocation* place);
+  void Execute(InFlight* flight, std::uint64_t first, std::uint64_t count, const CuLocation* place);
   bool GoesWrong(FaultKind fault);
   void Fault(std::uint64_t address);
   void StopWithError(DispatchError error, const std::string& why);

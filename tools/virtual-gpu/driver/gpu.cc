@@ -2,9 +2,6 @@
 
 #include <errno.h>
 #include <sched.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -25,7 +22,6 @@ constexpr std::int64_t kSpinAfterKickNs = 60'000;
 // The clock stands when this thread has not looked again for so long after it meant to: less, and a
 // sleep's usual lateness would stop it; more, and what the host sees would be late by as much.
 constexpr std::int64_t kLateMaxNs = 150'000;
-constexpr int kThreadNice = -10;
 constexpr TimeNs kResetNs = 500'000'000;  // [U] how long a GPU reset takes
 
 int ErrnoOf(Status status) {
@@ -39,7 +35,7 @@ int ErrnoOf(Status status) {
     case Status::kNoSpace:
       return ENOSPC;
     case Status::kPreemptTimeout:
-      return ETIME;
+      return ETIME;  // and more: Gpu::Outcome
   }
   return EINVAL;
 }
@@ -119,13 +115,21 @@ int Gpu::Refused(TimeNs* returns_at) {
   if (now < reset_until_) return EIO;
   if (faults_ == nullptr) return 0;
   if (faults_->Take(FaultKind::kIo, index_)) return EIO;
-  if (!faults_->Take(FaultKind::kPreemptTimeout, index_)) return 0;
+  return faults_->Take(FaultKind::kPreemptTimeout, index_) ? Hang(now, returns_at) : 0;
+}
+
+// The queues did not leave in time: the driver waits for that, gives up and resets the device.
+int Gpu::Hang(TimeNs now, TimeNs* returns_at) {
   *returns_at = now + model_.part.params.preempt_timeout_ns;
   reset_until_ = *returns_at + kResetNs;
   for (const Live& live : live_) device_->DropProcess(now, live.config.process);
   live_.clear();
-  on_hang_(index_, *returns_at);
+  if (on_hang_) on_hang_(index_, *returns_at);
   return ETIME;
+}
+
+int Gpu::Outcome(Status status, TimeNs* returns_at) {
+  return status == Status::kPreemptTimeout ? Hang(Advance(), returns_at) : ErrnoOf(status);
 }
 
 int Gpu::CreateQueue(ComputeQueue* queue, const QueueConfig& config, TimeNs* returns_at) {
@@ -135,22 +139,22 @@ int Gpu::CreateQueue(ComputeQueue* queue, const QueueConfig& config, TimeNs* ret
       device_->CreateQueue(Advance(), config, queue, &queue->device_id, returns_at);
   if (status == Status::kOk) live_.push_back({queue, config});
   changed_.notify_one();
-  return ErrnoOf(status);
+  return Outcome(status, returns_at);
 }
 
 int Gpu::DestroyQueue(ComputeQueue* queue, TimeNs* returns_at) {
   std::lock_guard lock(mutex_);
   if (Find(queue) == nullptr) return 0;  // lost in a reset
-  if (const int error = Refused(returns_at); error != 0) {
-    // KFD forgets the queue all the same.
+  int error = Refused(returns_at);
+  // KFD forgets the queue all the same. So must the device, and where it hangs it does by that.
+  if (Find(queue) != nullptr) {
     TimeNs unused = 0;
-    if (Find(queue) != nullptr) device_->DestroyQueue(Advance(), queue->device_id, &unused);
-    std::erase_if(live_, [&](const Live& l) { return l.queue == queue; });
-    return error;
+    TimeNs* const at = error == 0 ? returns_at : &unused;
+    const int outcome = Outcome(device_->DestroyQueue(Advance(), queue->device_id, at), at);
+    if (error == 0) error = outcome;
   }
-  const Status status = device_->DestroyQueue(Advance(), queue->device_id, returns_at);
   std::erase_if(live_, [&](const Live& l) { return l.queue == queue; });
-  return ErrnoOf(status);
+  return error;
 }
 
 int Gpu::UpdateQueue(ComputeQueue* queue, const QueueConfig& config, std::uint64_t ring_base,
@@ -163,14 +167,14 @@ int Gpu::UpdateQueue(ComputeQueue* queue, const QueueConfig& config, std::uint64
   const Status status = device_->UpdateQueue(Advance(), queue->device_id, config, returns_at);
   if (status == Status::kOk) live->config = config;
   changed_.notify_one();
-  return ErrnoOf(status);
+  return Outcome(status, returns_at);
 }
 
 int Gpu::SetCuMask(ComputeQueue* queue, std::span<const std::uint32_t> mask, TimeNs* returns_at) {
   std::lock_guard lock(mutex_);
   if (const int error = Refused(returns_at); error != 0) return error;
   if (Find(queue) == nullptr) return EIO;
-  return ErrnoOf(device_->SetCuMask(Advance(), queue->device_id, mask, returns_at));
+  return Outcome(device_->SetCuMask(Advance(), queue->device_id, mask, returns_at), returns_at);
 }
 
 int Gpu::UpdateQueues(std::span<const Change> changes, TimeNs* returns_at) {
@@ -186,7 +190,7 @@ int Gpu::UpdateQueues(std::span<const Change> changes, TimeNs* returns_at) {
     for (const Change& change : changes) Find(change.queue)->config = change.config;
   }
   changed_.notify_one();
-  return ErrnoOf(status);
+  return Outcome(status, returns_at);
 }
 
 void Gpu::DropProcess(std::uint64_t process) {
@@ -236,7 +240,7 @@ Gpu::RoundResult Gpu::Round() {
   RoundResult result;
   // A system call, unlike the other clocks: not every time.
   if (++wakeups_ % 64 == 0) cpu_ns_ = ClockNs(CLOCK_THREAD_CPUTIME_ID);
-  TimeNs now = Advance();
+  const TimeNs now = Advance();
   for (const Live& live : live_) {
     if (live.queue->PollDoorbell()) {
       device_->Kick(now, live.queue->device_id);
@@ -249,7 +253,7 @@ Gpu::RoundResult Gpu::Round() {
     result.busy = true;
     // What the kick made possible at once happens at once.
     AdvanceTo(now);
-    now = Advance();
+    Advance();
   }
   const TimeNs next = device_->NextEvent();
   if (next != kNever) result.until_event_ns = clock_->ToRaw(next) - RawNs();
@@ -258,8 +262,6 @@ Gpu::RoundResult Gpu::Round() {
 
 void Gpu::Run() {
   Pacer::PrepareThread();
-  // A late device is noise in every figure; where it is allowed the thread goes first.
-  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kThreadNice);
   Pacer pacer(clock_->scale());
   std::int64_t spin_until_ns = 0;
   for (;;) {

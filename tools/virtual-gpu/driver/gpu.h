@@ -94,6 +94,8 @@ class Gpu {
   Live* Find(const ComputeQueue* queue);
   // Under the lock: 0, or why a runlist change fails now.
   int Refused(TimeNs* returns_at);
+  int Hang(TimeNs now, TimeNs* returns_at);
+  int Outcome(Status status, TimeNs* returns_at);
   // Under the lock: brings the device to the present and returns it.
   TimeNs Advance();
   void AdvanceTo(TimeNs now);

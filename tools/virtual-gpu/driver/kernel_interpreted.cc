@@ -25,6 +25,7 @@ DispatchError Interpret(const hsa_kernel_dispatch_packet_t& packet, std::uint64_
     *why = trial.what;
     return DispatchError::kIllegalInstruction;
   }
+  run->cost.names_cu = trial.asked_place;
   std::uint64_t instructions = trial.instructions;
   if (trial.kind == isa::Outcome::Kind::kEndless) instructions = isa::kTrialInstructionsMax;
   if (instructions == 0) return DispatchError::kOk;  // a fault: the opaque kernel's time

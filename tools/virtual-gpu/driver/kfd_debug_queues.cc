@@ -102,12 +102,13 @@ void KfdDriver::RunJob(std::shared_ptr<QueueJob> job, std::size_t gpu_index) {
   if (job->grace_ns > 0) {
     gates_[gpu_index]->Submit({[this, job] { return clock_->Now() + job->grace_ns; }, [] {}});
   }
-  gates_[gpu_index]->Submit({[this, gpu, job] {
-                               TimeNs returns_at = clock_->Now();
-                               if (!job->target->finished) RunJobOn(gpu, job.get(), &returns_at);
-                               return returns_at;
-                             },
-                             [this, job, gpu_index] { RunJob(job, gpu_index + 1); }});
+  gates_[gpu_index]->Submit(
+      {[this, gpu, job] {
+         TimeNs returns_at = clock_->Now();
+         if (!job->target->finished) RunJobOn(gpu, job.get(), &returns_at);
+         return returns_at;
+       },
+       [this, job = std::move(job), gpu_index] { RunJob(job, gpu_index + 1); }});
 }
 
 void KfdDriver::DebugSuspendQueues(const Request& request, const std::shared_ptr<Process>& target) {
@@ -121,17 +122,17 @@ void KfdDriver::DebugSuspendQueues(const Request& request, const std::shared_ptr
     const double clock_ghz = (*gpus_)[0]->model().part.max_clock_mhz / 1000.0;
     job->grace_ns = static_cast<TimeNs>(1000.0 * std::max(1u, args.grace_period) / clock_ghz);
   }
-  SubmitNamed(request, std::move(job));
+  SubmitNamed(request, job);
 }
 
 void KfdDriver::DebugResumeQueues(const Request& request, const std::shared_ptr<Process>& target) {
   auto job = std::make_shared<QueueJob>();
   job->target = target;
   job->all = request.Arg<kfd::DebugResumeArgs>().queue_array_ptr == 0;
-  SubmitNamed(request, std::move(job));
+  SubmitNamed(request, job);
 }
 
-void KfdDriver::SubmitNamed(const Request& request, std::shared_ptr<QueueJob> job) {
+void KfdDriver::SubmitNamed(const Request& request, const std::shared_ptr<QueueJob>& job) {
   job->ids.resize(request.payload.size() / sizeof(std::uint32_t));
   if (!job->ids.empty()) {
     std::memcpy(job->ids.data(), request.payload.data(), job->ids.size() * sizeof(std::uint32_t));
@@ -140,7 +141,7 @@ void KfdDriver::SubmitNamed(const Request& request, std::shared_ptr<QueueJob> jo
   job->done = [request](const QueueJob& finished) {
     request.connection->Reply(-finished.total, request.arg, std::as_bytes(std::span(finished.ids)));
   };
-  RunJob(std::move(job), 0);
+  RunJob(job, 0);
 }
 
 void KfdDriver::ResumeAll(const std::shared_ptr<Process>& target, std::function<void()> done) {
@@ -148,7 +149,7 @@ void KfdDriver::ResumeAll(const std::shared_ptr<Process>& target, std::function<
   job->target = target;
   job->all = true;
   job->done = [done = std::move(done)](const QueueJob&) { done(); };
-  RunJob(std::move(job), 0);
+  RunJob(job, 0);
 }
 
 }  // namespace virtual_gpu

@@ -132,7 +132,7 @@ class KfdDriver {
   struct QueueJob;
   void DebugSuspendQueues(const Request& request, const std::shared_ptr<Process>& target);
   void DebugResumeQueues(const Request& request, const std::shared_ptr<Process>& target);
-  void SubmitNamed(const Request& request, std::shared_ptr<QueueJob> job);
+  void SubmitNamed(const Request& request, const std::shared_ptr<QueueJob>& job);
   void ResumeAll(const std::shared_ptr<Process>& target, std::function<void()> done);
   void RunJob(std::shared_ptr<QueueJob> job, std::size_t gpu_index);
   void WakeDestroyers(Process* process);

@@ -99,7 +99,8 @@ std::uint32_t Pm4Queue::RingWord(std::uint64_t position) const {
 std::uint32_t Pm4Queue::Word(std::uint32_t offset) {
   if (!in_indirect_) return RingWord(read_ + offset);
   std::uint32_t word = 0;
-  const std::uint64_t address = indirect_.address + (indirect_.at + offset) * kWordBytes;
+  const std::uint64_t address =
+      indirect_.address + std::uint64_t{indirect_.at + offset} * kWordBytes;
   if (!dead_ && !context_.memory->ReadValue(address, &word)) Fault(address);
   return word;
 }

@@ -37,12 +37,12 @@ Process::~Process() {
 }
 
 std::uint64_t* Process::Doorbell(std::uint32_t gpu_index, std::uint32_t slot) const {
-  const std::uint64_t offset = (std::uint64_t{gpu_index} << kGpuShift) + slot * 8;
+  const std::uint64_t offset = (std::uint64_t{gpu_index} << kGpuShift) + std::uint64_t{slot} * 8;
   return reinterpret_cast<std::uint64_t*>(doorbells->At(offset));
 }
 
 std::uint64_t Process::DoorbellOffset(std::uint32_t gpu_index, std::uint32_t slot) const {
-  return (std::uint64_t{gpu_index} << kGpuShift) + slot * 8;
+  return (std::uint64_t{gpu_index} << kGpuShift) + std::uint64_t{slot} * 8;
 }
 
 bool Process::TakeDoorbell(std::uint32_t gpu_index, std::uint32_t* slot) {

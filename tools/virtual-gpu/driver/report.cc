@@ -30,11 +30,14 @@ void Report(const char* format, ...) {
 void ReportOnce(const std::string& key, const std::string& line) {
   static std::mutex mutex;
   static std::set<std::string> seen;
+  bool last;
   {
     std::lock_guard lock(mutex);
     if (seen.size() >= kKeysMax || !seen.insert(key).second) return;
+    last = seen.size() == kKeysMax;
   }
   Report("%s", line.c_str());
+  if (last) Report("this was the %zuth thing that is told of once; further ones are not", kKeysMax);
 }
 
 void StrictAbort() {

@@ -69,7 +69,7 @@ std::uint32_t SdmaQueue::Word(std::uint64_t position) const {
 }
 
 void SdmaQueue::Load(std::uint32_t* words, std::uint32_t count) const {
-  for (std::uint32_t i = 0; i < count; ++i) words[i] = Word(read_ + i * kWordBytes);
+  for (std::uint32_t i = 0; i < count; ++i) words[i] = Word(read_ + std::uint64_t{i} * kWordBytes);
 }
 
 bool SdmaQueue::Step(TimeNs now) {
@@ -193,12 +193,14 @@ std::uint32_t SdmaQueue::Poll(const std::uint32_t* words) {
   constexpr std::uint32_t kMemory = 1u << 31;
   constexpr std::uint32_t kWords = 6;
   if ((words[0] & kMemory) == 0) return kWords;  // a register: HDP flush, nothing to wait for
-  std::uint32_t value = 0;
+  // Half of a signal, say, that others add to: read in one piece.
+  std::uint64_t both = 0;
   const std::uint64_t address = Address(words[1], words[2]);
-  if (!context_.memory->ReadValue(address, &value)) {
+  if (!context_.memory->Load64(address & ~std::uint64_t{7}, &both)) {
     Fault(address);
     return kWords;
   }
+  const auto value = static_cast<std::uint32_t>(both >> (address & 4) * 8);
   const std::uint32_t masked = value & words[4], reference = words[3];
   bool met = true;
   switch ((words[0] >> 28) & 7) {

@@ -22,12 +22,14 @@ namespace fs = std::filesystem;
 
 int g_stop_fd = -1;  // an eventfd, for the signal handler
 
-bool AddToEpoll(int epoll_fd, int fd) {
+bool SetEpoll(int epoll_fd, int operation, int fd, std::uint32_t events) {
   epoll_event event = {};
-  event.events = EPOLLIN;
+  event.events = events;
   event.data.fd = fd;
-  return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+  return epoll_ctl(epoll_fd, operation, fd, &event) == 0;
 }
+
+bool AddToEpoll(int epoll_fd, int fd) { return SetEpoll(epoll_fd, EPOLL_CTL_ADD, fd, EPOLLIN); }
 
 }  // namespace
 
@@ -63,6 +65,8 @@ void Server::RequestStop() {
 }
 
 bool Server::Start() {
+  // This thread is Run's, too.
+  Pacer::PrepareThread();
   if (!Listen()) return false;
   // Before the GPUs' threads use it, and after Listen has made sure that the folder is ours.
   const fs::path clock_file = options_.directory / kClockFileName;
@@ -78,6 +82,7 @@ bool Server::Start() {
   driver_ = std::make_unique<KfdDriver>(&gpus_, &clock_, &timers_, &proc_files_, &processes_,
                                         options_.strict);
   std::vector<TopologyGpu> shown;
+  shown.reserve(gpus_.size());
   for (const auto& gpu : gpus_) shown.push_back({gpu->gpu_id(), gpu->model()});
   try {
     fs::remove_all(options_.directory / rpc::kRootName);
@@ -109,6 +114,10 @@ bool Server::Listen() {
   }
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) {
+    Report("cannot make a socket for %s: %s", path.c_str(), std::strerror(errno));
+    return false;
+  }
   const auto* name = reinterpret_cast<const sockaddr*>(&address);
   // A socket that nobody answers is left over from a killed device process.
   if (connect(fd, name, sizeof(address)) == 0) {
@@ -121,11 +130,12 @@ bool Server::Listen() {
   unlink(path.c_str());
   listen_fd_ = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   const mode_t old_mask = umask(0077);
-  const bool bound = bind(listen_fd_, name, sizeof(address)) == 0 && listen(listen_fd_, 128) == 0;
+  const bool bound = listen_fd_ >= 0 && bind(listen_fd_, name, sizeof(address)) == 0 &&
+                     listen(listen_fd_, 128) == 0;
   umask(old_mask);
   if (!bound) {
     Report("cannot listen at %s: %s", path.c_str(), std::strerror(errno));
-    close(listen_fd_);
+    if (listen_fd_ >= 0) close(listen_fd_);
     listen_fd_ = -1;
     return false;
   }
@@ -137,7 +147,6 @@ bool Server::Listen() {
 }
 
 void Server::Run() {
-  Pacer::PrepareThread();
   constexpr int kGracePollMs = 200;
   while (!stop_) {
     Turn(users_ == 0 && !options_.stay ? kGracePollMs : -1);
@@ -189,7 +198,10 @@ void Server::CheckGrace() {
 void Server::Accept() {
   for (;;) {
     const int fd = accept4(listen_fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0) return;
+    if (fd < 0) {
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) AcceptLater();
+      return;
+    }
     ucred peer = {};
     socklen_t bytes = sizeof(peer);
     const bool known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0;
@@ -199,6 +211,17 @@ void Server::Accept() {
     }
     connections_[fd] = std::make_shared<Connection>(fd, peer.pid, peer.uid);
   }
+}
+
+// Who cannot be accepted stays in the socket's queue, which stays readable: a loop that waits for it would spin. Nobody
+// is refused, because a program takes that for the death of its device.
+void Server::AcceptLater() {
+  constexpr std::int64_t kAgainNs = 100'000'000;
+  ReportOnce("descriptors", std::string("cannot accept a connection now (") + std::strerror(errno) +
+                                "); programs that connect wait until others have ended");
+  SetEpoll(epoll_fd_, EPOLL_CTL_MOD, listen_fd_, 0);
+  timers_.Add(RawNs() + kAgainNs,
+              [this] { SetEpoll(epoll_fd_, EPOLL_CTL_MOD, listen_fd_, EPOLLIN); });
 }
 
 void Server::Close(int fd) {

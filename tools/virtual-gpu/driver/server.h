@@ -5,7 +5,8 @@
 // Threads    Run() is the server's thread; RequestStop() may be called from a signal handler.
 // Ownership  owns the GPUs, the processes and the generated files.
 // Limits     processes of the user who started it (and root's) may connect.
-// Errors     Start returns false after one line on stderr; a bad client is disconnected.
+// Errors     Start returns false after one line on stderr; a bad client is disconnected; without a descriptor for it,
+//            one that connects waits.
 #pragma once
 
 #include <sys/types.h>
@@ -54,6 +55,7 @@ class Server {
   bool Listen();
   void RemoveFiles();
   void Accept();
+  void AcceptLater();
   // False: the connection is to be closed.
   bool ReceiveFrom(const std::shared_ptr<Connection>& connection);
   bool Dispatch(const Request& request);

@@ -245,7 +245,7 @@ void GenerateTopology(const fs::path& root, const std::vector<TopologyGpu>& gpus
   fs::create_directories(root / "sys/module/amdgpu/holders");
   // What is modelled, in the driver's own words: hardware scheduling, and waves saved when
   // preempted.
-  const std::pair<const char*, const char*> kParameters[] = {
+  constexpr std::pair<const char*, const char*> kParameters[] = {
       {"cwsr_enable", "1"},
       {"emu_mode", "0"},
       {"mes", "0"},

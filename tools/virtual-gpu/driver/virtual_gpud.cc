@@ -1,10 +1,12 @@
 // virtual_gpud.cc: the device process. `virtual-gpu run` and `virtual-gpu start` start it.
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <exception>
 #include <string>
 
 #include "gpu_model.h"
@@ -28,9 +30,17 @@ void InstallSignals() {
   signal(SIGHUP, SIG_IGN);
 }
 
+// A program has five connections, and one more for each further thread that waits in an ioctl.
+void RaiseDescriptorLimit() {
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   using namespace virtual_gpu;
   ServerOptions options;
   ModelRequest request;
@@ -65,9 +75,13 @@ int main(int argc, char** argv) {
   }
   if (!quiet) std::fprintf(stderr, "virtual-gpu: %s\n", note.c_str());
   options.directory = directory;
+  RaiseDescriptorLimit();
   Server server(options);
   if (!server.Start()) return kBadInput;
   InstallSignals();
   server.Run();
   return 0;
+} catch (const std::exception& e) {
+  std::fprintf(stderr, "virtual-gpud: %s: the device ends\n", e.what());
+  return 1;
 }

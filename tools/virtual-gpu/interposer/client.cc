@@ -18,6 +18,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "kfd_abi.h"
+
 namespace virtual_gpu::interposer {
 namespace {
 
@@ -77,7 +79,7 @@ void AfterForkInChild() {
 
 void ReportLost() {
   if (__atomic_exchange_n(&g_lost, true, __ATOMIC_ACQ_REL)) return;
-  static const char kLine[] =
+  static constexpr char kLine[] =
       "virtual-gpu: the device process (virtual-gpud) has gone; GPU calls fail with EIO from now "
       "on; restart the program under `virtual-gpu run`\n";
   const ssize_t written = write(STDERR_FILENO, kLine, sizeof(kLine) - 1);
@@ -177,7 +179,7 @@ void* WatchConnection(void* argument) {
   ReportLost();
   constexpr int kGraceSeconds = 1;  // for the program's own way out
   sleep(kGraceSeconds);
-  static const char kLine[] =
+  static constexpr char kLine[] =
       "virtual-gpu: this program spins on its signals (HSA_ENABLE_INTERRUPT=0), which nobody "
       "completes any more; it is ended\n";
   const ssize_t written = write(STDERR_FILENO, kLine, sizeof(kLine) - 1);
@@ -257,18 +259,38 @@ int ConnectProcess() {
   return 0;
 }
 
-// A connection for one call: from the pool, or a new one that has said hello.
-int TakePooled() {
+// Leaves `left` of them.
+int TakePooled(int left) {
   pthread_mutex_lock(&g_lock);
-  const int fd = g_pooled > 0 ? g_pool[--g_pooled] : -1;
+  const int fd = g_pooled > left ? g_pool[--g_pooled] : -1;
   pthread_mutex_unlock(&g_lock);
   return fd;
 }
 
-int AcquireConnection() {
-  const int fd = TakePooled();
-  if (fd >= 0) return fd;
-  return OpenConnection();
+// Not by poll, which a limit of no descriptors at all makes fail.
+bool MainConnectionLives() {
+  char byte;
+  const ssize_t got = recv(g_main_connection, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT);
+  return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+// A connection for one call: from the pool, or a new one that has said hello. Where none can be made, for want of
+// descriptors or rights, a call waits for one that others give back; those that wait for events leave one for the
+// rest, whose answers come at once. Where there is none: -1, and in *error why.
+int AcquireConnection(bool waits, int* error) {
+  constexpr int kTriesMax = 2000;  // of a millisecond
+  for (int tries = 0; tries < kTriesMax; ++tries) {
+    int fd = TakePooled(waits ? 1 : 0);
+    if (fd < 0) fd = OpenConnection();
+    if (fd >= 0) return fd;
+    if (!MainConnectionLives()) {
+      *error = EIO;
+      return -1;
+    }
+    usleep(1000);
+  }
+  *error = ENOMEM;
+  return -1;
 }
 
 void ReleaseConnection(int fd) {
@@ -352,10 +374,13 @@ FdKind Classify(int fd, unsigned* gpu) {
 
 int Call(Message* message) {
   if (DeviceLost()) return EIO;
-  const int fd = AcquireConnection();
+  const bool waits =
+      message->header.kind == rpc::Kind::kKfdIoctl && message->header.number == kfd::kWaitEvents;
+  int failed = 0;
+  const int fd = AcquireConnection(waits, &failed);
   if (fd < 0) {
-    ReportLost();
-    return EIO;
+    if (failed == EIO) ReportLost();
+    return failed;
   }
   rpc::ReplyHeader reply;
   if (!Send(fd, *message)) {
@@ -383,10 +408,11 @@ int Call(Message* message) {
 
 void RefreshFile(const char* path) {
   const int saved_errno = errno;
-  const int fd = strlen(path) < rpc::kArgBytesMax ? Connect() : -1;
+  const size_t length = strlen(path);
+  const int fd = length < rpc::kArgBytesMax ? Connect() : -1;
   if (fd >= 0) {
     char arg[rpc::kArgBytesMax] = {};
-    memcpy(arg, path, strlen(path));
+    memcpy(arg, path, length + 1);
     Message message;
     message.header.kind = rpc::Kind::kRefresh;
     message.header.arg_bytes = sizeof(arg);

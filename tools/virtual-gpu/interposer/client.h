@@ -7,7 +7,8 @@
 //            A fork child starts from nothing: the parent's connections are closed in it, and the
 //            parent's /dev/kfd answers EBADF, as KFD does.
 // Errors     0 or a positive errno. Once the device process has gone, everything answers EIO, after
-//            one line on stderr.
+//            one line on stderr. A call that finds no connection, and can make none, waits two seconds for one of the
+//            others', then says ENOMEM.
 #pragma once
 
 #include <cstdint>

@@ -132,6 +132,7 @@ VG_EXPORT int openat64(int directory, const char* path, int flags, ...) {
   return OpenAtVia("openat64", &next, directory, path, flags, mode);
 }
 // The fortified forms; they take no mode.
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): glibc's own names
 VG_EXPORT int __open_2(const char* path, int flags) {
   static void* next;
   return OpenVia("open", &next, path, flags, 0);
@@ -148,6 +149,7 @@ VG_EXPORT int __openat64_2(int directory, const char* path, int flags) {
   static void* next;
   return OpenAtVia("openat64", &next, directory, path, flags, 0);
 }
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
 
 VG_EXPORT FILE* fopen(const char* path, const char* mode) {
   static void* next;

@@ -137,6 +137,7 @@ VG_EXPORT int fstatat64(int directory, const char* path, struct stat64* info, in
 }
 
 // What programs built against glibc before 2.33 call.
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): glibc's own names
 VG_EXPORT int __xstat(int version, const char* path, struct stat* info) {
   static void* next;
   return XstatVia("__xstat", &next, version, path, info);
@@ -165,6 +166,7 @@ VG_EXPORT int __fxstat64(int version, int fd, struct stat64* info) {
   if (rc == 0) PatchByInode(Plain(info));
   return rc;
 }
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
 
 VG_EXPORT int access(const char* path, int mode) {
   static void* next;

@@ -61,16 +61,23 @@ constexpr PointerField kDebugFields[] = {
      offsetof(kfd::DebugSnapshotArgs, count), 0, false, true},
 };
 
-const PointerField* FindPointerField(unsigned number, const void* arg) {
+// Null also where a short argument, which the driver fills up with zeros, does not reach that far.
+const PointerField* FindPointerField(unsigned number, const void* arg, std::size_t arg_bytes) {
+  const auto reaches = [arg_bytes](const PointerField& field) {
+    return arg_bytes >= field.pointer_at + sizeof(std::uint64_t) &&
+           arg_bytes >= field.count_at + sizeof(std::uint32_t) &&
+           (field.element_bits != 0 || arg_bytes >= sizeof(kfd::DebugSnapshotArgs));
+  };
   if (number == kfd::kDbgTrap) {
+    if (arg_bytes < sizeof(kfd::DebugHeader)) return nullptr;
     const std::uint32_t op = static_cast<const kfd::DebugHeader*>(arg)->op;
     for (const PointerField& field : kDebugFields) {
-      if (field.number == op) return &field;
+      if (field.number == op && reaches(field)) return &field;
     }
     return nullptr;
   }
   for (const PointerField& field : kPointerFields) {
-    if (field.number == number) return &field;
+    if (field.number == number && reaches(field)) return &field;
   }
   return nullptr;
 }
@@ -139,11 +146,12 @@ int KfdIoctl(unsigned long request, void* arg) {
   message.header.arg_bytes = _IOC_SIZE(request);
   message.arg = arg;
   if (message.header.arg_bytes > rpc::kArgBytesMax) return Fail(EINVAL);
-  if (arg == nullptr && message.header.arg_bytes != 0) return Fail(EFAULT);
+  if (arg == nullptr) return Fail(EFAULT);
 
   const unsigned number = message.header.number;
-  const PointerField* field = FindPointerField(number, arg);
-  if (field != nullptr && message.header.arg_bytes >= field->pointer_at + sizeof(std::uint64_t)) {
+  const std::size_t arg_bytes = message.header.arg_bytes;
+  const PointerField* field = FindPointerField(number, arg, arg_bytes);
+  if (field != nullptr) {
     if (const int error = AttachPayload(*field, number, arg, &message); error != 0) {
       return Fail(error);
     }
@@ -152,8 +160,11 @@ int KfdIoctl(unsigned long request, void* arg) {
     message.header.thread = static_cast<std::int32_t>(syscall(SYS_gettid));
   }
   const int error = Call(&message);
-  if (error == 0 && number == kfd::kCreateEvent) NoteEvent(arg);
-  if (error == EIO && number == kfd::kWaitEvents && DeviceLost()) {
+  if (error == 0 && number == kfd::kCreateEvent && arg_bytes >= sizeof(kfd::CreateEventArgs)) {
+    NoteEvent(arg);
+  }
+  if (error == EIO && number == kfd::kWaitEvents && arg_bytes >= sizeof(kfd::WaitEventsArgs) &&
+      DeviceLost()) {
     return ReportLossAsFault(static_cast<kfd::WaitEventsArgs*>(arg));
   }
   return Result(error);

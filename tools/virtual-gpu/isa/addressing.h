@@ -30,7 +30,7 @@ class Addresses {
 };
 
 inline const Operand& BaseOperand(const Instruction& i, unsigned at) {
-  static const Operand kNone;
+  static constexpr Operand kNone;
   return at < i.operands ? i.op[at] : kNone;
 }
 

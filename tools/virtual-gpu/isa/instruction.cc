@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
+#include <iterator>
 #include <string_view>
 
 #include "opcodes.h"
@@ -192,7 +193,29 @@ bool Ends(const std::string& text, std::string_view with) {
 // Text that has commas and colons of its own, and that the handlers take as it is or not at all.
 bool IsFreeForm(const std::string& mnemonic) {
   return mnemonic == "s_waitcnt" || mnemonic == "s_setreg_imm32_b32" || mnemonic == "s_endpgm" ||
-         mnemonic == "s_sendmsg" || mnemonic == "s_getreg_b32";
+         mnemonic == "s_sendmsg";
+}
+
+// "hwreg(HW_REG_HW_ID, 8, 7)": 7 bits from bit 8 on; "hwreg(20)": all of one that LLVM has no name for.
+bool HardwareRegister(std::string_view text, Instruction* i) {
+  std::int64_t fields[] = {0, 0, 32};
+  text = text.substr(0, text.find(')'));
+  text.remove_prefix(text.find('(') + 1);
+  for (std::size_t n = 0; n < std::size(fields) && !text.empty(); ++n) {
+    const std::size_t comma = std::min(text.find(','), text.size());
+    const std::string_view field = Trim(text.substr(0, comma));
+    text.remove_prefix(std::min(comma + 1, text.size()));
+    if (n == 0 && field == "HW_REG_HW_ID")
+      fields[0] = kHwId;
+    else if (n == 0 && field == "HW_REG_XCC_ID")
+      fields[0] = kXccId;
+    else if (!Number(field, &fields[n]))
+      return false;
+  }
+  i->hwreg = static_cast<std::uint8_t>(fields[0]);
+  i->hwreg_from = static_cast<std::uint8_t>(fields[1]);
+  i->hwreg_bits = static_cast<std::uint8_t>(fields[2]);
+  return fields[1] + fields[2] <= 32;
 }
 
 // SDWA selects count the sources, which follow the destinations.
@@ -215,6 +238,11 @@ bool ParseOperands(std::string_view rest, Instruction* i) {
     }
     std::string_view field = Trim(rest.substr(0, comma));
     rest = comma == rest.size() ? std::string_view() : rest.substr(comma + 1);
+    if (Starts(field, "hwreg(")) {
+      if (HardwareRegister(field, i)) continue;
+      i->why = "'" + std::string(field) + "' in it";
+      return false;
+    }
     for (bool first = true; !field.empty(); first = false) {
       const std::size_t space = field.find(' ');
       const std::string_view word = field.substr(0, space);
@@ -222,9 +250,13 @@ bool ParseOperands(std::string_view rest, Instruction* i) {
       const bool is_modifier =
           !first || (word.find(':') != std::string_view::npos &&
                      std::isalpha(static_cast<unsigned char>(word[0])) != 0 && word[1] != '[');
-      const bool understood =
-          is_modifier ? ParseModifier(word, i, &selects)
-                      : i->operands < kOperandsMax && ParseOperand(word, &i->op[i->operands++]);
+      bool understood = false;
+      if (is_modifier) {
+        understood = ParseModifier(word, i, &selects);
+      } else if (i->operands < kOperandsMax) {
+        Operand* operand = &i->op[i->operands++];
+        understood = ParseOperand(word, operand);
+      }
       if (understood) continue;
       i->why = "'" + std::string(word) + "' in it";
       return false;

@@ -24,12 +24,15 @@ enum class Step {
   kEnd,          // the wave is over
   kMemoryFault,  // Wave::fault_address
   kAbort,        // the kernel wants the queue to end
+  kNoPlace,      // it asks where it runs, which is not known
 };
 using Handler = Step (*)(const Instruction&, Wave&);
 
 // Scalar registers by their encoding numbers.
 inline constexpr unsigned kFlatScratch = 102, kXnackMask = 104, kVcc = 106, kM0 = 124, kExec = 126,
                           kSgprs = 128;
+// Hardware registers, likewise.
+inline constexpr unsigned kHwId = 4, kXccId = 20;
 
 struct Operand {
   enum class Kind : std::uint8_t { kNone, kSgpr, kVgpr, kConstant, kOff, kScc };
@@ -61,6 +64,7 @@ struct Instruction {
   std::uint8_t op_sel = 0, op_sel_hi = 7, neg_lo = 0, neg_hi = 0;  // a bit per source
   std::uint8_t dst_bits = 32, dst_from = 0;                        // SDWA
   bool dst_preserve = false, dst_sign = false;
+  std::uint8_t hwreg = 0, hwreg_from = 0, hwreg_bits = 32;
 };
 
 bool Parse(const std::string& text, Instruction* instruction);

@@ -67,27 +67,31 @@ class InterpretedKernel final : public Kernel {
     vgprs_ = std::min(((descriptor.rsrc1 & 0x3f) + 1) * 8, kVgprsMax);
   }
 
-  Outcome Run(std::uint64_t first, std::uint64_t count, AddressSpace* memory) override {
+  Outcome Run(std::uint64_t first, std::uint64_t count, const CuLocation* place,
+              AddressSpace* memory) override {
     LiveMemory live(memory, packet_address_, &packet_);
     Outcome all;
     for (std::uint64_t n = first; n < first + count && all.kind == Outcome::Kind::kDone; ++n) {
       const std::uint64_t before = all.instructions;
-      all = RunWorkgroup(n, *memory, &live, instructions_max_);
+      all = RunWorkgroup(n, place, *memory, &live, instructions_max_);
       all.instructions += before;
     }
     return all;
   }
   Outcome Try(AddressSpace* memory) override {
     TrialMemory trial(memory, packet_address_, &packet_);
-    return RunWorkgroup(0, *memory, &trial, std::min(instructions_max_, kTrialInstructionsMax));
+    const CuLocation anywhere;
+    return RunWorkgroup(0, &anywhere, *memory, &trial,
+                        std::min(instructions_max_, kTrialInstructionsMax));
   }
 
  private:
   enum class Stop { kBarrier, kEnd, kFailed };
 
-  Outcome RunWorkgroup(std::uint64_t number, const AddressSpace& code, MemoryPort* memory,
-                       std::uint64_t instructions_max);
-  void Prepare(std::uint64_t number, unsigned wave_number, Wave* wave) const;
+  Outcome RunWorkgroup(std::uint64_t number, const CuLocation* place, const AddressSpace& code,
+                       MemoryPort* memory, std::uint64_t instructions_max);
+  void Prepare(std::uint64_t number, unsigned wave_number, const CuLocation* place,
+               Wave* wave) const;
   Stop RunWave(Wave* wave, const AddressSpace& code, std::uint64_t instructions_max,
                Outcome* outcome);
   Stop Fail(const Wave& wave, const AddressSpace& code, Outcome::Kind kind, const std::string& what,
@@ -105,21 +109,22 @@ class InterpretedKernel final : public Kernel {
 
 // What the command processor puts into registers before a wave starts: first the user registers that
 // the descriptor asks for, in this order, then the workgroup's numbers.
-void InterpretedKernel::Prepare(std::uint64_t number, unsigned wave_number, Wave* w) const {
+void InterpretedKernel::Prepare(std::uint64_t number, unsigned wave_number, const CuLocation* place,
+                                Wave* w) const {
   const std::uint32_t properties = descriptor_.properties;
   const struct {
     unsigned bit, words;
     std::uint64_t value;
-  } kUser[] = {{0, 4, 0},  // private segment buffer: scratch_ops.cc does without
-               {1, 2, packet_address_},
-               {2, 2, 0},  // queue
-               {3, 2, reinterpret_cast<std::uint64_t>(packet_.kernarg_address)},
-               {4, 2, 0},   // dispatch id
-               {5, 2, 0},   // flat scratch
-               {6, 1, 0}};  // private segment size
+  } registers[] = {{0, 4, 0},  // private segment buffer: scratch_ops.cc does without
+                   {1, 2, packet_address_},
+                   {2, 2, 0},  // queue
+                   {3, 2, reinterpret_cast<std::uint64_t>(packet_.kernarg_address)},
+                   {4, 2, 0},   // dispatch id
+                   {5, 2, 0},   // flat scratch
+                   {6, 1, 0}};  // private segment size
   w->sgpr = {};
   unsigned at = 0;
-  for (const auto& user : kUser) {
+  for (const auto& user : registers) {
     if (!Bit(properties, user.bit)) continue;
     w->SetPair(at, user.value);
     at += user.words;
@@ -149,6 +154,14 @@ void InterpretedKernel::Prepare(std::uint64_t number, unsigned wave_number, Wave
   w->scc = false;
   w->pc = entry_;
   w->executed = w->slept = 0;
+  w->has_place = place != nullptr;
+  w->asked_place = false;
+  if (place != nullptr) {
+    // HW_ID of gfx9: SIMD_ID from bit 4, CU_ID 8, SE_ID 13. What else it has is 0: wave slot, pipe,
+    // SH, workgroup, VMID, queue.
+    w->hw_id = wave_number % 4 << 4 | place->cu << 8 | place->se << 13;
+    w->xcc_id = place->xcc;
+  }
 }
 
 InterpretedKernel::Stop InterpretedKernel::Fail(const Wave& wave, const AddressSpace& code,
@@ -196,6 +209,9 @@ InterpretedKernel::Stop InterpretedKernel::RunWave(Wave* wave, const AddressSpac
         return Stop::kEnd;
       case Step::kAbort:
         return Fail(w, code, Outcome::Kind::kAborted, "it aborts by '" + i->text + "'", outcome);
+      case Step::kNoPlace:
+        return Fail(w, code, Outcome::Kind::kNotCovered,
+                    "'" + i->text + "' is interpreted only where workgroup 0 has it, too", outcome);
       case Step::kMemoryFault:
         outcome->kind = Outcome::Kind::kMemoryFault;
         outcome->fault_address = w.fault_address;
@@ -205,13 +221,14 @@ InterpretedKernel::Stop InterpretedKernel::RunWave(Wave* wave, const AddressSpac
 }
 
 // Waves run one after the other up to the next barrier. One that has ended is not waited for.
-Outcome InterpretedKernel::RunWorkgroup(std::uint64_t number, const AddressSpace& code,
-                                        MemoryPort* memory, std::uint64_t instructions_max) {
+Outcome InterpretedKernel::RunWorkgroup(std::uint64_t number, const CuLocation* place,
+                                        const AddressSpace& code, MemoryPort* memory,
+                                        std::uint64_t instructions_max) {
   const std::uint64_t waves = (items_[0] * items_[1] * items_[2] + kLanes - 1) / kLanes;
   std::vector<std::byte> lds(std::max(descriptor_.group_segment_bytes, packet_.group_segment_size));
   waves_.resize(waves);
   for (unsigned n = 0; n < waves; ++n) {
-    Prepare(number, n, &waves_[n]);
+    Prepare(number, n, place, &waves_[n]);
     waves_[n].lds = &lds;
     waves_[n].memory = memory;
   }
@@ -224,6 +241,7 @@ Outcome InterpretedKernel::RunWorkgroup(std::uint64_t number, const AddressSpace
     for (unsigned n = 0; n < waves; ++n) {
       if (over[n]) continue;
       const Stop stop = RunWave(&waves_[n], code, instructions_max, &outcome);
+      outcome.asked_place |= waves_[n].asked_place;
       if (stop == Stop::kFailed) return outcome;
       over[n] = stop == Stop::kEnd;
       going = going || !over[n];

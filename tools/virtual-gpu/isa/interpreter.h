@@ -20,6 +20,7 @@
 #include <memory>
 #include <string>
 
+#include "../device/packet_source.h"
 #include "../driver/address_space.h"
 
 namespace virtual_gpu::isa {
@@ -32,6 +33,7 @@ struct Outcome {
   std::uint64_t fault_address = 0;
   std::string what;                // kNotCovered, kEndless, kAborted: one line
   std::uint64_t instructions = 0;  // of the workgroups' longest waves, summed
+  bool asked_place = false;        // it has read where it runs
 };
 
 class Kernel {
@@ -42,9 +44,11 @@ class Kernel {
                                       AddressSpace* memory, std::string* why);
   virtual ~Kernel() = default;
 
-  // Workgroups [first, first + count) in the order x, y, z.
-  virtual Outcome Run(std::uint64_t first, std::uint64_t count, AddressSpace* memory) = 0;
-  // Workgroup 0, leaving memory as it is.
+  // Workgroups [first, first + count) in the order x, y, z, all at `place`. Without one a workgroup
+  // that reads where it runs (HW_ID, XCC_ID) is not covered.
+  virtual Outcome Run(std::uint64_t first, std::uint64_t count, const CuLocation* place,
+                      AddressSpace* memory) = 0;
+  // Workgroup 0, anywhere, leaving memory as it is.
   virtual Outcome Try(AddressSpace* memory) = 0;
 };
 

@@ -352,6 +352,29 @@ TEST_F(IsaTest, ATrapAbortsUnlessItIsForADebugger) {
   EXPECT_EQ(WhyNot("s_trap 1"), "this form of it");
 }
 
+TEST_F(IsaTest, AWaveReadsWhereItRuns) {
+  EXPECT_EQ(Run("s_getreg_b32 s3, hwreg(HW_REG_HW_ID)"), Step::kNoPlace);
+  EXPECT_TRUE(wave_.asked_place);
+  wave_.has_place = true;
+  wave_.hw_id = 2 << 4 | 9 << 8 | 5 << 13;
+  wave_.xcc_id = 3;
+  Run("s_getreg_b32 s3, hwreg(HW_REG_HW_ID)");
+  EXPECT_EQ(wave_.sgpr[3], wave_.hw_id);
+  Run("s_getreg_b32 s3, hwreg(HW_REG_HW_ID, 8, 4)");
+  EXPECT_EQ(wave_.sgpr[3], 9u);
+  Run("s_getreg_b32 s3, hwreg(HW_REG_HW_ID, 13, 3)");
+  EXPECT_EQ(wave_.sgpr[3], 5u);
+  Run("s_getreg_b32 s3, hwreg(20)");
+  EXPECT_EQ(wave_.sgpr[3], 3u);
+  Run("s_getreg_b32 s3, hwreg(HW_REG_XCC_ID, 0, 4)");
+  EXPECT_EQ(wave_.sgpr[3], 3u);
+  EXPECT_EQ(WhyNot("s_getreg_b32 s3, hwreg(5)"), "this form of it");
+  EXPECT_EQ(WhyNot("s_getreg_b32 s3, hwreg(HW_REG_HW_ID, 8, 32)"),
+            "'hwreg(HW_REG_HW_ID, 8, 32)' in it");
+  EXPECT_EQ(WhyNot("s_getreg_b32 s3, hwreg(HW_REG_MODE, 4, 2)"),
+            "'hwreg(HW_REG_MODE, 4, 2)' in it");
+}
+
 TEST_F(IsaTest, WhatIsNotCoveredSaysWhatItIs) {
   EXPECT_EQ(WhyNot("v_mfma_f32_32x32x1f32 a[0:31], v0, v1, a[0:31]"), "the instruction");
   EXPECT_EQ(WhyNot("v_add_u32_e64 v0, v1, a2"), "'a2' in it");

@@ -59,7 +59,7 @@ Step Read2(const Instruction& i, Wave& w) {
     const u64 base = address(lane);
     for (unsigned n = 0; n < 2 * words; ++n) {
       const u64 offset = static_cast<u64>(n < words ? i.offset0 : i.offset1) * words * 4 * stride;
-      w.vgpr[i.op[0].reg + n][lane] = Get<u32>(w, base + offset + n % words * 4);
+      w.vgpr[i.op[0].reg + n][lane] = Get<u32>(w, base + offset + u64{n % words} * 4);
     }
   });
   return Step::kNext;
@@ -70,7 +70,7 @@ Step Write2(const Instruction& i, Wave& w) {
   ForEachLane(w, [&](unsigned lane) {
     for (unsigned n = 0; n < 2 * words; ++n) {
       const u64 offset = static_cast<u64>(n < words ? i.offset0 : i.offset1) * words * 4 * stride;
-      Set(w, u64{address(lane)} + offset + n % words * 4,
+      Set(w, u64{address(lane)} + offset + u64{n % words} * 4,
           w.vgpr[i.op[n < words ? 1 : 2].reg + n % words][lane]);
     }
   });

@@ -11,7 +11,7 @@
 namespace virtual_gpu::isa {
 namespace {
 
-constexpr std::uint64_t kNearWordsMax = 64 * 1024;
+constexpr std::uint64_t kNearWordsMax = std::uint64_t{64} * 1024;
 
 // Never destroyed: instructions are pointed at from everywhere.
 struct Decoder {
@@ -83,7 +83,8 @@ const Instruction* Program::Find(std::uint64_t pc, const AddressSpace& memory, s
   if (const auto it = far_.find(pc); it != far_.end()) return it->second;
   std::uint8_t code[kInstructionBytesMax] = {};
   std::size_t bytes = sizeof(code);
-  if (pc % 4 != 0 || (!memory.Read(pc, code, bytes) && !memory.Read(pc, code, bytes = 4))) {
+  if (pc % 4 == 0 && !memory.Read(pc, code, bytes)) bytes = memory.Read(pc, code, 4) ? 4 : 0;
+  if (pc % 4 != 0 || bytes == 0) {
     *why = "no code can be read there";
     return nullptr;
   }

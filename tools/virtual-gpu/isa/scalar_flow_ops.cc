@@ -41,6 +41,16 @@ Step Call(const Instruction& i, Wave& w) {
   return Jump(i, w, i.op[1]);
 }
 
+// HW_ID has the SE and the CU, XCC_ID the XCC (prepared with the wave).
+Step GetRegister(const Instruction& i, Wave& w) {
+  w.asked_place = true;
+  if (!w.has_place) return Step::kNoPlace;
+  const u64 value = i.hwreg == kHwId ? w.hw_id : w.xcc_id;
+  w.sgpr[i.op[0].reg] = static_cast<u32>(value >> i.hwreg_from & ((u64{1} << i.hwreg_bits) - 1));
+  return Step::kNext;
+}
+bool SaysWhere(const Instruction& i) { return i.hwreg == kHwId || i.hwreg == kXccId; }
+
 // Denormals of 32-bit floats: they are always kept here.
 bool IsDenormalMode(const Instruction& i) {
   return i.text.find("hwreg(HW_REG_MODE, 4, 2)") != std::string::npos;
@@ -99,6 +109,7 @@ constexpr Opcode kFlow[] = {
     {"s_setprio", Nothing},
     {"s_icache_inv", Nothing},
     {"s_setreg_imm32_b32", Nothing, IsDenormalMode},
+    {"s_getreg_b32", GetRegister, SaysWhere},
     {"buffer_wbl2", Nothing},
     {"buffer_invl2", Nothing},
     {"buffer_wbinvl1", Nothing},

@@ -44,6 +44,8 @@ struct Wave {
   u64 pc = 0;
   u64 executed = 0;  // instructions
   u64 slept = 0;     // by s_sleep, in instructions' time
+  u32 hw_id = 0, xcc_id = 0;
+  bool has_place = false, asked_place = false;  // the two above are known; were asked for
   u64 fault_address = 0;
   std::vector<std::byte>* lds = nullptr;
   MemoryPort* memory = nullptr;

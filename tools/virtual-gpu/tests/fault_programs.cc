@@ -2,15 +2,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "hsa_harness.h"
 #include "kfd_abi.h"
+#include "kfd_debug_abi.h"
 #include "programs.h"
 
 namespace virtual_gpu::test {
@@ -29,8 +36,8 @@ WorkKernel::Counters* Counters(const Runtime& runtime) {
 // Newer runtimes hear of a reset, too, and end a program that has no handler for it.
 hsa_status_t NoticeEvent(const hsa_amd_event_t*, void*) { return HSA_STATUS_SUCCESS; }
 
-// Armed: nothing. A time-out, the refusals after it, the event, the reset, and a new queue.
-void PreemptTimeout() {
+// A time-out, the refusals after it, the event, the reset, and a new queue.
+void TimeOut(const char* fault) {
   const Runtime runtime;
   HSA_CHECK(hsa_amd_register_system_event_handler(NoticeEvent, nullptr));
   Queue queue(runtime), other(runtime);
@@ -42,7 +49,7 @@ void PreemptTimeout() {
   const hsa_signal_t done = runtime.Signal(1);
   kernel.Dispatch(&queue, counters, 0, 1u << 20, 100'000'000, done, 65536);
   WaitUntilRunning(queue);
-  Arm("preempt-timeout");
+  if (fault != nullptr) Arm(fault);
   EXPECT_THAT(queue.SetPercentage(0) == ETIME);
   EXPECT_THAT(other.SetPercentage(100) == EIO);  // the scheduler hangs
   hsa_queue_t* refused = nullptr;
@@ -61,6 +68,44 @@ void PreemptTimeout() {
   const hsa_signal_t again = runtime.Signal(1);
   fresh.SubmitBarrierAnd(kNoSignal, again);
   EXPECT_THAT(WaitZero(again));
+}
+
+// Armed: nothing.
+void PreemptTimeout() { TimeOut("preempt-timeout"); }
+// Without CWSR, and with a time-out below a workgroup's time.
+void DrainTimeout() { TimeOut(nullptr); }
+
+// The same where the queue is being destroyed: device and driver forget it all the same. By the ioctl, since ROCr 5.2.3
+// aborts where it fails.
+void DrainTimeoutOfADestruction() {
+  const Runtime runtime;
+  HSA_CHECK(hsa_amd_register_system_event_handler(NoticeEvent, nullptr));
+  WorkKernel kernel(runtime);
+  static auto* const queue = new Queue(runtime);  // not destroyed by the runtime, too
+  const hsa_signal_t done = runtime.Signal(1);
+  kernel.Dispatch(queue, Counters(runtime), 0, 64, 100'000'000, done);
+  WaitUntilRunning(*queue);
+  kfd::DestroyQueueArgs destroy = {queue->kfd().queue_id, 0};
+  EXPECT_THAT(KfdIoctl(queue->kfd().fd, kfd::kDestroyQueue, &destroy, sizeof(destroy)) == ETIME);
+  EXPECT_THAT(KfdIoctl(queue->kfd().fd, kfd::kDestroyQueue, &destroy, sizeof(destroy)) == EINVAL);
+  SleepMs(700);  // the reset, and more than the workgroups would have taken
+  EXPECT_THAT(hsa_signal_load_relaxed(done) == 1);
+  Queue fresh(runtime);
+  const hsa_signal_t again = runtime.Signal(1);
+  kernel.Dispatch(&fresh, Counters(runtime), 0, 1u << 10, 1'000, again);
+  EXPECT_THAT(WaitZero(again));
+}
+
+// In the middle of a kernel and of a wait for it. Ends before it returns.
+void DeviceDies() {
+  const Runtime runtime;
+  Queue queue(runtime);
+  WorkKernel kernel(runtime);
+  const hsa_signal_t done = runtime.Signal(1);
+  kernel.Dispatch(&queue, Counters(runtime), 0, 1u << 20, 1'000'000'000, done, 65536);
+  WaitUntilRunning(queue);
+  Arm("die:300");
+  EXPECT_THAT(!WaitZero(done));
 }
 
 void IoError() {
@@ -170,11 +215,87 @@ void UnknownIoctl() {
   EXPECT_THAT(open("/sys/class/kfd/kfd/no-such-file", O_RDONLY | O_CLOEXEC) < 0 && errno == ENOENT);
 }
 
+// An argument that is missing or shorter than the ioctl's struct is the caller's mistake: nothing beyond its
+// bytes is read or written in the program, though what follows them may be what a pointer is taken from.
+void ShortIoctl() {
+  const int kfd = open("/dev/kfd", O_RDWR | O_CLOEXEC);
+  EXPECT_THAT(kfd >= 0);
+  const long page = sysconf(_SC_PAGESIZE);
+  auto* const pages = static_cast<std::byte*>(
+      mmap(nullptr, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  EXPECT_THAT(pages != MAP_FAILED);
+  std::byte* const end = pages + page;
+  EXPECT_THAT(mprotect(end, page, PROT_NONE) == 0);
+  constexpr std::uint32_t kNumbers[] = {kfd::kWaitEvents,  kfd::kGetAperturesNew, kfd::kMapMemory,
+                                        kfd::kUnmapMemory, kfd::kSetCuMask,       kfd::kCreateEvent,
+                                        kfd::kDbgTrap};
+  for (const std::uint32_t number : kNumbers) {
+    EXPECT_THAT(KfdIoctl(kfd, number, nullptr, 0) == EFAULT);
+    EXPECT_THAT(KfdIoctl(kfd, number, nullptr, 16) == EFAULT);
+    for (std::size_t bytes = 0; bytes < 32; bytes += 4) {
+      std::memset(end - bytes, 0, bytes);
+      KfdIoctl(kfd, number, end - bytes, bytes);  // whatever it returns
+    }
+  }
+  for (const std::uint32_t operation :
+       {kfd::kDebugEnable, kfd::kDebugSuspendQueues, kfd::kDebugResumeQueues,
+        kfd::kDebugGetQueueSnapshot, kfd::kDebugGetDeviceSnapshot}) {
+    for (std::size_t bytes = sizeof(kfd::DebugHeader); bytes < 32; bytes += 4) {
+      std::memset(end - bytes, 0, bytes);
+      reinterpret_cast<kfd::DebugHeader*>(end - bytes)->op = operation;
+      KfdIoctl(kfd, kfd::kDbgTrap, end - bytes, bytes);
+    }
+  }
+}
+
+// More threads wait in the driver than the program has connections, and it can make no more: an ioctl needs no
+// descriptor from a real driver.
+void NoDescriptors() {
+  const Runtime runtime;
+  const int fd = open("/dev/kfd", O_RDWR | O_CLOEXEC);
+  EXPECT_THAT(fd >= 0);
+  kfd::CreateEventArgs event = {};
+  event.event_type = kfd::kEventSignal;
+  EXPECT_THAT(KfdIoctl(fd, kfd::kCreateEvent, &event, sizeof(event)) == 0);
+  rlimit some = {};
+  EXPECT_THAT(getrlimit(RLIMIT_NOFILE, &some) == 0);
+  const rlimit none = {0, some.rlim_max};
+  EXPECT_THAT(setrlimit(RLIMIT_NOFILE, &none) == 0 && dup(fd) < 0 && errno == EMFILE);
+  constexpr int kThreads = 12;
+  constexpr std::uint32_t kSetEvent = 0x0a;
+  constexpr std::uint32_t kWaitMs = 30'000;
+  std::atomic<int> waiting = 0, woken = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&] {
+      kfd::EventData data = {};
+      data.event_id = event.event_id;
+      kfd::WaitEventsArgs wait = {reinterpret_cast<std::uint64_t>(&data), 1, 1, kWaitMs, 0};
+      ++waiting;
+      if (KfdIoctl(fd, kfd::kWaitEvents, &wait, sizeof(wait)) == 0 &&
+          wait.wait_result == kfd::kWaitComplete) {
+        ++woken;
+      }
+    });
+  }
+  while (waiting != kThreads) SleepMs(1);
+  SleepMs(100);
+  kfd::EventIdArgs set = {event.event_id, 0};
+  const int error = KfdIoctl(fd, kSetEvent, &set, sizeof(set));
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_THAT(setrlimit(RLIMIT_NOFILE, &some) == 0);  // a sanitizer ends with what it opens
+  EXPECT_THAT(error == 0);
+  EXPECT_THAT(woken == kThreads);
+}
+
 }  // namespace
 
 void AddFaultPrograms(Programs* programs) {
   programs->insert({
       {"preempt-timeout", PreemptTimeout},
+      {"drain-timeout", DrainTimeout},
+      {"drain-timeout-of-a-destruction", DrainTimeoutOfADestruction},
+      {"device-dies", DeviceDies},
       {"io-error", IoError},
       {"create-fails", CreateFails},
       {"update-fails", UpdateFails},
@@ -182,6 +303,8 @@ void AddFaultPrograms(Programs* programs) {
       {"lost-event", LostEvent},
       {"evict", Evict},
       {"unknown-ioctl", UnknownIoctl},
+      {"short-ioctl", ShortIoctl},
+      {"no-descriptors", NoDescriptors},
   });
 }
 

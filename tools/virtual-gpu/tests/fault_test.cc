@@ -25,12 +25,20 @@ bool Has(const std::string& text, const std::string& part) {
 TEST(FaultTest, APreemptionTimeOutEndsInAReset) {
   RUN_FAULT("--param preempt_timeout_ns=200000000", "preempt-timeout");
 }
+TEST(FaultTest, ADrainBeyondTheTimeOutEndsInAReset) {
+  RUN_FAULT("--param cwsr=0 --param preempt_timeout_ns=50000000", "drain-timeout");
+}
+TEST(FaultTest, ADrainBeyondTheTimeOutLeavesNothingOfADestroyedQueue) {
+  RUN_FAULT("--param cwsr=0 --param preempt_timeout_ns=50000000", "drain-timeout-of-a-destruction");
+}
 TEST(FaultTest, IoErrorsAreCounted) { RUN_FAULT("", "io-error"); }
 TEST(FaultTest, QueueCreationFailsAsAsked) { RUN_FAULT("", "create-fails"); }
 TEST(FaultTest, ChangesToQueuesFailAsAsked) { RUN_FAULT("", "update-fails"); }
 TEST(FaultTest, AHungWaveCanBeTakenOffTheDevice) { RUN_FAULT("", "hung-wave"); }
 TEST(FaultTest, AnEventIsLost) { RUN_FAULT("", "lost-event"); }
 TEST(FaultTest, AnEvictedProcessStaysOffUntilItIsRestored) { RUN_FAULT("", "evict"); }
+
+TEST(ConnectionTest, WithoutDescriptorsEveryIoctlIsAnswered) { RUN_FAULT("", "no-descriptors"); }
 
 TEST(FaultTest, IsArmedBeforeTheCommandRuns) {
   const Outcome outcome = Shell(VirtualGpu() + " run --quiet --fault create-fails:EPERM,1000 -- " +
@@ -62,6 +70,11 @@ TEST(UnknownTest, AnIoctlIsNamedOnceAndFailsAsInTheKernel) {
   EXPECT_EQ(outcome.code, 0) << outcome.output;
   EXPECT_EQ(Count(outcome.output, "KFD ioctl 0x7e"), 1) << outcome.output;
   EXPECT_EQ(Count(outcome.output, "file /sys/class/kfd/kfd/no-such-file is not modelled"), 1);
+}
+
+TEST(UnknownTest, AnArgumentThatIsMissingOrShortIsTheCallersMistakeOnly) {
+  const Outcome outcome = Shell(VirtualGpu() + " run --quiet -- " + Exercise("short-ioctl"));
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
 }
 
 TEST(UnknownTest, StrictEndsTheDeviceAtAnIoctlAPacketAKernelAndAFile) {
@@ -110,17 +123,15 @@ TEST(ContainerTest, AnotherPidNamespaceIsKnownByTheHostsPid) {
 
 // Whatever it waits in, a program ends soon after its device, with a message.
 TEST(FaultTest, AProgramThatSleepsEndsWithTheDevice) {
-  const Outcome outcome =
-      Shell(VirtualGpu() + " run --quiet --fault die:2500 -- " + Exercise("endless"), 15);
+  const Outcome outcome = Shell(VirtualGpu() + " run --quiet -- " + Exercise("device-dies"), 30);
   if (outcome.code == kSkippedCode) GTEST_SKIP() << outcome.output;
   EXPECT_EQ(outcome.code, 128 + SIGABRT) << outcome.output;
   EXPECT_TRUE(Has(outcome.output, "the device process (virtual-gpud) has gone")) << outcome.output;
 }
 
 TEST(FaultTest, AProgramThatSpinsEndsWithTheDevice) {
-  const Outcome outcome = Shell("HSA_ENABLE_INTERRUPT=0 " + VirtualGpu() +
-                                    " run --quiet --fault die:2500 -- " + Exercise("endless"),
-                                15);
+  const Outcome outcome = Shell(
+      "HSA_ENABLE_INTERRUPT=0 " + VirtualGpu() + " run --quiet -- " + Exercise("device-dies"), 30);
   if (outcome.code == kSkippedCode) GTEST_SKIP() << outcome.output;
   EXPECT_EQ(outcome.code, 128 + SIGABRT) << outcome.output;
   EXPECT_TRUE(Has(outcome.output, "the device process (virtual-gpud) has gone")) << outcome.output;

@@ -218,7 +218,11 @@ int Queue::SetCuMask(const std::uint32_t* words, std::uint32_t bits) const {
 }
 
 bool WaitZero(hsa_signal_t signal, hsa_wait_state_t state) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  constexpr std::uint64_t kTimeoutTicks = 100'000'000'000;  // the device is several times slower
+#else
   constexpr std::uint64_t kTimeoutTicks = 20'000'000'000;  // HSA's clock counts nanoseconds
+#endif
   return hsa_signal_wait_scacquire(signal, HSA_SIGNAL_CONDITION_LT, 1, kTimeoutTicks, state) < 1;
 }
 

@@ -67,6 +67,15 @@ TEST_F(SdmaQueueTest, APollHoldsTheQueueUntilTheValueIsThere) {
   EXPECT_EQ(Value(kData + 8), 1u);
 }
 
+TEST_F(SdmaQueueTest, APollOfAWordsUpperHalfLooksThere) {
+  Submit({8 | 3u << 28 | 1u << 31, Low(kData + 4), 0, 9, 0xff, 0, kFence, Low(kData + 8), 0, 1});
+  memory_.WriteValue(kData, std::uint32_t{9});
+  EXPECT_EQ(Drain(), 0u);
+  memory_.WriteValue(kData + 4, std::uint32_t{0x109});
+  EXPECT_EQ(Drain(), 2u);
+  EXPECT_EQ(Value(kData + 8), 1u);
+}
+
 TEST_F(SdmaQueueTest, AnInactiveQueueKeepsItsDoorbell) {
   queue_->SetActive(false);
   Submit({kFence, Low(kData), 0, 3});

@@ -12,6 +12,13 @@
 namespace virtual_gpu::test {
 namespace {
 
+// A sanitizer makes everything several times as long.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int kPatience = 5;
+#else
+constexpr int kPatience = 1;
+#endif
+
 double Now() {
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
@@ -33,7 +40,7 @@ Outcome Shell(const std::string& command, int timeout_s) {
     _exit(127);
   }
   close(out[1]);
-  const double deadline = Now() + timeout_s;
+  const double deadline = Now() + timeout_s * kPatience;
   char buffer[4096];
   for (;;) {
     pollfd wait = {out[0], POLLIN, 0};

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <thread>
 
@@ -143,10 +144,10 @@ TEST(SimClockTest, NoFileNoPage) {
   EXPECT_FALSE(clock.Publish("/nonexistent/clock"));
   // A file of something else.
   const std::string path = std::string(folder) + "/" + kClockFileName;
-  FILE* file = fopen(path.c_str(), "w");
-  ASSERT_NE(file, nullptr);
-  for (int i = 0; i < 512; ++i) fputc('x', file);
-  fclose(file);
+  std::ofstream file(path);
+  file << std::string(512, 'x');
+  file.close();
+  ASSERT_TRUE(file);
   EXPECT_EQ(MapClockPage((std::string(folder) + "/socket").c_str()), nullptr);
   std::filesystem::remove_all(folder);
 }

@@ -1,8 +1,10 @@
 // virtual_gpu_test.cc: whole programs under the virtual GPU, with Debian's unmodified runtime.
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "shell.h"
@@ -136,7 +138,8 @@ TEST(VirtualGpuTest, TwoProcessesShareOneDevice) {
   if (alone.code == kSkippedCode) GTEST_SKIP() << alone.output;
   ASSERT_EQ(alone.code, 0) << alone.output;
   const Outcome both =
-      Shell(run + "sh -c \"" + Exercise("contend") + " & " + Exercise("contend") + "; wait\"");
+      Shell("export CONTEND_TOGETHER=$(mktemp -d); " + run + "sh -c \"" + Exercise("contend") +
+            " & " + Exercise("contend") + "; wait\"; code=$?; rm -r $CONTEND_TOGETHER; exit $code");
   ASSERT_EQ(both.code, 0) << both.output;
   ASSERT_EQ(Count(both.output, "kernel_ms "), 2) << both.output;
   const double alone_ms = KernelMs(alone.output);
@@ -233,6 +236,21 @@ TEST_F(NamedDeviceTest, AWaitThatIsOverLeavesNoTimer) {
   EXPECT_EQ(Stats()["timers"], 0);
 }
 
+// A busy machine's programs do not stand before a driver call that one of them makes.
+TEST_F(NamedDeviceTest, EachOfItsThreadsGoesFirstWhereThatIsAllowed) {
+  const int own = getpriority(PRIO_PROCESS, 0);
+  const bool allowed = Shell("nice -n -10 true 2>&1").output.empty();
+  const int wanted = allowed ? -10 : own;
+  const std::string threads = "/proc/" + std::to_string(Stats()["daemon_pid"].get<int>()) + "/task";
+  int seen = 0;
+  for (const auto& thread : std::filesystem::directory_iterator(threads)) {
+    const int id = std::stoi(thread.path().filename());
+    EXPECT_EQ(getpriority(PRIO_PROCESS, static_cast<id_t>(id)), wanted) << "thread " << id;
+    ++seen;
+  }
+  EXPECT_GE(seen, 2);
+}
+
 TEST_F(NamedDeviceTest, OneProcessesDeathDoesNotDisturbAnother) {
   const Outcome both =
       Shell(Run("sh -c \"" + Exercise("endless") + " > /dev/null 2>&1 & p=\\$!; " +
@@ -255,21 +273,27 @@ TEST(VirtualGpuFailureTest, ProgramEndsWhenTheDeviceProcessDies) {
       << outcome.output;
 }
 
-TEST(VirtualGpuFailureTest, ExitCodesAndSignalsPassThrough) {
+TEST(VirtualGpuFailureTest, ExitCodesPassThrough) {
   const std::string run = VirtualGpu() + " run --quiet -- ";
   EXPECT_EQ(Shell(run + "sh -c 'exit 7'").code, 7);
   EXPECT_EQ(Shell(run + "sh -c 'kill -9 $$'").code, 128 + SIGKILL);
   EXPECT_EQ(Shell(run + "/no/such/program").code, 127);
-  // A signal to the launcher reaches the command.
+}
+
+TEST(VirtualGpuFailureTest, ASignalToTheLauncherReachesTheCommand) {
+#ifdef __SANITIZE_THREAD__
+  GTEST_SKIP() << "GCC 12's TSan runs a signal's handler only after waitpid has returned";
+#endif
+  const std::string ready = "/tmp/virtual-gpu-" + FreshDeviceName();
   const Outcome passed =
-      Shell("sh -c '" + VirtualGpu() +
-            " run --quiet -- sh -c \"trap \\\"exit 9\\\" TERM; "
-            "sleep 30 > /dev/null 2>&1 & wait\" & p=$!; sleep 1; kill $p; wait $p; echo code $?'");
+      Shell(VirtualGpu() + " run --quiet -- sh -c 'trap \"exit 9\" TERM; touch " + ready +
+            "; sleep 30 > /dev/null 2>&1 & wait' & p=$!; until [ -e " + ready +
+            " ]; do sleep 0.1; done; rm " + ready + "; kill $p; wait $p; echo code $?");
   EXPECT_TRUE(Has(passed.output, "code 9")) << passed.output;
 }
 
 TEST(VirtualGpuFailureTest, BadInputIsOneLineAndExitTwo) {
-  const char* const kBad[] = {
+  constexpr const char* kBad[] = {
       "run --profile mi1 -- true",
       "run --isa gfx1 -- true",
       "run --param nonsense=1 -- true",
