@@ -146,7 +146,7 @@ void InterceptGate::Write(const unsigned char* packets, std::uint64_t count, std
     room -= std::min(room, slots_each_);
   };
   const auto pass_on_stored = [&] {
-    const std::uint64_t at = store_first_++ % (2 * packets_);
+    const std::uint64_t at = store_first_++ & (2 * packets_ - 1);
     pass_on(store_ + at * kPacketBytes, store_index_[at]);
     stored_.store(--stored, std::memory_order_release);
   };
@@ -171,7 +171,7 @@ void InterceptGate::Write(const unsigned char* packets, std::uint64_t count, std
 
 void InterceptGate::Store(const unsigned char* packet, std::uint64_t index) {
   const std::uint64_t at =
-      (store_first_ + stored_.load(std::memory_order_relaxed)) % (2 * packets_);
+      (store_first_ + stored_.load(std::memory_order_relaxed)) & (2 * packets_ - 1);
   std::memcpy(store_ + at * kPacketBytes, packet, kPacketBytes);
   store_index_[at] = index;
   stored_.fetch_add(1, std::memory_order_release);

@@ -105,7 +105,7 @@ TEST(KernelTimesTest, BarriersAreShortAndNeverLearnt) {
 TEST(KernelTimesTest, StaysUsableWhenFull) {
   KernelTimes times;
   KernelContext context;
-  for (std::uint64_t kernel = 1; kernel < 10 * KernelTimes::kEntries; ++kernel) {
+  for (std::uint64_t kernel = 1; kernel < std::uint64_t{10} * KernelTimes::kEntries; ++kernel) {
     const KernelKey key = KeyOf(&times, kernel * 64, 64, &context);
     ASSERT_LT(key.itself, KernelTimes::kEntries);
     ASSERT_LT(key.in_context, KernelTimes::kEntries);

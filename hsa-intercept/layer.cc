@@ -66,17 +66,20 @@ void Layer::BeginDebugSession() {
       strerrordesc_np(error), error == EBUSY || error == EALREADY ? ", a debugger is there" : "");
 }
 
-// With registration_mutex_ held.
+// With registration_mutex_ held, like the next three. In OnLoad only: nobody else is there to wait for it.
 bool Layer::TryAttach(char* why, std::uint32_t why_bytes, bool* refused) {
   SessionLink link;
   const bool connected = Connect(config_, version_, &link, why, why_bytes);
   *refused = link.refused;
-  if (!connected) return false;
+  if (connected) AttachTo(link);
+  return connected;
+}
+
+void Layer::AttachTo(const SessionLink& link) {
   told_refusal_ = false;
   Attach(link);
   Log(LogLevel::kInfo, "attached to the controller at %s as session %u, priority %d",
       config_.socket_path, link.id, config_.priority);
-  return true;
 }
 
 void Layer::Attach(const SessionLink& link) {
@@ -129,7 +132,11 @@ void Layer::AttachQueue(ManagedQueue* queue) {
   JoinUrgency(queue, link_.user_page, *link_.process_page);
   const bool foreign = queue->foreign.load(std::memory_order_relaxed) != 0;
   slot->state.store(foreign ? kSlotForeign : kSlotLive, std::memory_order_release);
-  queue->slot.store(slot, std::memory_order_release);
+  queue->slot.store(slot, std::memory_order_seq_cst);
+  // Whoever has marked it meanwhile may have told the slot before (LeaveAlone).
+  if (queue->foreign.load(std::memory_order_seq_cst) != 0) {
+    slot->state.store(kSlotForeign, std::memory_order_release);
+  }
   link_.process_page->changes.fetch_add(1, std::memory_order_release);
 }
 
@@ -203,6 +210,7 @@ void Layer::AfterForkInChild() {
   kfd_.AfterForkInChild();
   // Otherwise the controller would not see the parent die as long as this child lives.
   Disconnect(&link_);
+  Disconnect(&joining_);
 }
 
 }  // namespace xsched_hsa

@@ -104,6 +104,8 @@ class Layer {
   void RunSession();
   void BeginDebugSession();
   bool TryAttach(char* why, std::uint32_t why_bytes, bool* refused);
+  bool TryAgain();
+  void AttachTo(const SessionLink& link);
   void Attach(const SessionLink& link);
   void Detach();
   void AttachQueue(ManagedQueue* queue);
@@ -174,6 +176,7 @@ class Layer {
   char tool_below_[128] = "";  // the file that makes the program's queues, unless it is the runtime
   Mutex registration_mutex_{};
   SessionLink link_{};                // under registration_mutex_
+  SessionLink joining_{};             // the session thread's: not ours yet
   std::uint32_t passed_through_ = 0;  // under registration_mutex_
   bool told_refusal_ = false;         // the same; one line until a controller takes us
   bool told_no_kfd_ = false;          // the same

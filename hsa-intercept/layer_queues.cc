@@ -129,8 +129,9 @@ hsa_status_t Layer::MakeHeldQueue(const QueueRequest& request) {
     return status;
   }
   // An intercept queue that nobody looks after would stand still when ROCr's ring is full.
+  ErrorRelay* const relay = UnlinkErrorRelay(queue);
   real_.queue_destroy(queue);
-  ReleaseErrorRelayOf(queue);
+  ReleaseErrorRelay(relay);
   intercept->Free();
   return MakeQueue(request, GateKind::kNone, &intercept);
 }
@@ -153,8 +154,7 @@ hsa_status_t Layer::MakeAndHearErrors(QueueRequest request, GateKind gate,
 }
 
 void Layer::QueueHasFailed(hsa_queue_t* queue, hsa_status_t status) {
-  ManagedQueue* managed = registry_.Find(queue);
-  if (managed == nullptr || !LeaveStopped(managed)) return;
+  if (LeaveStoppedIn(registry_, queue) == nullptr) return;
   Log(LogLevel::kWarn,
       "queue %lu: the runtime has stopped it after an error (status 0x%x): it is left alone and "
       "runs nothing any more; what the program or 'dmesg' says of the error tells why",
@@ -373,10 +373,15 @@ hsa_status_t Layer::DestroyQueue(hsa_queue_t* queue) {
   InterceptGate* intercept = managed != nullptr ? managed->intercept : nullptr;
   if (managed != nullptr) Unmanage(managed);
   ForgetIntercepted(queue);
+  ErrorRelay* const relay = UnlinkErrorRelay(queue);
   destructions_.Begin();
   const hsa_status_t status = real_.queue_destroy(queue);
   destructions_.End();
-  if (status == HSA_STATUS_SUCCESS) ReleaseErrorRelayOf(queue);
+  if (status == HSA_STATUS_SUCCESS) {
+    ReleaseErrorRelay(relay);
+  } else if (relay != nullptr) {
+    relay->queue.store(queue, std::memory_order_relaxed);  // it is still there
+  }
   // ROCr may call it as long as the queue is there.
   if (intercept != nullptr && status == HSA_STATUS_SUCCESS) intercept->Free();
   return status;

@@ -48,19 +48,36 @@ void Layer::RunSession() {
     }
     SleepMs(retry_ms);
     retry_ms = retry_ms * 2 < kRetryMaxMs ? retry_ms * 2 : kRetryMaxMs;
-    MutexScope scope(&registration_mutex_);
-    char why[256];
-    FindSocketPath(config_.socket_path, sizeof(config_.socket_path));
-    bool refused = false;
-    if (link_.process_page == nullptr && !inert_.load() && TryAttach(why, sizeof(why), &refused)) {
-      retry_ms = kRetryFirstMs;
-    } else if (refused && !told_refusal_) {
-      // Once: a controller of another release stays so.
-      Log(LogLevel::kWarn, "%s: passing through", why);
-      told_refusal_ = true;
-    }
+    if (TryAgain()) retry_ms = kRetryFirstMs;
   }
   session_started_.store(false);
+}
+
+// The controller may take kAnswerTimeoutMs to answer, or to let it be: no lock is held meanwhile, since the program
+// makes and destroys queues, and ends.
+bool Layer::TryAgain() {
+  Config config;
+  {
+    MutexScope scope(&registration_mutex_);
+    if (link_.process_page != nullptr || inert_.load()) return false;
+    FindSocketPath(config_.socket_path, sizeof(config_.socket_path));
+    config = config_;
+  }
+  char why[256];
+  const bool connected = Connect(config, version_, &joining_, why, sizeof(why));
+  MutexScope scope(&registration_mutex_);
+  if (connected && link_.process_page == nullptr && !inert_.load()) {
+    AttachTo(joining_);
+    joining_ = SessionLink{};
+    return true;
+  }
+  if (!connected && joining_.refused && !told_refusal_) {
+    // Once: a controller of another release stays so.
+    Log(LogLevel::kWarn, "%s: passing through", why);
+    told_refusal_ = true;
+  }
+  Disconnect(&joining_);
+  return false;
 }
 
 // With registration_mutex_ held. Nothing may be armed without a pump, so no pump means no

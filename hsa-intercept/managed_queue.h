@@ -66,8 +66,9 @@ struct RestrictionState {
   std::uint32_t user_mask_bits = 0;               // 0: it never did, or asked for all
   bool program_set_priority = false;              // then the hardware's is not ours to change
   std::uint32_t retries = 0;  // of taking a restriction off, which the driver has refused so far
-  bool resumed = false;    // a call of ours has said 100: after an error it may be on again by that
-  bool narrowable = true;  // the program's mask leaves each shader array something of ours
+  bool resumed = false;  // a call of ours has said 100: after an error it may be on again by that
+  std::uint64_t stop_again_ns = 0;  // of such a one: before, the driver is not asked again
+  bool narrowable = true;           // the program's mask leaves each shader array something of ours
 };
 
 // Does the preemptor listen for requests? If it rests, since nothing has had work, the queue's next doorbell says
@@ -110,7 +111,8 @@ struct alignas(64) ManagedQueue {
   std::atomic<std::uint64_t> wide_window_ns{0};
   // On a line that the raise reads anyway: it is written just before the urgency word.
   std::atomic<std::uint64_t> active_since_us{0};
-  std::atomic<std::uint32_t> goes_on{0};  // it may go on although something is more urgent
+  std::atomic<std::uint32_t> goes_on{0};       // it may go on although something is more urgent
+  std::atomic<std::uint32_t> error_inside{0};  // ROCr tells of its error: destruction waits for it
 
   alignas(64) WindowState window;
   RestrictionState restricted;  // the preemptor's, under its mutex
@@ -123,5 +125,12 @@ struct alignas(64) ManagedQueue {
   std::uint64_t idle_published = 0;    // the pump's own: the published index at that time
   Linger linger;                       // the pump's own
 };
+
+// Nobody holds it any more, nor does the controller count it. The mark first, the slot second: Layer::AttachQueue does
+// it the other way round, so that one of the two tells the new session.
+inline void LeaveAlone(ManagedQueue* queue) {
+  queue->foreign.store(1, std::memory_order_seq_cst);
+  queue->slot.load(std::memory_order_seq_cst)->state.store(kSlotForeign, std::memory_order_release);
+}
 
 }  // namespace xsched_hsa

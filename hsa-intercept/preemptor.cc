@@ -32,6 +32,12 @@ std::uint64_t RequestTookNs(const GpuUrgency& urgency, std::uint64_t began_ns,
   return plausible ? drained_ns - raised_ns : ended_ns - began_ns;
 }
 
+std::uint64_t FromNow(std::uint64_t at_ns) {
+  if (at_ns == kForeverNs) return kForeverNs;
+  const std::uint64_t now_ns = NowNs();
+  return at_ns > now_ns ? at_ns - now_ns : 1;
+}
+
 // kGpusMax: of no GPU there, or of another session's page.
 std::uint32_t IndexOf(const UserPage& page, const GpuUrgency* urgency) {
   const auto offset =
@@ -91,7 +97,7 @@ std::uint64_t Preemptor::Round() {
   MutexScope scope(&mutex_);
   if (!off_) return RoundLocked(NowNs());
   // What the driver refused to take back when the session ended.
-  return LiftAllLocked() ? kForeverNs : kRetryLiftNs;
+  return FromNow(LiftAllLocked());
 }
 
 std::uint64_t Preemptor::RoundLocked(std::uint64_t now_ns) {
@@ -109,9 +115,7 @@ std::uint64_t Preemptor::RoundLocked(std::uint64_t now_ns) {
       LookAtGpu(i, &user_page_->gpus[i], now_ns, &next_ns);
     }
   }
-  if (next_ns == kForeverNs) return kForeverNs;
-  now_ns = NowNs();
-  return next_ns > now_ns ? next_ns - now_ns : 1;
+  return FromNow(next_ns);
 }
 
 void Preemptor::LookAtGpu(std::uint32_t index, GpuUrgency* urgency, std::uint64_t now_ns,
@@ -145,7 +149,7 @@ void Preemptor::LookAtGpu(std::uint32_t index, GpuUrgency* urgency, std::uint64_
     FollowPriority(queue, slot);
     FollowStandingMask(queue, slot, next_ns);
     FollowHoldOrder(&arena, queue, slot, next_ns);
-    if (!KeepStopped(queue)) *next_ns = std::min(*next_ns, NowNs() + kRetryLiftNs);
+    *next_ns = std::min(*next_ns, KeepStopped(queue));
     SizeWindow(arena, queue, slot);
     if (queue->restricted.restriction != kUnrestricted && !queue->restricted.ordered &&
         !arena.urgent) {

@@ -112,7 +112,7 @@ class Preemptor {
   void ResumeTogether(Arena* arena, ManagedQueue* const* queues, std::uint32_t count);
   int Resume(RestrictionState* state);
   int UpdateOn(RestrictionState* state);
-  bool KeepStopped(ManagedQueue* queue);
+  std::uint64_t KeepStopped(ManagedQueue* queue);
   void Lifted(ManagedQueue* queue, QueueSlot* slot, std::uint64_t took_ns);
   int Squeeze(Arena* arena, const Candidate& candidate, std::uint32_t units_left);
   static void SetRestriction(const Candidate& candidate, Restriction restriction);
@@ -133,7 +133,7 @@ class Preemptor {
   static bool IsPreemptible(const ManagedQueue& queue);
   bool Rest();
   void EndRest();
-  bool LiftAllLocked();  // false: the driver refuses for now
+  std::uint64_t LiftAllLocked();  // returns when to try what the driver refuses for now again
 
   QueueRegistry* registry_;
   WindowGate* gate_;

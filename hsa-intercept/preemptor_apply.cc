@@ -72,6 +72,9 @@ void LogRefusal(const ManagedQueue& queue, const char* what, int error, const ch
       queue.queue->id, queue.restricted.kfd.id, strerrordesc_np(error), consequence);
 }
 
+// Ten milliseconds, twenty ... 1.28 s between two tries to stop a queue again.
+constexpr std::uint32_t kDoublingsMax = 7;
+
 // What must come off is tried every 10 ms, for as long as it takes; told are the 1st, 2nd, 4th, 8th
 // refusal and so on.
 void LogRetry(ManagedQueue* queue, const char* what, int error) {
@@ -221,14 +224,22 @@ int Preemptor::UpdateOn(RestrictionState* state) {
 }
 
 // Of a queue that ROCr has stopped. We hear of that a moment later, and a call of ours in between has brought it back: it
-// is taken off again. False where the driver refuses.
-bool Preemptor::KeepStopped(ManagedQueue* queue) {
+// is taken off again. Returns when to look again: a driver that refuses is asked ever more seldom, since it may for ever,
+// as after a reset of the device, and nobody is held for a queue in error.
+std::uint64_t Preemptor::KeepStopped(ManagedQueue* queue) {
   RestrictionState& state = queue->restricted;
-  if (queue->failed.load(std::memory_order_relaxed) == 0 || !state.resumed) return true;
+  if (queue->failed.load(std::memory_order_relaxed) == 0 || !state.resumed) return kForeverNs;
+  if (NowNs() < state.stop_again_ns) return state.stop_again_ns;
   const int error = kfd_->Update(state.kfd, 0);
-  if (error != 0 && !IsWithoutEffect(error)) return false;
+  if (error != 0 && !IsWithoutEffect(error)) {
+    LogRetry(queue, "keep off the hardware", error);
+    const std::uint32_t doublings = std::min(state.retries - 1, kDoublingsMax);
+    state.stop_again_ns = NowNs() + (kRetryLiftNs << doublings);
+    return state.stop_again_ns;
+  }
   state.resumed = false;
-  return true;
+  state.retries = 0;
+  return kForeverNs;
 }
 
 void Preemptor::LiftNotOutranked(const GpuUrgency* urgency, Arena* arena,
@@ -256,19 +267,21 @@ void Preemptor::LiftNotOutranked(const GpuUrgency* urgency, Arena* arena,
   if (count != 0) ResumeTogether(arena, together, count);
 }
 
-bool Preemptor::LiftAllLocked() {
-  bool all = true;
+std::uint64_t Preemptor::LiftAllLocked() {
+  std::uint64_t next_ns = kForeverNs;
   for (std::uint32_t i = 0; i < registry_->end(); ++i) {
     ManagedQueue* queue = registry_->at(i);
     if (queue->live.load(std::memory_order_acquire) == 0) continue;
     queue->wide_window_ns.store(0, std::memory_order_relaxed);
     QueueSlot* slot = queue->slot.load(std::memory_order_acquire);
-    all = Lift(nullptr, queue, slot) && all;
-    all = SetStandingMask(queue, slot, 0, 0) && all;
-    all = KeepStopped(queue) && all;
+    const bool lifted = Lift(nullptr, queue, slot);
+    if (!SetStandingMask(queue, slot, 0, 0) || !lifted) {
+      next_ns = std::min(next_ns, NowNs() + kRetryLiftNs);
+    }
+    next_ns = std::min(next_ns, KeepStopped(queue));
   }
   for (Arena& arena : arenas_) arena.urgent = false;
-  return all;
+  return next_ns;
 }
 
 // What a cycle costs has to be known before it is needed, and anew after a while: an update that

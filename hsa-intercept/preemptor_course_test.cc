@@ -1,6 +1,7 @@
 // The preemptor over several requests, and with the program's own changes in between.
 #include <gtest/gtest.h>
 
+#include "log.h"
 #include "preemptor_fixture.h"
 
 namespace xsched_hsa {
@@ -212,20 +213,43 @@ TEST_F(PreemptorTest, NoDriverCallBringsBackAQueueThatRocrHasStopped) {
 }
 
 TEST_F(PreemptorTest, AQueueThatRocrHasStoppedIsTakenOffUntilTheDriverDoesIt) {
-  SuspendForARequest();
-  Urgent(0);
-  g_test_now_ns += 100 * kMs;
-  preemptor_->Round();  // lifted
-  ASSERT_EQ(slot_->restriction, kUnrestricted);
-  driver_.Take();
-  queue_->failed = queue_->foreign = 1;
+  LiftAndStopInError();
   driver_.error = EBUSY;
+  SetLogLevel(LogLevel::kWarn);
+  testing::internal::CaptureStderr();
   EXPECT_LT(preemptor_->Round(), 20 * kMs) << "nobody else says when to try again";
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_NE(said.find("refuses to keep off the hardware queue"), std::string::npos) << said;
   EXPECT_EQ(driver_.Take(), Calls{"update 5 0% prio 7"});
   driver_.error = 0;
+  g_test_now_ns += 20 * kMs;
   preemptor_->Round();
   preemptor_->Round();
   EXPECT_EQ(driver_.Take(), Calls{"update 5 0% prio 7"});
+}
+
+// Ever more seldom where the driver goes on refusing, and not at each look: with a session and without one.
+TEST_F(PreemptorTest, ADriverThatKeepsRefusingIsAskedEverMoreSeldom) {
+  LiftAndStopInError();
+  driver_.error = EIO;
+  for (const std::size_t most : {14u, 9u}) {
+    const std::uint64_t end_ns = g_test_now_ns + 10'000 * kMs;
+    while (g_test_now_ns < end_ns) {
+      const std::uint64_t next_ns = preemptor_->Round();
+      EXPECT_LE(preemptor_->Round(), next_ns) << "two looks are one call";
+      g_test_now_ns += std::min<std::uint64_t>(next_ns, 5 * kMs);  // somebody else's requests
+    }
+    const std::size_t calls = driver_.Take().size();
+    EXPECT_LE(calls, most) << "in ten seconds";
+    EXPECT_GE(calls, 5u) << "it is tried again";
+    preemptor_->SetSession(nullptr, nullptr);
+  }
+  driver_.error = 0;
+  g_test_now_ns += 2'000 * kMs;
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{"update 5 0% prio 7"});
+  preemptor_->Round();
+  EXPECT_EQ(driver_.Take(), Calls{}) << "it is off";
 }
 
 // Any program of the user may write there, and be gone.

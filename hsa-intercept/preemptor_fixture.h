@@ -145,6 +145,16 @@ class PreemptorTest : public testing::Test {
     Urgent();
     preemptor_->Round();
   }
+  // Suspended and on again; then ROCr has stopped it in error.
+  void LiftAndStopInError() {
+    SuspendForARequest();
+    Urgent(0);
+    g_test_now_ns += 100 * kMs;
+    preemptor_->Round();
+    ASSERT_EQ(slot_->restriction, kUnrestricted);
+    driver_.Take();
+    queue_->failed = queue_->foreign = 1;
+  }
   // After 2 ms; the hardware gets done with the rest, and the next one may come.
   void EndRequest() {
     g_test_now_ns += 2 * kMs;

@@ -13,11 +13,17 @@
 
 namespace xsched_hsa {
 
-// After this neither the pump nor the preemptor nor a producer touches the real queue through us, every packet that
-// was announced is published as far as there is room, and nothing restricts it.
+// After this neither the pump nor the preemptor nor a producer touches the real queue through us, nor does ROCr's word
+// of an error reach its entry; every packet that was announced is published as far as there is room, and nothing
+// restricts it.
 inline void LetGo(ManagedQueue* queue, Preemptor* preemptor, WindowGate* gate) {
   queue->live.store(0, std::memory_order_seq_cst);
   for (int looks = 0; queue->pump_inside.load(std::memory_order_seq_cst) != 0; ++looks) {
+    WaitALittle(looks);
+  }
+  // Bounded: its thread may be the one that we are on, in a handler that exits.
+  for (int looks = 0; looks < 1000 && queue->error_inside.load(std::memory_order_seq_cst) != 0;
+       ++looks) {
     WaitALittle(looks);
   }
   preemptor->Forget(queue);

@@ -25,10 +25,13 @@ void ReleaseErrorRelay(ErrorRelay* relay) {
   relay->in_use.store(0, std::memory_order_release);
 }
 
-void ReleaseErrorRelayOf(const hsa_queue_t* queue) {
+ErrorRelay* UnlinkErrorRelay(const hsa_queue_t* queue) {
   for (ErrorRelay& relay : g_relays) {
-    if (relay.queue.load(std::memory_order_relaxed) == queue) return ReleaseErrorRelay(&relay);
+    if (relay.queue.load(std::memory_order_relaxed) != queue) continue;
+    relay.queue.store(nullptr, std::memory_order_relaxed);
+    return &relay;
   }
+  return nullptr;
 }
 
 void OnQueueError(hsa_status_t status, hsa_queue_t* queue, void* relay) {

@@ -18,6 +18,7 @@
 #include <cstdint>
 
 #include "managed_queue.h"
+#include "queue_registry.h"
 
 namespace xsched_hsa {
 
@@ -32,15 +33,29 @@ struct ErrorRelay {
 
 ErrorRelay* TakeErrorRelay(QueueCallback callback, void* data);
 void ReleaseErrorRelay(ErrorRelay* relay);
-// After the queue was destroyed.
-void ReleaseErrorRelayOf(const hsa_queue_t* queue);
+// Before a queue is destroyed, since the moment after it the next queue may have its address: nobody finds the relay
+// under it any more. It is released once ROCr calls it no more. Null: the queue has none.
+ErrorRelay* UnlinkErrorRelay(const hsa_queue_t* queue);
 
 // Gate, pump and preemptor leave it alone from now on. False: that was so before.
 inline bool LeaveStopped(ManagedQueue* queue) {
-  if (queue->failed.exchange(1, std::memory_order_relaxed) != 0) return false;
-  queue->foreign.store(1, std::memory_order_relaxed);
-  queue->slot.load(std::memory_order_acquire)->state.store(kSlotForeign, std::memory_order_release);
+  if (queue->failed.exchange(1, std::memory_order_seq_cst) != 0) return false;
+  LeaveAlone(queue);
   return true;
+}
+
+// `registry` finds a queue under `queue`: it is marked. Null: there is none, it is on its way out, or was marked
+// before. Waits for nobody, and whoever lets go of a queue waits for us (queue_end.h), so that what is marked is no
+// other queue that has the entry by then.
+inline ManagedQueue* LeaveStoppedIn(const QueueRegistry& registry, const hsa_queue_t* queue) {
+  ManagedQueue* const managed = registry.Find(queue);
+  if (managed == nullptr) return nullptr;
+  managed->error_inside.fetch_add(1, std::memory_order_seq_cst);
+  const bool is_here =
+      managed->live.load(std::memory_order_seq_cst) != 0 && registry.Find(queue) == managed;
+  const bool marked = is_here && LeaveStopped(managed);
+  managed->error_inside.fetch_sub(1, std::memory_order_seq_cst);
+  return marked ? managed : nullptr;
 }
 
 // What ROCr calls, with the relay as its data.

@@ -148,7 +148,7 @@ bool ReceiveWelcome(int fd, WelcomeMessage* welcome, int (&fds)[kDescriptors]) {
 // The seals make sure that nobody can shrink the page under us, which would be a SIGBUS in the
 // program.
 void* MapSealed(int fd, std::size_t bytes) {
-  const int seals = fcntl(fd, F_GET_SEALS);
+  const int seals = fd < 0 ? -1 : fcntl(fd, F_GET_SEALS);
   if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 ||
       lseek(fd, 0, SEEK_END) < static_cast<off_t>(bytes)) {
     errno = EPROTO;
@@ -228,6 +228,7 @@ bool Connect(const Config& config, const RuntimeVersion& version, SessionLink* l
              std::uint32_t why_bytes) {
   const int fd = Dial(config.socket_path, link, why, why_bytes);
   if (fd < 0) return false;
+  link->socket = OwnDescriptor(fd);  // at once: a fork child closes it
   int fds[kDescriptors] = {-1, -1, -1};
   WelcomeMessage welcome{};
   bool good = SayHello(fd, config, version) && ReceiveWelcome(fd, &welcome, fds);
@@ -243,10 +244,9 @@ bool Connect(const Config& config, const RuntimeVersion& version, SessionLink* l
   if (fds[1] >= 0) close(fds[1]);
   if (!good) {
     if (fds[2] >= 0) close(fds[2]);
-    close(fd);
+    link->socket.Close();
     return false;
   }
-  link->socket = OwnDescriptor(fd);
   link->event = OwnDescriptor(fds[2]);
   return true;
 }

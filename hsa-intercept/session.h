@@ -1,7 +1,7 @@
 // session.h: the layer's connection to the controller and the pages it was given.
 //
 // Why        Connecting, checking and mapping live here; what the pages mean to queues is layer.h.
-// Threads    one thread at a time: OnLoad first, the session thread after.
+// Threads    one thread at a time: OnLoad first, the session thread after, which asks without a lock.
 // Ownership  the address of a mapped page stays valid for the life of the process: a producer may
 //            still look at it after a detach. The page itself is let go, and empty memory is in its
 //            place (two pages of 4 KB a controller restart).

@@ -158,6 +158,24 @@ TEST_F(SessionTest, GivesUpOnAControllerThatAcceptsNobody) {
   EXPECT_LT(NowUs() - began_us, 10'000'000u);
 }
 
+// Or the controller would not see the parent's end as long as the child lives.
+TEST_F(SessionTest, AChildForkedWhileTheAnswerIsToComeDoesNotKeepTheConnection) {
+  Serve([this](int fd, const HelloMessage&) {
+    const pid_t child = fork();
+    if (child == 0) {
+      Disconnect(&link_);  // as Layer::AfterForkInChild
+      pause();
+    }
+    timeval patience{10, 0};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    char byte;
+    EXPECT_EQ(recv(fd, &byte, 1, 0), 0) << "the child has it";
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
+  });
+  EXPECT_FALSE(TryConnect());
+}
+
 TEST_F(SessionTest, ReportsARefusal) {
   Serve([](int fd, const HelloMessage&) {
     WelcomeMessage refused = GoodWelcome();
@@ -246,7 +264,7 @@ void LimitDescriptors(int more) {
   close(next);
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = static_cast<rlim_t>(next + more);
+  limit.rlim_cur = static_cast<rlim_t>(next) + static_cast<rlim_t>(more);
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 

@@ -156,15 +156,13 @@ void WindowGate::LookLocked(ManagedQueue* queue, GateLook* look) {
     slot->gate_closed.store(0, std::memory_order_relaxed);
   }
   if (queue->intercept != nullptr) end = std::min(end, queue->intercept->PublishLimit());
-  // A slot that is still INVALID is not a backlog: its own producer's doorbell comes yet.
   look->backlog = (armed || queue->intercept != nullptr) && end < announced;
   CountHeld(queue, slot, real, announced, look->closed, now_ns / 1000);
   Publish(queue, real, end);
   if (end > real) TraceQueue(*queue, slot, kTracePublish, real, end);
-  // Nobody else tells when ROCr's ring has room again.
-  if (queue->intercept != nullptr && look->backlog && !look->closed && look->poll_ns == 0) {
-    look->poll_ns = kPollRoomNs;
-  }
+  // Nobody else tells when ROCr's ring has room again. And a producer that is still writing its packet rings later, but
+  // perhaps while the gate is closed, and takes it that the pump, which looks after this backlog, knows.
+  if (look->backlog && !look->closed && look->poll_ns == 0) look->poll_ns = kPollRoomNs;
 }
 
 // An intercept queue gets no more at once than newer runtimes can stage.
@@ -216,8 +214,7 @@ bool WindowGate::CheckForeign(ManagedQueue* queue, std::uint64_t real) {
   if (real <= reserved && taken <= std::max(real, api_.load_write_index_relaxed(queue->queue))) {
     return false;
   }
-  queue->foreign.store(1, std::memory_order_relaxed);
-  queue->slot.load(std::memory_order_acquire)->state.store(kSlotForeign, std::memory_order_release);
+  LeaveAlone(queue);
   std::uint64_t old = reserved;
   while (old < real && !queue->reserved_index.compare_exchange_weak(old, real)) {
   }

@@ -17,6 +17,7 @@ constexpr std::uint32_t kHighLevel = kPriorityHigh + 1;
 class WindowGateTest : public testing::Test {
  protected:
   void ExpectALatePublisherToCarryWhatWasAnnounced();
+  // NOLINTNEXTLINE(readability-identifier-naming): a member like the others
   static inline std::atomic<std::uint64_t>* ring_word_ = nullptr;
   void Submit(std::uint64_t count, std::uint64_t kernel = 0x1000) {
     const std::uint64_t first = ring_.Reserve(count);
@@ -67,6 +68,7 @@ class WindowGateTest : public testing::Test {
     return count;
   }
 
+  // NOLINTNEXTLINE(readability-identifier-naming): a member like the others
   static inline std::uint64_t stopped_ns_ = 1'000'000'000;
   TestRing ring_{256};
   KernelTimes times_;

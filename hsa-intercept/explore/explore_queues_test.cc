@@ -227,6 +227,7 @@ TEST_P(ExploreInterceptTest, AQueueIsLetGoWithAFullRing) {
 struct Driver final : KfdCalls {
   int Update(const KfdQueue&, std::uint32_t percentage) override {
     Call();
+    if (percentage == 0 && refuses) return ++refused, EBUSY;
     off = percentage == 0;
     return 0;
   }
@@ -237,7 +238,8 @@ struct Driver final : KfdCalls {
       if (i == 0) Pause(explorer, 50'000);
     }
   }
-  bool off = false, gone = false;
+  bool off = false, gone = false, refuses = false;
+  int refused = 0;
 };
 
 // A queue that an operator has ordered to be suspended, with pump and preemptor.
@@ -310,7 +312,7 @@ TEST_P(ExploreSuspendedTest, NobodyTouchesADestroyedQueue) {
       queue->driver.gone = queue->ended = true;
       g_gone = world.queue->queue;
     });
-    explorer->Thread("controller", [&world, queue] { queue->Order(kHoldNone); });
+    explorer->Thread("controller", [queue] { queue->Order(kHoldNone); });
     return [queue] { return queue->ended ? "" : "the destruction does not end"; };
   });
 }
@@ -334,6 +336,40 @@ TEST_P(ExploreSuspendedTest, AQueueThatRocrHasStoppedStaysSo) {
       if (world.queue->restricted.restriction != kUnrestricted) return "it counts as suspended";
       return queue->driver.off ? "" : "it was brought back";
     };
+  });
+}
+
+// The driver does not stop it again, for long, and there is other work to do: it is asked ever more seldom, until it
+// does, and for no queue that has gone.
+TEST_P(ExploreSuspendedTest, ADriverThatRefusesToStopAQueueIsAskedSeldom) {
+  ExpectIn<Suspended>([](Explorer* explorer, std::shared_ptr<Suspended> queue) {
+    World& world = queue->world;
+    explorer->Thread("rocr", [=, &world] {
+      Pause(explorer, 200'000);
+      queue->driver.refuses = true;
+      LeaveStopped(world.queue);
+      queue->preemptor.Nudge();
+      for (int i = 0; i < 20; ++i) {
+        Pause(explorer, 5'000'000);
+        queue->preemptor.Nudge();
+      }
+      // At once, after 10, 20, 40 ms; one of ours may have been on its way.
+      if (queue->driver.refused > 5)
+        explorer->Fail("a driver that refuses is asked again and again");
+      queue->driver.refuses = false;
+    });
+    explorer->Thread("controller", [=] {
+      Pause(explorer, 100'000);
+      queue->Order(kHoldNone);
+    });
+    explorer->Thread("program", [=, &world] {
+      Pause(explorer, 150'000'000);
+      if (!queue->driver.off) Pause(explorer, 150'000'000);
+      if (!queue->driver.off) explorer->Fail("it is not tried again");
+      LetGo(world.queue, &queue->preemptor, &world.gate);
+      queue->driver.gone = queue->ended = true;
+    });
+    return [queue] { return queue->ended ? "" : "the destruction does not end"; };
   });
 }
 

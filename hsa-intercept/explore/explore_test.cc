@@ -65,6 +65,18 @@ TEST_P(ExploreTest, HeldPacketsGoWhenTheLeaseEndsAndNotBefore) {
   });
 }
 
+// The controller hangs: nobody lowers, and no doorbell comes after the last one. One producer may still be writing when
+// the pump looks at the other's packet behind it.
+TEST_P(ExploreTest, TwoProducersAreHeldForOneLeaseWhereNobodyLowers) {
+  ExpectHolds(kModeArmed, [](Explorer* explorer, std::shared_ptr<World> world) {
+    explorer->Thread("first", [world] { world->Produce(1, 1); });
+    explorer->Thread("second", [world] { world->Produce(2, 1); });
+    explorer->Thread("urgent", [world] { world->Raise(100); });
+    explorer->Thread("processor", [=] { world->Process(explorer, 2); });
+    return [world] { return world->CheckSoon(2); };
+  });
+}
+
 // Nobody but the producer wakes the pump here: urgency comes by a doorbell and goes by its lease.
 TEST_P(ExploreTest, APumpThatStopsWatchingLooksOnceMore) {
   ExpectHolds(kModeArmed, [](Explorer* explorer, std::shared_ptr<World> world) {

@@ -161,7 +161,7 @@ class ExploreTest : public testing::TestWithParam<bool> {
     std::printf("%lu interleavings with at most %d preemptions%s\n", result.executions,
                 limits.preemptions, result.complete ? ": all there are" : "");
     EXPECT_EQ(result.failure, "") << "in interleaving " << result.executions;
-    EXPECT_GT(result.executions, 500u);
+    EXPECT_TRUE(result.complete || result.executions > 500u);
   }
   std::unique_ptr<Big> big_ = std::make_unique<Big>();
 };

@@ -36,6 +36,10 @@
 
 #include "explorer.h"
 
+// Sources are included on purpose, names replaced, and values of an atomic may be pointers.
+// NOLINTBEGIN(bugprone-suspicious-include,bugprone-reserved-identifier,bugprone-sizeof-expression)
+// NOLINTBEGIN(bugprone-multi-level-implicit-pointer-conversion)
+
 namespace explore {
 
 inline void Fence() {
@@ -124,17 +128,22 @@ T LoadPlain(const T* address) {
   Explorer::Point();
   std::uint64_t own = 0;
   if (Explorer::active != nullptr && Explorer::active->FromBuffer(address, &own)) {
-    return static_cast<T>(own);
+    T value;
+    std::memcpy(&value, &own, sizeof(T));
+    return value;
   }
   return *address;
 }
 template <typename T, typename V>
 void StorePlain(T* address, V value) {
   Explorer::Point();
+  const auto stored = static_cast<T>(value);
   if (Explorer::active != nullptr && Explorer::active->Buffers()) {
-    return Explorer::active->Buffer(address, static_cast<T>(value), sizeof(T));
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, &stored, sizeof(T));
+    return Explorer::active->Buffer(address, bits, sizeof(T));
   }
-  *address = static_cast<T>(value);
+  *address = stored;
 }
 
 }  // namespace explore
@@ -233,6 +242,11 @@ inline int Sleep(const timespec*, timespec*) { return Yield(); }
 #define sched_yield explore::Yield
 #define nanosleep explore::Sleep
 
+namespace xsched_hsa {
+// Threads are the scenario's; whoever starts one may have it (explored_layer.h).
+inline bool (*g_start_thread)(void* (*)(void*), void*) = nullptr;
+}  // namespace xsched_hsa
+
 #include "../../queue-ctl/src/gpu_key.cc"
 #include "../../queue-ctl/src/urgency.cc"
 #include "../dependency.cc"
@@ -252,8 +266,17 @@ inline int Sleep(const timespec*, timespec*) { return Yield(); }
 #include "../queue_errors.h"
 #include "../queue_registry.cc"
 #include "../test_ring.h"
-#include "../thread.cc"
+#include "../thread.h"
 #include "../trace.cc"
 #include "../urgency.cc"
 #include "../window_gate.cc"
 #include "../window_size.cc"
+
+namespace xsched_hsa {
+bool StartDetachedThread(void* (*main)(void*), void* argument) {
+  return g_start_thread != nullptr && g_start_thread(main, argument);
+}
+}  // namespace xsched_hsa
+
+// NOLINTEND(bugprone-multi-level-implicit-pointer-conversion)
+// NOLINTEND(bugprone-suspicious-include,bugprone-reserved-identifier,bugprone-sizeof-expression)

@@ -189,6 +189,13 @@ void Explorer::WaitUntil(const std::function<bool()>& condition, std::uint64_t t
   fiber.wake_ns = kNever;
 }
 
+void Explorer::ForgetOthers() {
+  Barrier();
+  for (std::size_t i = 0; i < fibers_.size(); ++i) {
+    if (static_cast<int>(i) != current_) fibers_[i]->done = true;
+  }
+}
+
 void Explorer::Barrier() {
   if (current_ < 0) return;
   Fiber& fiber = *fibers_[static_cast<std::size_t>(current_)];

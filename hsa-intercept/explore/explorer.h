@@ -50,6 +50,8 @@ class Explorer {
   void Fail(const std::string& what);
 
   // From inside a thread.
+  // The others are not there any more, wherever they are: what a fork child finds.
+  void ForgetOthers();
   static void Point();
   void WaitUntil(const std::function<bool()>& condition, std::uint64_t timeout_ns = kNever);
   void Barrier();
