@@ -64,7 +64,8 @@ void DealOut(std::span<Part> parts, std::uint32_t rows) {
   for (Part& part : parts) {
     if (part.share_permille != 0) continue;
     --waiting;
-    const auto wanted = static_cast<std::uint32_t>(for_unshared * part.weight / weights);
+    const auto wanted =
+        static_cast<std::uint32_t>(std::uint64_t{for_unshared} * part.weight / weights);
     part.rows = std::min(std::max(wanted, 1u), left - waiting);
     left -= part.rows;
   }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 
@@ -22,7 +23,8 @@ std::vector<std::string> DropIns(const std::string& file) {
   while (const dirent* entry = readdir(listing)) {
     const std::string name = entry->d_name;
     if (name.size() > 5 && name[0] != '.' && name.ends_with(".toml")) {
-      files.push_back(directory + "/" + name);
+      std::string path = directory;
+      files.push_back(path.append("/").append(name));
     }
   }
   closedir(listing);
@@ -77,7 +79,7 @@ PolicySetting ResolvePolicy(const PolicyChoice& choice, const AllowedMechanisms&
                                .suspend = mechanisms.suspend,
                                .share = mechanisms.share,
                                .delay_budget_permille = static_cast<std::uint32_t>(
-                                   mechanisms.delay_budget_percent * 10 + 0.5),
+                                   std::lround(mechanisms.delay_budget_percent * 10)),
                                .squeeze_units = mechanisms.squeeze_units};
   return setting;
 }

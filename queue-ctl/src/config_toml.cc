@@ -195,11 +195,11 @@ class Reader {
   }
 
   void LogLevel(const toml::key& key, const toml::node& node) {
-    static const std::vector<std::string> kLevels = {"trace", "debug", "info",
-                                                     "warn",  "error", "off"};
+    static const std::vector<std::string> levels = {"trace", "debug", "info",
+                                                    "warn",  "error", "off"};
     std::string text;
     if (!Text(key, node, &text)) return;
-    if (std::find(kLevels.begin(), kLevels.end(), text) == kLevels.end()) {
+    if (std::find(levels.begin(), levels.end(), text) == levels.end()) {
       return Fail(node, "'log_level' must be trace, debug, info, warn, error or off");
     }
     config_->log_level = text;
@@ -278,19 +278,19 @@ class Reader {
       if (Whole(key, node, 1, 10'000, &weight)) given.weight = weight;
     } else if (word == "cap_percent") {
       if (Number(key, node, 1, 100, &number)) {
-        given.cap_permille = static_cast<std::uint32_t>(number * 10 + 0.5);
+        given.cap_permille = static_cast<std::uint32_t>(std::lround(number * 10));
       }
     } else if (word == "share_percent") {
       if (Number(key, node, 1, 100, &number)) {
-        given.share_permille = static_cast<std::uint32_t>(number * 10 + 0.5);
+        given.share_permille = static_cast<std::uint32_t>(std::lround(number * 10));
       }
     } else if (word == "deadline_ms") {
       if (Number(key, node, 0.01, 3.6e6, &number)) {
-        given.deadline_us = static_cast<std::uint64_t>(number * 1000 + 0.5);
+        given.deadline_us = static_cast<std::uint64_t>(std::llround(number * 1000));
       }
     } else if (word == "latency_target_ms") {
       if (Number(key, node, 0.01, 3.6e6, &number)) {
-        given.latency_target_us = static_cast<std::uint64_t>(number * 1000 + 0.5);
+        given.latency_target_us = static_cast<std::uint64_t>(std::llround(number * 1000));
       }
     } else {
       Unknown(key, "rule", KnownIn("rule"));

@@ -27,7 +27,7 @@ std::string ReadText(const std::string& path) {
 }
 
 std::optional<std::string> ReadWord(const std::string& path) {
-  const std::string text = ReadText(path);
+  std::string text = ReadText(path);
   if (text.empty()) return std::nullopt;
   return text;
 }

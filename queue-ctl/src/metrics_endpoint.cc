@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <utility>
 
 #include "socket_path.h"
 
@@ -60,7 +61,7 @@ std::string MetricsEndpoint::Open(const std::string& address) {
     error = ListenLoopback(address.substr(0, colon), address.substr(colon + 1));
   }
   if (!error.empty()) return Refusal(address, error);
-  if (listen(listen_fd_, 16) != 0) return Refusal(address, std::strerror(errno));
+  if (listen_fd_ < 0 || listen(listen_fd_, 16) != 0) return Refusal(address, std::strerror(errno));
   spare_.Open();
   Watch(listen_fd_, kListener, EPOLLIN, true);
   Watch(timer_fd_, kTimer, EPOLLIN, true);
@@ -148,9 +149,14 @@ void MetricsEndpoint::OnReady() {
 void MetricsEndpoint::Accept() {
   const int fd = accept4(listen_fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (fd < 0) {
-    spare_.Refuse(listen_fd_);
+    // Scrapers come every few seconds: told once until one gets in again.
+    if (spare_.Refuse(listen_fd_) && !std::exchange(told_, true))
+      spdlog::warn(
+          "metrics: no descriptors left: scrapes get no answer; raise the limit (LimitNOFILE= of "
+          "the unit, ulimit -n)");
     return;
   }
+  told_ = false;
   if (peers_.size() >= kMetricsPeersMax) {
     close(peers_.front().fd);
     peers_.pop_front();

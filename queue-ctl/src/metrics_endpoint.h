@@ -65,6 +65,7 @@ class MetricsEndpoint {
   std::string address_, unix_path_;
   int epoll_fd_ = -1, listen_fd_ = -1, timer_fd_ = -1;
   SpareDescriptor spare_;
+  bool told_ = false;       // that there are no descriptors
   std::deque<Peer> peers_;  // oldest first
   // Of the next peer. An event names its peer by this: the number of one that ended a moment ago may be another's.
   std::uint64_t next_id_ = 1;

@@ -14,7 +14,7 @@
 namespace xsched_hsa {
 namespace {
 
-constexpr std::size_t kFileMax = 256 * 1024;  // of /proc; the rest is not looked at
+constexpr std::size_t kFileMax = std::size_t{256} * 1024;  // of /proc; the rest is not looked at
 constexpr char kTag[] = "XSCHED_HSA_TAG=";
 
 std::string ReadFile(const std::string& path) {

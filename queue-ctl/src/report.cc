@@ -142,6 +142,7 @@ Totals TotalsOf(const Session& session) {
       page != nullptr ? page->queues_passed_through.load() : session.queues_passed_through;
   totals.counters = session.forgotten;
   for (const QueueRecord& queue : session.destroyed) totals.counters += queue.final_counters;
+  if (page == nullptr) return totals;
   for (const auto& [slot, queue] : session.queues) {
     totals.counters += CopyCounters(page->queues[slot]);
   }

@@ -196,7 +196,7 @@ json Requests::SetClass(const std::string& op, const json& request, const Caller
           "'" + field + "' must be a number from " + json(entry.minimum).dump() + " to " +
           json(entry.maximum).dump() + (entry.unit == 1 ? ", a whole one, or null" : ", or null")));
     }
-    value = static_cast<std::uint64_t>(number * entry.unit + 0.5);
+    value = static_cast<std::uint64_t>(std::llround(number * entry.unit));
   }
   int changed = 0;
   const Status status = core_->SetClass(

@@ -466,7 +466,7 @@ void Server::ArmTimer() {
     if (connection.pending)
       consider(std::min(now_us + kRefreshPollUs, connection.pending->deadline_us));
   }
-  if (idle_since_us_) {
+  if (idle_since_us_ && options_.exit_when_idle_s) {
     consider(*idle_since_us_ + static_cast<std::uint64_t>(*options_.exit_when_idle_s * 1e6));
   }
   if (due_us == timer_due_us_) return;
@@ -497,8 +497,9 @@ void Server::OnTimer() {
   if (read(timer_fd_, &expirations, sizeof expirations) < 0) return;
   timer_due_us_.reset();
   core_->OnTimer();
-  if (idle_since_us_ && core_->clock().NowUs() - *idle_since_us_ >=
-                            static_cast<std::uint64_t>(*options_.exit_when_idle_s * 1e6)) {
+  if (idle_since_us_ && options_.exit_when_idle_s &&
+      core_->clock().NowUs() - *idle_since_us_ >=
+          static_cast<std::uint64_t>(*options_.exit_when_idle_s * 1e6)) {
     spdlog::info("no program has been connected for {} s: leaving", *options_.exit_when_idle_s);
     stop_ = true;
   }

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -79,7 +80,7 @@ std::string OverrideParams(const Arguments& arguments, PolicyChoice* choice) {
 
 // The command line's word over the files'. Policies of single GPUs stay theirs.
 std::string Override(const Arguments& arguments, Config* config) {
-  const std::string error = OverrideParams(arguments, &config->policy);
+  std::string error = OverrideParams(arguments, &config->policy);
   if (!error.empty()) return error;
   AllowedMechanisms& mechanisms = config->mechanisms;
   if (arguments.mechanisms) {
@@ -262,4 +263,13 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace xsched_hsa
 
-int main(int argc, char** argv) { return xsched_hsa::Main(argc, argv); }
+int main(int argc, char** argv) {
+  try {
+    return xsched_hsa::Main(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr,
+                 "xsched-hsad: %s: it ends, every gate opens and programs run unscheduled\n",
+                 error.what());
+    return 1;
+  }
+}

@@ -217,7 +217,8 @@ TEST_F(MetricsTest, QuestionsThatWaitTogetherAskTheProgramsOnce) {
 TEST_F(MetricsTest, WithoutDescriptorsAConnectionIsRefused) {
   MetricsEndpoint endpoint([] {}, [] { return std::string("one 1\n"); });
   ASSERT_EQ(endpoint.Open("unix:" + metrics_), "");
-  const int peer = ConnectTo(metrics_);
+  const int peer = ConnectTo(metrics_), another = ConnectTo(metrics_);
+  ::testing::internal::CaptureStdout();
   rlimit before;
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
   const int next = dup(peer);
@@ -226,10 +227,16 @@ TEST_F(MetricsTest, WithoutDescriptorsAConnectionIsRefused) {
   none.rlim_cur = static_cast<rlim_t>(next);  // all below are taken
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
   endpoint.OnReady();
+  endpoint.OnReady();
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  const std::string said = ::testing::internal::GetCapturedStdout();
+  const std::size_t told = said.find("no descriptors left");
+  EXPECT_NE(told, std::string::npos) << said;
+  EXPECT_EQ(said.find("no descriptors left", told + 1), std::string::npos) << "once\n" << said;
   pollfd look{endpoint.descriptor(), POLLIN, 0};
   EXPECT_EQ(poll(&look, 1, 0), 0) << "the connection still waits";
   EXPECT_EQ(Receive(peer), "");
+  EXPECT_EQ(Receive(another), "");
 }
 
 TEST_F(MetricsTest, OnlyLoopbackAndOnlyGoodAddresses) {

@@ -23,20 +23,21 @@
 namespace xsched_hsa {
 
 // A write that would wait is given up: EAGAIN. Of terminals and files poll() has said that they don't.
-inline void WriteStderrAtOnce(const char* line, std::size_t size) {
+// 0, or what was wrong.
+inline int WriteStderrAtOnce(const char* line, std::size_t size) {
   struct stat kind;
-  if (fstat(STDERR_FILENO, &kind) != 0) return;
+  if (fstat(STDERR_FILENO, &kind) != 0) return errno;
   if (S_ISSOCK(kind.st_mode)) {
-    send(STDERR_FILENO, line, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    return;
+    return send(STDERR_FILENO, line, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? errno : 0;
   }
   if (S_ISFIFO(kind.st_mode)) {
     const iovec part{const_cast<char*>(line), size};
-    if (pwritev2(STDERR_FILENO, &part, 1, -1, RWF_NOWAIT) >= 0 || errno == EAGAIN) return;
+    if (pwritev2(STDERR_FILENO, &part, 1, -1, RWF_NOWAIT) >= 0) return 0;
+    const int error = errno;
     // Linux before 6.4 does not do that with pipes.
-    if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL) return;
+    if (error != EOPNOTSUPP && error != ENOSYS && error != EINVAL) return error;
   }
-  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line, size);
+  return write(STDERR_FILENO, line, size) < 0 ? errno : 0;
 }
 
 inline void WriteStderrLine(const char* line, std::size_t size) {
@@ -48,10 +49,9 @@ inline void WriteStderrLine(const char* line, std::size_t size) {
   sigaddset(&pipe, SIGPIPE);
   sigpending(&pending);
   if (pthread_sigmask(SIG_BLOCK, &pipe, &before) != 0) return;
-  errno = 0;
-  WriteStderrAtOnce(line, size);
+  const int error = WriteStderrAtOnce(line, size);
   const timespec at_once{0, 0};
-  if (errno == EPIPE && sigismember(&pending, SIGPIPE) == 0) sigtimedwait(&pipe, nullptr, &at_once);
+  if (error == EPIPE && sigismember(&pending, SIGPIPE) == 0) sigtimedwait(&pipe, nullptr, &at_once);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
