@@ -23,6 +23,7 @@ std::string Joined(const std::vector<std::string>& words) {
 // The cases "path words" -> what may follow.
 void AppendWords(const CommandHelp& command, const std::string& path, std::string* cases) {
   std::vector<std::string> words;
+  words.reserve(command.commands.size());
   for (const CommandHelp& sub : command.commands) words.push_back(sub.name);
   for (const OptionHelp& option : command.options) {
     const std::vector<std::string>& from = option.positional ? option.choices : option.names;
@@ -40,8 +41,8 @@ void AppendValues(const CommandHelp& command, const std::string& path, std::stri
     if (option.positional || option.value.empty()) continue;
     for (const std::string& name : option.names) {
       const std::string values = option.choices.empty() ? "-" : Joined(option.choices);
-      *cases +=
-          "    '" + path + (path.empty() ? "" : " ") + name + "') values='" + values + "' ;;\n";
+      cases->append("    '").append(path).append(path.empty() ? "" : " ").append(name);
+      cases->append("') values='").append(values).append("' ;;\n");
     }
   }
   for (const CommandHelp& sub : command.commands) {

@@ -44,7 +44,7 @@ std::optional<QueueName> ParseQueueName(const std::string& text, std::string* er
 }
 
 int Fail(const std::string& text, int code) {
-  std::cerr << "xsched-hsa-ctl: " << text << std::endl;
+  std::cerr << "xsched-hsa-ctl: " << text << "\n";
   return code;
 }
 

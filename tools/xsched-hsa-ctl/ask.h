@@ -25,7 +25,7 @@ class Asker {
           std::string* error);
   // The next message after "events"; nothing and an empty *error: none within the time.
   std::optional<nlohmann::json> Next(std::string* error, int timeout_ms) {
-    return client_->Next(error, timeout_ms);
+    return client_ ? client_->Next(error, timeout_ms) : std::nullopt;
   }
 
  private:

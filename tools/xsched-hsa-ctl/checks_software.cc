@@ -20,7 +20,7 @@ constexpr char kRuntimeName[] = "libhsa-runtime64.so.1";
 
 std::string FileOf(void* library) {
   link_map* map = nullptr;
-  if (dlinfo(library, RTLD_DI_LINKMAP, &map) != 0 || map == nullptr) return {};
+  if (dlinfo(library, RTLD_DI_LINKMAP, static_cast<void*>(&map)) != 0 || map == nullptr) return {};
   char resolved[PATH_MAX];
   return realpath(map->l_name, resolved) != nullptr ? resolved : map->l_name;
 }

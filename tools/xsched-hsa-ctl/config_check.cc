@@ -72,6 +72,7 @@ int ConfigCheck(const std::string& file, bool as_json) {
   std::vector<std::string> words = {program, "--check-config"};
   if (!file.empty()) words.insert(words.end(), {"--config", file});
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   if (as_json) return SayAsJson(arguments.data());

@@ -29,7 +29,7 @@ void PrintDevice(const json& device) {
 // "12.345678 session state=up pid=4711 ...": the kind, then the fields.
 void PrintEvent(const json& event, bool as_json) {
   if (as_json) {
-    std::cout << event.dump(-1, ' ', false, json::error_handler_t::replace) << std::endl;
+    std::cout << event.dump(-1, ' ', false, json::error_handler_t::replace) << "\n" << std::flush;
     return;
   }
   char at[32];
@@ -39,14 +39,14 @@ void PrintEvent(const json& event, bool as_json) {
     if (key == "event" || key == "at_us") continue;
     std::cout << " " << key << "=" << Cell(event, key.c_str());
   }
-  std::cout << std::endl;
+  std::cout << "\n" << std::flush;
 }
 
 // One line a setting, as TOML's dotted keys have it; of a list of tables one line a table.
 void PrintSettings(const std::string& name, const json& value) {
   if (value.is_object() && !value.empty()) {
     for (const auto& [key, inner] : value.items())
-      PrintSettings(name.empty() ? key : name + "." + key, inner);
+      PrintSettings(name.empty() ? key : std::string(name).append(".").append(key), inner);
   } else if (value.is_array() && !value.empty() && value.front().is_object()) {
     for (const json& inner : value) std::cout << name << " = " << inner.dump() << "\n";
   } else if (!value.is_structured() || !value.empty()) {

@@ -24,9 +24,13 @@ const char* HealthName(Health health) {
 }  // namespace
 
 int Doctor(const std::string& socket, bool as_json, bool probe) {
-  const std::vector<Check> checks = {CheckKfd(),    CheckGpus(),          CheckRenderNodes(),
-                                     CheckDriver(), CheckRuntime(),       CheckLayer(),
-                                     CheckTools(),  CheckPriority(probe), CheckController(socket)};
+  const Check gpus = CheckGpus();
+  const Check priority = gpus.health == Health::kFail ? Check{"priority", Health::kWarn,
+                                                              "not looked at: there is no GPU", ""}
+                                                      : CheckPriority(probe);
+  const std::vector<Check> checks = {CheckKfd(),    gpus,           CheckRenderNodes(),
+                                     CheckDriver(), CheckRuntime(), CheckLayer(),
+                                     CheckTools(),  priority,       CheckController(socket)};
   int failed = 0;
   nlohmann::json list = nlohmann::json::array();
   for (const Check& check : checks) {

@@ -66,11 +66,13 @@ std::optional<std::string> ReadFile(const char* path, std::string* why) {
   }
   std::string text;
   char buffer[16384];
-  for (std::size_t size; (size = std::fread(buffer, 1, sizeof buffer, file)) > 0;) {
-    text.append(buffer, size);
+  while (std::feof(file) == 0 && std::ferror(file) == 0) {
+    text.append(buffer, std::fread(buffer, 1, sizeof buffer, file));
   }
+  const bool whole = std::ferror(file) == 0;
+  if (!whole) *why = std::string("cannot read ") + path + ": " + std::strerror(errno);
   std::fclose(file);
-  return text;
+  return whole ? std::optional(text) : std::nullopt;
 }
 
 }  // namespace

@@ -58,8 +58,10 @@ bool PrivateController::Spawn(const std::string& program, std::string* error) {
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
     const int null_fd = open("/dev/null", O_RDWR);
-    dup2(null_fd, STDIN_FILENO);
-    dup2(null_fd, STDOUT_FILENO);
+    if (null_fd >= 0) {
+      dup2(null_fd, STDIN_FILENO);
+      dup2(null_fd, STDOUT_FILENO);
+    }
     const std::string ready_fd = std::to_string(ready[1]);
     execl(program.c_str(), program.c_str(), "--private", "--socket", socket_path_.c_str(),
           "--exit-when-idle", kExitWhenIdle, "--ready-fd", ready_fd.c_str(), "--log-level", "warn",

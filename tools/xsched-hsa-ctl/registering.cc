@@ -65,7 +65,8 @@ Registering LookAtRegistering() {
   if (runtime == nullptr) return found;
   found.registers = dlopen(kRegister, RTLD_LAZY | RTLD_NOLOAD) != nullptr;
   link_map* map = nullptr;
-  if (found.registers && dlinfo(runtime, RTLD_DI_LINKMAP, &map) == 0 && map != nullptr) {
+  if (found.registers && dlinfo(runtime, RTLD_DI_LINKMAP, static_cast<void*>(&map)) == 0 &&
+      map != nullptr) {
     found.has_switch = FileHas(map->l_name, kSwitch);
   }
   return found;

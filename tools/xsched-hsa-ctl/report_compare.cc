@@ -112,7 +112,7 @@ json Met(const json& criteria, const std::string& name) {
   return nullptr;
 }
 
-json Verdicts(const json& a, const json& b) {
+std::vector<std::string> ScenariosOf(const json& a, const json& b) {
   std::vector<std::string> scenarios;
   for (const json* result : {&a, &b}) {
     for (const json& run : result->at("runs")) {
@@ -121,8 +121,18 @@ json Verdicts(const json& a, const json& b) {
         scenarios.push_back(name);
     }
   }
+  return scenarios;
+}
+
+bool HasRun(const json& result, const std::string& scenario) {
+  const json& runs = result.at("runs");
+  return std::any_of(runs.begin(), runs.end(),
+                     [&](const json& run) { return At(run, "scenario") == scenario; });
+}
+
+json Verdicts(const json& a, const json& b) {
   json verdicts = json::array();
-  for (const std::string& scenario : scenarios) {
+  for (const std::string& scenario : ScenariosOf(a, b)) {
     const json of_a = Criteria(a, scenario), of_b = Criteria(b, scenario);
     json criteria = json::array();
     std::set<std::string> seen;
@@ -135,6 +145,7 @@ json Verdicts(const json& a, const json& b) {
     }
     verdicts.push_back(
         {{"scenario", scenario},
+         {"run", {{"a", HasRun(a, scenario)}, {"b", HasRun(b, scenario)}}},
          {"criteria", criteria},
          {"aa_spread_p99", {{"a", Spread(a, scenario)}, {"b", Spread(b, scenario)}}}});
   }
@@ -185,8 +196,21 @@ std::map<std::string, json> Conditions(const json& result) {
   return all;
 }
 
+// What a scenario that only one of them has run was run with is no difference between the two.
+void LeaveOutOthers(const json& a, const json& b, std::map<std::string, json>* conditions) {
+  for (const std::string& scenario : ScenariosOf(a, b)) {
+    if (HasRun(a, scenario) && HasRun(b, scenario)) continue;
+    std::erase_if(*conditions, [&](const auto& one) {
+      return one.first.starts_with(scenario + ".") ||
+             one.first.starts_with("parameters." + scenario + ".");
+    });
+  }
+}
+
 json Differences(const json& a, const json& b) {
-  const auto of_a = Conditions(a), of_b = Conditions(b);
+  auto of_a = Conditions(a), of_b = Conditions(b);
+  LeaveOutOthers(a, b, &of_a);
+  LeaveOutOthers(a, b, &of_b);
   std::set<std::string> names;
   for (const auto* side : {&of_a, &of_b}) {
     for (const auto& [name, value] : *side) names.insert(name);
@@ -241,8 +265,11 @@ std::string VerdictTable(const json& verdicts) {
   std::vector<std::vector<std::string>> table = {{"SCENARIO", "CRITERION", "A", "B", ""}};
   for (const json& verdict : verdicts) {
     for (const json& one : verdict.at("criteria")) {
-      table.push_back({At(verdict, "scenario"), At(one, "name"), MetWord(one.at("a")),
-                       MetWord(one.at("b")), one.at("a") != one.at("b") ? "differs" : ""});
+      table.push_back(
+          {At(verdict, "scenario"), At(one, "name"), MetWord(one.at("a")), MetWord(one.at("b")),
+           one.at("a").is_boolean() && one.at("b").is_boolean() && one.at("a") != one.at("b")
+               ? "differs"
+               : ""});
     }
   }
   return FormatTable(table);
@@ -251,6 +278,12 @@ std::string VerdictTable(const json& verdicts) {
 std::string SpreadLines(const json& verdicts) {
   std::string text;
   for (const json& verdict : verdicts) {
+    const json& run = verdict.at("run");
+    if (run.at("a") != run.at("b")) {
+      text += "only " + std::string(run.at("a").get<bool>() ? "A" : "B") + " has run " +
+              At(verdict, "scenario") + "\n";
+      continue;
+    }
     const json& spread = verdict.at("aa_spread_p99");
     const auto percent = [&spread](const char* side) {
       const json& value = spread.at(side);
@@ -342,7 +375,9 @@ int ReportCompare(const std::string& a, const std::string& b, bool as_json) {
   try {
     comparison = CompareResults(*of_a, *of_b);
   } catch (const json::exception& error) {
-    return Fail(a + " and " + b + " cannot be compared: " + error.what());
+    return Fail(
+        a + " and " + b +
+        " cannot be compared, one of them is damaged or another release's: " + error.what());
   }
   comparison["a"]["path"] = a;
   comparison["b"]["path"] = b;

@@ -86,6 +86,7 @@ pid_t Spawn(const std::vector<std::string>& command, const sigset_t& mask) {
   int failure[2];
   if (pipe2(failure, O_CLOEXEC) != 0) return -1;
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   const pid_t child = fork();
@@ -125,7 +126,7 @@ int WaitFor(pid_t child, const sigset_t& signals, const std::string& token, Clie
       if (!seen->came_up) *seen = LookFor(token, client);
       if (!seen->came_up && watch.Look()) {
         std::cerr << "xsched-hsa-ctl: process " << child
-                  << " has the runtime and not the layer: " << kSkipAdvice << std::endl;
+                  << " has the runtime and not the layer: " << kSkipAdvice << "\n";
       }
       seen->skipped = watch.skipped();
       pause_ms = seen->came_up ? 60'000 : std::min(pause_ms * 2, 5000L);
@@ -192,7 +193,7 @@ int RunWith(const RunOptions& options, const std::string& layer, const std::stri
   if (const Registering registering = LookAtRegistering();
       registering.skipping() == Skipping::kAlways) {
     std::cerr << "xsched-hsa-ctl: " << registering.tool
-              << ": the layer will not come up: " << kSkipAdvice << std::endl;
+              << ": the layer will not come up: " << kSkipAdvice << "\n";
   }
   const pid_t child = Spawn(options.command, old_mask);
   if (child < 0) {
@@ -249,13 +250,13 @@ int Run(const RunOptions& options) {
     if (!why.empty() && !options.allow_no_layer) {
       return Fail(why + "; nothing was run, --allow-no-layer runs it unscheduled", kExitNoLayer);
     }
-    if (!why.empty()) std::cerr << "xsched-hsa-ctl: " << why << std::endl;
+    if (!why.empty()) std::cerr << "xsched-hsa-ctl: " << why << "\n";
   } else {
     std::string why;
     controller = PrivateController::Start(&why);
     if (controller == nullptr) return Fail(error + "; and " + why);
     std::cerr << "xsched-hsa-ctl: no controller at " << socket << ": started a private one (pid "
-              << controller->pid() << ", socket " << controller->socket_path() << ")" << std::endl;
+              << controller->pid() << ", socket " << controller->socket_path() << ")\n";
     socket = controller->socket_path();
     client = Client::Connect(socket, &error);
     if (!client) return Fail(error);

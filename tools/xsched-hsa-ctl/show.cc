@@ -288,7 +288,8 @@ int Show(const std::string& socket, const std::string& target, bool as_json) {
   }
   if (shown.empty()) {
     return Fail("pid " + std::to_string(name->pid) + " has no queue " +
-                std::to_string(*name->serial) + "; 'xsched-hsa-ctl list --all' shows those it has");
+                std::to_string(name->serial.value_or(0)) +
+                "; 'xsched-hsa-ctl list --all' shows those it has");
   }
   if (as_json) {
     PrintJson({{"controller", reply.at("controller")}, {"processes", shown}});

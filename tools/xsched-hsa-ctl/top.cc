@@ -35,7 +35,7 @@ int Batch(Asker* asker, const TopOptions& options) {
     json reply;
     if (const int code = asker->Ask({{"op", "list"}}, "processes", &reply)) return code;
     if (options.json) {
-      std::cout << reply.dump(-1, ' ', false, json::error_handler_t::replace) << std::endl;
+      std::cout << reply.dump(-1, ' ', false, json::error_handler_t::replace) << "\n" << std::flush;
       continue;
     }
     model.Update(reply, NowS());

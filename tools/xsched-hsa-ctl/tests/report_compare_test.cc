@@ -121,6 +121,26 @@ TEST_F(ReportCompareTest, SettingsVersionsAndTheSimulatedDeviceAreComparedToo) {
                                              "virtual_gpu.runlist_cycle_ns"}));
 }
 
+TEST_F(ReportCompareTest, WhatOnlyOneHasRunIsSaidOnce) {
+  json more = Result(2.6);
+  more["parameters"]["standard"] = {{"rate", 10}};
+  more["verdict"]["scenarios"]["standard"] = more["verdict"]["scenarios"]["intensive"];
+  const json runs = Result(2.6)["runs"];
+  for (json run : runs) {
+    run["scenario"] = "standard";
+    more["runs"].push_back(run);
+  }
+  const std::string a = Write("a", Result(2.6).dump()), b = Write("b", more.dump());
+  const Finished shown = Compare({a, b});
+  EXPECT_EQ(shown.code, 0) << shown.err;
+  for (const char* part : {"only B has run standard\n", "intensive: P99 of two equal native runs",
+                           "device and parameters are the same"}) {
+    EXPECT_NE(shown.out.find(part), std::string::npos) << part << "\n" << shown.out;
+  }
+  EXPECT_EQ(shown.out.find("differs"), std::string::npos) << shown.out;
+  EXPECT_NE(Compare({b, a}).out.find("only A has run standard\n"), std::string::npos);
+}
+
 TEST_F(ReportCompareTest, ARunThatFailedOrIsMissingIsAGap) {
   json other = Result(2.6);
   other["runs"][3] = {
@@ -156,7 +176,8 @@ TEST_F(ReportCompareTest, WhatIsNoResultIsOneLineAndTwo) {
   wrong = Result(2.6);
   for (json& run : wrong["runs"]) run["scenario"] = "other";
   wrong["verdict"]["scenarios"]["intensive"] = 7;
-  ExpectOneLine(Compare({good, Write("apart", wrong.dump())}), "cannot be compared");
+  ExpectOneLine(Compare({good, Write("apart", wrong.dump())}),
+                "cannot be compared, one of them is damaged");
   ExpectOneLine(Compare({good}), "--help");
   ExpectOneLine(RunProgram({XSCHED_HSA_BIN_DIR "/xsched-hsa-ctl", "report"}), "--help");
 }
