@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <exception>
 #include <fstream>
 
 #include "machine_facts.h"
@@ -119,9 +120,7 @@ int Measure(const Arguments& arguments) {
   return record.AllPassed() ? 0 : 1;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int ParseAndMeasure(int argc, char** argv) {
   Arguments arguments;
   CLI::App app("Measures what preemption costs on a GPU, and writes it as a record");
   app.name("device-measurements");
@@ -144,4 +143,15 @@ int main(int argc, char** argv) {
     return Fail(std::string(e.what()) + "; see --help", 2);
   }
   return Measure(arguments);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return ParseAndMeasure(argc, argv);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "measure-device: %s\n", e.what());
+    return 1;
+  }
 }

@@ -135,12 +135,12 @@ def execute(command, show):
     with tempfile.TemporaryFile("w+", errors="replace") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
+            show()  # also of what ends at once
             while process.poll() is None:
-                show()
                 try:
                     process.wait(0.5)
                 except subprocess.TimeoutExpired:
-                    pass
+                    show()
         finally:
             if process.poll() is None:
                 process.terminate()

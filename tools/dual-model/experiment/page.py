@@ -199,6 +199,14 @@ def html_parameters(context):
     return "".join(parts)
 
 
+def unbroken(text):
+    """Escaped; on a phone no line begins with a unit or ends with a sign of comparison."""
+    text = escape(text)
+    for before, after in ((" %", "\u00a0%"), (" ×", "\u00a0×"), ("≤ ", "≤\u00a0"), ("≥ ", "≥\u00a0")):
+        text = text.replace(before, after)
+    return text
+
+
 def html_scenario(context, scenario, entry):
     plan = context.scenarios[scenario]
     points = samples(context, scenario)
@@ -206,7 +214,7 @@ def html_scenario(context, scenario, entry):
     criteria = "".join(
         '<li><span class="%s">%s</span>: %s (%s)%s</li>' % (
             "met" if c["met"] else "missed", "met" if c["met"] else "not met", escape(c["name"]),
-            escape(c["text"]), "" if c["met"] else ": " + escape(str(c["why_not"])))
+            unbroken(c["text"]), "" if c["met"] else ": " + unbroken(str(c["why_not"])))
         for c in entry["criteria"])
     return "".join([
         '<section id="%s">' % escape(scenario, quote=True),
@@ -223,7 +231,7 @@ def html_scenario(context, scenario, entry):
         html_preemption(context, scenario),
         "<h3>Criteria</h3><ul>%s</ul>" % criteria,
         "<p>A/A spread of two equal native runs: %s.</p></section>"
-        % escape(report.spread_words(entry))])
+        % unbroken(report.spread_words(entry))])
 
 
 def bold(text):
@@ -242,8 +250,9 @@ def html_noise(context):
 
 def card(entry):
     word = verdicts.word(entry)
-    return ('<div class="card v-%s"><p class="word">%s</p><p class="headline">%s</p></div>'
-            % (word, VERDICT_WORDS[word], escape(entry["headline"])))
+    remark = '<p class="note remark">%s.</p>' % escape(entry["remark"]) if entry.get("remark") else ""
+    return ('<div class="card v-%s"><p class="word">%s</p><p class="headline">%s</p>%s</div>'
+            % (word, VERDICT_WORDS[word], escape(entry["headline"]), remark))
 
 
 def html(context):

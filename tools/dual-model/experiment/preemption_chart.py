@@ -109,7 +109,8 @@ def draw(data):
                                                          span[3].get("packets_behind", 0)))
     top = picture.begin("offline model: " + restricted_name(data), "s-native2")
     for span in data["low"]["restricted"]:
-        picture.rect("s-native2 span", top, span[1], span[2], span_words(span))
+        resumed_ms = span[2] - span[3].get("end_driver_us", 0) / 1e3 * (span[2] < data["to_ms"])
+        picture.rect("s-native2 span", top, span[1], resumed_ms, span_words(span))
         for at_ms, key in ((span[1], "driver_us"), (span[2], "end_driver_us")):
             took_us = span[3].get(key, 0)
             if data["from_ms"] < at_ms < data["to_ms"]:

@@ -83,6 +83,8 @@ def terminal(context):
     lines = [unit + device_words(context), "", terminal_table(COLUMNS, rows(context)), ""]
     for entry in context.result["verdict"]["scenarios"].values():
         lines.append(entry["headline"])
+        if entry.get("remark"):
+            lines.append("  %s." % entry["remark"])
         lines.append("  A/A spread of two equal native runs: " + spread_words(entry))
         for criterion in entry["criteria"]:
             lines.append("  %-7s %s (%s)%s" % (
@@ -326,6 +328,7 @@ def markdown(context):
              verdicts.in_words(context.result["verdict"]["scenarios"]), ""]
     for entry in context.result["verdict"]["scenarios"].values():
         parts += ["**%s**" % entry["headline"], ""]
+        parts += ["%s." % entry["remark"], ""] if entry.get("remark") else []
     parts += ["Latencies of the online (high-priority) model's requests in ms%s." % device_words(context), "",
               markdown_table(COLUMNS, rows(context)), "", "## Verdict", ""]
     for name, entry in context.result["verdict"]["scenarios"].items():

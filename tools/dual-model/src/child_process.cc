@@ -29,7 +29,8 @@ std::vector<std::string> MakeEnvironment(const ChildOptions& options) {
   for (const std::string& name : options.unset) variables.erase(name);
   for (const auto& [name, value] : options.environment) variables[name] = value;
   std::vector<std::string> result;
-  for (const auto& [name, value] : variables) result.push_back(name + "=" + value);
+  result.reserve(variables.size());
+  for (const auto& [name, value] : variables) result.emplace_back(name).append("=").append(value);
   return result;
 }
 

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <exception>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -134,6 +135,7 @@ int RunScript(const std::string& name, const std::vector<std::string>& rest) {
   std::vector<std::string> words = {"python3", script};
   words.insert(words.end(), rest.begin(), rest.end());
   std::vector<char*> pointers;
+  pointers.reserve(words.size() + 1);
   for (std::string& word : words) pointers.push_back(word.data());
   pointers.push_back(nullptr);
   execvp("python3", pointers.data());
@@ -143,7 +145,7 @@ int RunScript(const std::string& name, const std::vector<std::string>& rest) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   signal(SIGPIPE, SIG_IGN);
   if (argc >= 2 && std::string(argv[1]) == "experiment") {
     return RunScript("experiment.py", std::vector<std::string>(argv + 2, argv + argc));
@@ -178,4 +180,7 @@ int main(int argc, char** argv) {
   }
   if (probe->parsed()) return ProbePriority(probe_options);
   return worker->parsed() ? Work(&worker_arguments) : Run(&run_arguments, plan->parsed());
+} catch (const std::exception& e) {
+  std::fprintf(stderr, "dual-model: %s\n", e.what());
+  return 1;
 }

@@ -125,6 +125,7 @@ int RunExperiment(const RunOptions& options) {
   if (folder.path().empty()) return Report("can't make a folder in /tmp", 1);
 
   std::vector<const ModelSpec*> all;
+  all.reserve(options.high.size() + options.low.size());
   for (const ModelSpec& spec : options.high) all.push_back(&spec);
   for (const ModelSpec& spec : options.low) all.push_back(&spec);
   std::vector<std::vector<const ModelSpec*>> groups = {all};

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -196,7 +197,7 @@ class Worker {
               {"signal_errors", check.signal_errors}}}};
   }
 
-  static double Rounded(double ms) { return double(std::int64_t(ms * 1e4 + 0.5)) / 1e4; }
+  static double Rounded(double ms) { return double(std::llround(ms * 1e4)) / 1e4; }
 
   bool WaitForLine(std::string* line) {
     for (;;) {

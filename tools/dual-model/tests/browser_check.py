@@ -49,7 +49,7 @@ function look(frame) {
     {deltaY: -200, clientX: 150, cancelable: true})); return view(); };
   const found = {
     width: frame.innerWidth, scrollWidth: doc.documentElement.scrollWidth,
-    verdict: texts('.verdict'), words: texts('.card .word'), headlines: texts('.headline'),
+    verdict: texts('.verdict'), words: texts('.card .word'), headlines: texts('.headline'), remarks: texts('.remark'),
     columns: all('table')[0] ? [...all('table')[0].querySelectorAll('th')].filter(e =>
       e.getBoundingClientRect().right <= frame.innerWidth).map(e => e.innerText) : [],
     table: texts('td'), p99: texts('.p99 .value'), rate: texts('.rate .value'),
@@ -152,6 +152,7 @@ class BrowserTest(unittest.TestCase):
         self.assertEqual(found["words"], ["Target missed"])
         self.assertIn("misses its target in the intensive scenario", found["verdict"][0])
         self.assertIn("1.18 × alone (native: 9.09 ×)", found["headlines"][0])
+        self.assertEqual([text[:30] for text in found["remarks"]], ["1.18 × is no further from the "])
         self.assertIn("P99", found["columns"])  # without scrolling sideways
         for cell in ("native (again)", "9.09", "0.95", "2.60"):
             self.assertIn(cell, found["table"])
@@ -194,6 +195,7 @@ class BrowserTest(unittest.TestCase):
     def test_baseline_later_than_all_is_still_within_the_bars(self):
         found = self.late_baseline
         self.assertEqual(found["words"], ["Target met"])
+        self.assertIn("Faster than alone is chance", found["remarks"][0])
         self.assertEqual(len(found["limits"]), 4)
         for limit in found["limits"]:
             self.assertAlmostEqual(limit / found["bars"][0], 1.10, delta=0.02)

@@ -85,6 +85,23 @@ class VerdictTest(unittest.TestCase):
         runs[0]["simulated"] = False
         self.assertEqual(met(runs), [True] * 4)
 
+    def test_faster_than_alone_is_said_to_be_chance(self):
+        runs = four(2.2, 2.0)
+        self.assertIsNone(verdict.judge(runs, "intensive")["remark"])
+        runs[0]["high"].update(p99_ms=2.5, requests=60)
+        self.assertIn("with 60 requests one or two late ones decide P99, alone 2.50 ms at P50 2.00",
+                      verdict.judge(runs, "intensive")["remark"])
+        runs[3] = {"scenario": "intensive", "mode": "xsched-hsa", "repeat": 0, "failed": "exit 1"}
+        self.assertIsNone(verdict.judge(runs, "intensive")["remark"])
+
+    def test_what_chance_could_have_decided_is_said(self):
+        for p99, near in ((2.2, False), (2.45, True), (2.6, True), (2.8, False)):  # target 2.42, two native runs 9.5 % apart
+            said = verdict.judge(four(p99, 2.0), "intensive")["remark"]
+            self.assertEqual("two equal native runs is 10 % apart" in (said or ""), near, (p99, said))
+        runs = four(2.45, 2.0)
+        runs[2] = {"scenario": "intensive", "mode": "native", "repeat": 1, "failed": "exit 1"}
+        self.assertIsNone(verdict.judge(runs, "intensive")["remark"])
+
     def test_verdict_is_said_in_words(self):
         met, missed = verdict.judge(four(2.2, 1.95), "a"), verdict.judge(four(2.6, 1.95), "a")
         for judged in (met, missed):

@@ -1,6 +1,7 @@
 """Which preemption is shown, what of it, and recordings that show none."""
 
 import os
+import re
 import sys
 import unittest
 
@@ -93,6 +94,17 @@ class PictureTest(unittest.TestCase):
                       lines)
         self.assertIn("has all its compute units again", lines[-1])
         self.assertIn("offline model: squeezed to fewer", preemption_chart.chart(picture, "a"))
+
+    def test_a_driver_call_is_drawn_beside_the_restriction_and_not_over_it(self):
+        drawn = preemption_chart.draw(preemption.extract(trace(request(0, 10)), 80)).shapes
+        sides = {}  # of what is on the restriction's lane, by its class
+        for shape in drawn:
+            found = re.match(r'<rect class="(s-native2 span|call)" x="([\d.]+)" y="\d+" width="([\d.]+)"', shape)
+            if found:
+                sides.setdefault(found[1], []).append((float(found[2]), float(found[2]) + float(found[3])))
+        (span,), (suspend, resume) = sides["s-native2 span"], sides["call"]
+        self.assertAlmostEqual(suspend[1], span[0], places=2)
+        self.assertAlmostEqual(span[1], resume[0], places=2)
 
     def test_a_restriction_that_stays_for_the_next_request_does_not_stretch_the_picture(self):
         stays = [dict(e) for e in request(0, 10)]

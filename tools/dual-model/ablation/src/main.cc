@@ -105,7 +105,8 @@ std::string AddLows(const Arguments& a, RunSetup* setup, std::vector<std::string
   for (std::size_t i = 0; i < a.lows.size(); ++i) {
     std::optional<dual_model::ReplayPlan> plan;
     std::string error;
-    if (!LoadPlan(a.lows[i], false, &plan, &setup->rate_per_s, &names->emplace_back(), &error)) {
+    if (!LoadPlan(a.lows[i], false, &plan, &setup->rate_per_s, &names->emplace_back(), &error) ||
+        !plan) {
       return error;
     }
     setup->lows.push_back({std::move(*plan), i < a.weights.size() ? a.weights[i] : 100});
@@ -193,7 +194,7 @@ int Run(Arguments* a) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   CLI::App app{
       "The real layer and controller against the device model, in virtual time: what a mechanism "
       "gives"};
@@ -205,7 +206,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
     return BadInput(std::string(e.what()) + "; see dual-model-sim --help");
-  } catch (const std::exception& e) {
-    return BadInput(e.what());
   }
+} catch (const std::exception& e) {
+  std::fprintf(stderr, "dual-model-sim: %s\n", e.what());
+  return 2;
 }

@@ -43,6 +43,7 @@ double Ms(double ns) { return ns / 1e6; }
 
 dual_model::LatencySummary SummaryOf(const RunResult& run) {
   std::vector<double> latencies_ms;
+  latencies_ms.reserve(run.requests.size());
   for (const Sample& sample : run.requests) latencies_ms.push_back(Ms(double(sample.took_ns)));
   return dual_model::Summarise(std::move(latencies_ms));
 }

@@ -16,8 +16,7 @@ TimeNs SleepOf(std::uint64_t ns) {
 }  // namespace
 
 SimLayer::SimLayer(World* world, DeviceDriver* driver, int priority)
-    : world_(world),
-      priority_(priority),
+    : priority_(priority),
       page_(std::make_unique<xsched_hsa::ProcessPage>()),
       registry_(std::make_unique<xsched_hsa::QueueRegistry>()),
       times_(std::make_unique<xsched_hsa::KernelTimes>()),

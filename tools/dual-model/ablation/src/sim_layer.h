@@ -48,7 +48,6 @@ class SimLayer {
   void AttachQueue();
   bool HasEvent() const;
 
-  World* world_;
   const int priority_;
   std::unique_ptr<xsched_hsa::ProcessPage> page_;
   std::unique_ptr<xsched_hsa::QueueRegistry> registry_;
