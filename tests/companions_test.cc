@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdio>
+#include <fstream>
 #include <tuple>
 
 #include "support/rivals.h"
@@ -135,27 +137,38 @@ TEST_F(CompanionTest, WhatALauncherPreloadsComesFirstAndTheProgramIsHeld) {
 
 class PythonTest : public CompanionTest, public testing::WithParamInterface<const char*> {
  protected:
-  const Words kProgram = {"python3", "-B",
-                          std::string(XSCHED_HSA_SOURCE_DIR) + "/tests/programs/hsa_processes.py",
-                          GetParam(), std::to_string(kPackets)};
+  // Waits until there are `wanted` queues of which `is` holds; how many there were at last.
+  template <typename Is>
+  int WaitForQueues(int wanted, Is is) {
+    int found = 0;
+    for (int i = 0; i < 1200 && found != wanted; ++i, usleep(25'000)) {
+      found = 0;
+      const nlohmann::json list = stack_.List();
+      for (const auto& process : list["processes"]) {
+        for (const auto& queue : process["queues"]) found += is(queue) ? 1 : 0;
+      }
+    }
+    return found;
+  }
+  const Words program_words = {
+      "python3", "-B", std::string(XSCHED_HSA_SOURCE_DIR) + "/tests/programs/hsa_processes.py",
+      GetParam(), std::to_string(kPackets)};
 };
 
 TEST_P(PythonTest, ParentAndChildAreProgramsOfTheirOwn) {
-  auto parent = StartLow(kProgram);
+  const std::string go = testing::TempDir() + "go-" + std::to_string(getpid());
+  stack_.UseEnvironment({{"LD_PRELOAD", RuntimeToPreload()}, {"HSA_PROCESSES_GO", go}});
+  auto parent = StartLow(program_words);
   StartHigh();
   parent->Write("\n");
-  int held = 0;
-  for (int i = 0; i < 400 && held < 2; ++i, usleep(25'000)) {
-    held = 0;
-    const nlohmann::json list = stack_.List();
-    for (const auto& process : list["processes"]) {
-      for (const auto& queue : process["queues"]) {
-        // What it submits before the controller has seen its queue passes.
-        held += queue["state"] == "held" && queue["submitted"] == kPackets ? 1 : 0;
-      }
-    }
-  }
-  EXPECT_EQ(held, 2) << "parent and child: " << stack_.List();
+  const auto armed = [](const nlohmann::json& queue) { return queue["armed"] == true; };
+  EXPECT_EQ(WaitForQueues(2, armed), 2) << "parent and child: " << stack_.List();
+  std::ofstream(go).put('\n');
+  const auto held = [](const nlohmann::json& queue) {
+    return queue["state"] == "held" && queue["submitted"] == kPackets;
+  };
+  EXPECT_EQ(WaitForQueues(2, held), 2) << "parent and child: " << stack_.List();
+  std::remove(go.c_str());
   FinishHigh();
   const Result result = parent->Wait();
   EXPECT_NE(result.out.find("child completed 40\nchild ended with 0\ncompleted 80\n"),
@@ -177,6 +190,7 @@ TEST_F(CompanionTest, AForkChildInPythonEndsAsWithoutTheLayerAndItsParentGoesOn)
   plain->Write("\n");
   const Result without = plain->Wait();
   EXPECT_NE(without.out.find("completed 80"), std::string::npos) << without.out << without.err;
+  stack_.UseEnvironment({{"LD_PRELOAD", RuntimeToPreload()}});
   auto parent = StartLow(program);
   parent->Write("\n");
   const Result with = parent->Wait();

@@ -82,6 +82,25 @@ TEST(HipDeviceTest, KernelsComputeWhatTheHostComputes) {
   EXPECT_NE(result.out.find("all: 0 wrong"), std::string::npos) << result.out << result.err;
 }
 
+// What a kernel itself reads (HW_ID, XCC_ID), not what the device says of itself.
+TEST(HipDeviceTest, BlocksRunOnTheComputeUnitsOfTheirStreamsMask) {
+  const Result result = RunAlone({}, {Program("hip_kernels"), "places"});
+  EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
+  EXPECT_EQ(result.out,
+            "few: 32 compute units in 4 XCCs, 4 SEs, 2 CUs each\n"
+            "others: 48 compute units in 4 XCCs, 4 SEs, 3 CUs each\n"
+            "all: 80 compute units in 4 XCCs, 4 SEs, 5 CUs each\n"
+            "long: 1 compute units in 1 XCCs, 1 SEs, 1 CUs each\n")
+      << result.err;
+}
+
+TEST(HipDeviceTest, ABlockThatAsksWhereItRunsWhereTheFirstDoesNotIsNamed) {
+  const Result result = RunAlone({}, {Program("hip_kernels"), "elsewhere"});
+  EXPECT_EQ(result.exit_code, 128 + SIGABRT) << result.out;
+  EXPECT_NE(result.err.find("is interpreted only where workgroup 0 has it, too"), std::string::npos)
+      << result.err;
+}
+
 TEST(HipDeviceTest, AnUncoveredInstructionIsNamedAndEndsTheProgram) {
   const Result result = RunAlone({}, {Program("hip_kernels"), "uncovered"});
   EXPECT_EQ(result.exit_code, 128 + SIGABRT) << result.out;

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <thread>
@@ -163,6 +164,10 @@ TEST_P(MisuseAtEachGateTest, SubmitsFromASignalHandlerThatInterruptsASubmission)
 // Not to be done, and often done: exit in a handler. The call that it interrupted never goes on, whatever lock it has.
 TEST_P(MisuseAtEachGateTest, AHandlerThatExitsInTheMiddleOfACallEndsTheProgram) {
   stack_.StartController(kPatient);
+  // The runtime frees what it has in there, which TSan says of every piece. It is what is tried.
+  const char* const options = std::getenv("TSAN_OPTIONS");
+  stack_.UseEnvironment({{"TSAN_OPTIONS", std::string(options == nullptr ? "" : options) +
+                                              ":report_signal_unsafe=0"}});
   for (const char* calls : {"priority", "doorbells"}) {
     auto low = StartLow({"exit-in-handler", calls});
     low->Write("\n");
@@ -374,7 +379,8 @@ TEST_F(MisuseTest, HoldsAreRightWhileTheWallClockJumpsByYears) {
   StartHigh();
   SubmitHeld(low.get());
   // Twenty leases: renewed by one clock, read by another process's.
-  EXPECT_FALSE(low->WaitForOutput("completed", std::chrono::seconds(1)));
+  sleep(1);
+  EXPECT_FALSE(low->WaitForOutput("completed", std::chrono::seconds(0)));
   EXPECT_EQ(stack_.QueueAt(kLow)["state"], "held");
   low->Write("\n");
   FinishHigh();

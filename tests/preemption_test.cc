@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <fstream>
 #include <functional>
@@ -15,6 +16,8 @@ namespace {
 
 constexpr int kLow = 0, kHigh = 15;
 constexpr int kTriesMax = 40;
+// Some kernels of the low program; a bound for one of them.
+constexpr std::chrono::milliseconds kLookApart{200}, kPatienceForAKernel{10'000 * kPatience};
 
 class PreemptionTest : public testing::Test {
  protected:
@@ -68,18 +71,22 @@ class PreemptionTest : public testing::Test {
   // machine a lease may end in between, and then the urgent program comes again.
   struct Looks {
     std::uint64_t first = 0, second = 0;  // read indexes
+    std::chrono::steady_clock::duration apart{};
   };
-  Looks LookTwice(const std::string& state, const std::function<bool(const Looks&, int)>& enough) {
+  Looks LookTwice(const std::string& state, const std::function<bool(const Looks&)>& enough) {
     const std::string count = state == "squeezed" ? "squeezes" : "suspends";
     for (int i = 0; i < kTriesMax; ++i) {
       PreemptUntil(state);
       if (HasFatalFailure()) break;
       const nlohmann::json first = stack_.QueueAt(kLow);
+      const auto began = std::chrono::steady_clock::now();
       nlohmann::json now = first;
-      for (int look = 0; now["state"] == state && now[count] == first[count]; ++look) {
-        const Looks looks = {first["read"], now["read"]};
-        if (enough(looks, look)) return looks;
+      Looks looks;
+      while (now["state"] == state && now[count] == first[count]) {
+        looks = {first["read"], now["read"], looks.apart};
+        if (enough(looks)) return looks;
         usleep(25'000);
+        looks.apart = std::chrono::steady_clock::now() - began;
         now = stack_.QueueAt(kLow);
       }
       FinishUrgent();
@@ -123,7 +130,8 @@ const std::vector<std::string> kSqueeze = {"--mechanisms", "squeeze",     "--squ
 TEST_P(PreemptionAtEachGateTest, SuspendsInTheMiddleOfAKernelAndLosesNothing) {
   stack_.StartController(kSuspend);
   StartLow();
-  const Looks looks = LookTwice("suspended", [](const Looks&, int look) { return look >= 8; });
+  const Looks looks =
+      LookTwice("suspended", [](const Looks& now) { return now.apart >= kLookApart; });
   EXPECT_EQ(looks.second, looks.first) << "a suspended queue went on";
   FinishUrgent();
   ExpectNothingLost();
@@ -133,8 +141,9 @@ TEST_P(PreemptionAtEachGateTest, SuspendsInTheMiddleOfAKernelAndLosesNothing) {
 TEST_P(PreemptionAtEachGateTest, SqueezedQueueGoesOnAndLosesNothing) {
   stack_.StartController(kSqueeze);
   StartLow();
-  const Looks looks = LookTwice(
-      "squeezed", [](const Looks& now, int look) { return now.second > now.first || look >= 400; });
+  const Looks looks = LookTwice("squeezed", [](const Looks& now) {
+    return now.second > now.first || now.apart >= kPatienceForAKernel;
+  });
   EXPECT_GT(looks.second, looks.first) << "a squeezed queue stood still";
   FinishUrgent();
   ExpectNothingLost();

@@ -360,6 +360,7 @@ TEST_F(ToolTest, PythonMarksRequestsToo) {
   setenv("PYTHONPATH", (root + "/tools/packaging/python").c_str(), 1);
   setenv("PYTHONDONTWRITEBYTECODE", "1", 1);
   const std::string script = root + "/tests/programs/api_program.py";
+  stack_.UseEnvironment({{"LD_PRELOAD", RuntimeToPreload()}});
   auto program = stack_.Start("normal", {"python3", script});
   ASSERT_TRUE(program->WaitForOutput("ready")) << program->Wait().err;
   const json process = CtlJson({"list"})["processes"][0];

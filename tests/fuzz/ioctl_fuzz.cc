@@ -71,7 +71,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       request.connection = connection;
       request.header.number = input.Take<std::uint8_t>() % 0x30;
       const auto arg = input.TakeBytes(input.Take<std::uint8_t>());
-      const auto payload = input.TakeBytes(input.Take<std::uint8_t>() * 4u);
+      const auto payload = input.TakeBytes(input.Take<std::uint8_t>() * std::size_t{4});
       request.arg.assign(arg.begin(), arg.end());
       request.payload.assign(payload.begin(), payload.end());
       // Gpu ids cannot be guessed.

@@ -157,7 +157,7 @@ void Act(fuzz::Input* input, World* world, Peers* peers) {
     case 3:
       return peers->Send(&peer, kGood);
     case 4:
-      return peers->Send(&peer, std::string(input->Take<std::uint8_t>() * 32u, 'a'));
+      return peers->Send(&peer, std::string(std::size_t{32} * input->Take<std::uint8_t>(), 'a'));
     case 5:
       shutdown(peer.fd, SHUT_WR);
       return;

@@ -39,8 +39,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static auto victim_page = std::make_unique<ProcessPage>();
   static auto hostile_page = std::make_unique<ProcessPage>();
   fuzz::Input input(data, size);
-  const char* const kPolicies[] = {"strict-priority", "weighted-fair",   "cu-partition",
-                                   "latency-target",  "utilisation-cap", "earliest-deadline"};
+  constexpr const char* kPolicies[] = {"strict-priority", "weighted-fair",   "cu-partition",
+                                       "latency-target",  "utilisation-cap", "earliest-deadline"};
   const char* const name = kPolicies[input.Take<std::uint8_t>() % std::size(kPolicies)];
   Core core({}, &clock, MakePolicy(name, {}), &waker);
   Core::InitUserPage(user.get(), 1000);
@@ -78,7 +78,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     hostile_page->changes.fetch_add(1);
     core.OnLayerEvent(sessions[1]);
-    clock.now_us += what * 100;
+    clock.now_us += std::uint64_t{100} * what;
     core.OnTimer();
     if (what == 255) recorder.Tick();
     if (core.sessions().at(sessions[1])->queues.size() > kQueuesMax) std::abort();

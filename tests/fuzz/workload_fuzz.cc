@@ -16,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   try {
     virtual_gpu::ParseReplay(nlohmann::json::parse(data, data + size));
-  } catch (const std::exception&) {
+  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch)
     // replay_main.cc says what() and ends with 2.
   }
   return 0;

@@ -1,14 +1,16 @@
 // hip_kernels.hip: kernels that use what compilers use, against the same arithmetic on the host.
 //
-//   hip-kernels [fault | uncovered | endless]
+//   hip-kernels [places | fault | uncovered | elsewhere | endless]
 //
-// Output     a line per kernel: how many values were looked at, how many were wrong. With a word, a
-//            kernel that the device must refuse: an address that is not mapped, an instruction that the
-//            virtual GPU does not interpret, a wait for the host that never ends.
+// Output     a line per kernel: how many values were looked at, how many were wrong. "places": on how
+//            many compute units blocks ran under two CU masks. With another word, a kernel that the
+//            device must refuse: an address that is not mapped, an instruction that the virtual GPU
+//            does not interpret, there or in its second block only, a wait for the host that never ends.
 // Errors     exit 1 where something was wrong.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <set>
 
 #include "../../tools/hip-examples/example.h"
 
@@ -283,6 +285,61 @@ __global__ void Endless(volatile int* flag) {
   }
 }
 
+// Where a block runs: XCC_ID (20) over SE and CU of HW_ID (4). A block of 1024 is half a CU's waves.
+constexpr int kBlocks = 2000;
+__device__ std::uint32_t Place() {
+  const std::uint32_t hw_id = __builtin_amdgcn_s_getreg(31 << 11 | 4);
+  return static_cast<std::uint32_t>(__builtin_amdgcn_s_getreg(3 << 11 | 20)) << 16 | (hw_id & 0xef00);
+}
+__global__ void Where(std::uint32_t* places) {
+  const std::uint32_t place = Place();
+  if (threadIdx.x == 0) places[blockIdx.x] = place;
+}
+// More instructions behind it than a trial of the first block carries out.
+__global__ void WhereAndLong(std::uint32_t* places, std::uint32_t rounds) {
+  std::uint32_t place = Place(), sum = 0;
+  for (std::uint32_t i = 0; i < rounds; ++i) sum = sum * 5 + place + i;
+  places[blockIdx.x] = sum == 1 ? sum : place;
+}
+__global__ void WhereElsewhere(std::uint32_t* places) {
+  if (blockIdx.x == 1) places[blockIdx.x] = Place();
+}
+std::set<std::uint32_t> Places(const std::vector<std::uint32_t>& mask) {
+  hipStream_t stream;
+  CHECK(hipExtStreamCreateWithCUMask(&stream, static_cast<std::uint32_t>(mask.size()), mask.data()));
+  std::uint32_t* places = Copied(std::vector<std::uint32_t>(kBlocks, ~0u));
+  Where<<<kBlocks, 1024, 0, stream>>>(places);
+  CHECK(hipGetLastError());
+  CHECK(hipStreamSynchronize(stream));
+  const std::vector<std::uint32_t> back = Back(places, kBlocks);
+  CHECK(hipStreamDestroy(stream));
+  return {back.begin(), back.end()};
+}
+void SayPlaces(const char* what, const std::set<std::uint32_t>& places) {
+  std::set<std::uint32_t> xccs, ses, cus;
+  for (const std::uint32_t place : places) {
+    xccs.insert(place >> 16);
+    ses.insert(place >> 13 & 7);
+    cus.insert(place >> 8 & 15);
+  }
+  std::printf("%s: %zu compute units in %zu XCCs, %zu SEs, %zu CUs each\n", what, places.size(),
+              xccs.size(), ses.size(), cus.size());
+}
+// Two masks that share no bit: 32 and 48 of an MI308X's 80 compute units.
+int ShowPlaces() {
+  const auto few = Places({0xffffffff, 0, 0}), others = Places({0, 0xffffffff, 0xffff});
+  std::set<std::uint32_t> all = few;
+  all.insert(others.begin(), others.end());
+  SayPlaces("few", few);
+  SayPlaces("others", others);
+  SayPlaces("all", all);
+  std::uint32_t* place = Copied(std::vector<std::uint32_t>(1, ~0u));
+  WhereAndLong<<<1, 64>>>(place, 1'000'000);
+  CHECK(hipGetLastError());
+  SayPlaces("long", {Back(place, 1)[0]});
+  return all.count(Back(place, 1)[0]) != 1;
+}
+
 int Refused(const char* what) {
   int* here;
   CHECK(hipHostMalloc(&here, 256 * sizeof(int)));
@@ -291,10 +348,12 @@ int Refused(const char* what) {
     Fault<<<1, 64>>>(reinterpret_cast<int*>(0x123456789000));
   } else if (std::strcmp(what, "uncovered") == 0) {
     Uncovered<<<1, 64>>>(reinterpret_cast<float*>(here));
+  } else if (std::strcmp(what, "elsewhere") == 0) {
+    WhereElsewhere<<<2, 64>>>(reinterpret_cast<std::uint32_t*>(here));
   } else if (std::strcmp(what, "endless") == 0) {
     Endless<<<1, 64>>>(here);
   } else {
-    std::fprintf(stderr, "usage: hip-kernels [fault | uncovered | endless]\n");
+    std::fprintf(stderr, "usage: hip-kernels [places | fault | uncovered | elsewhere | endless]\n");
     return 2;
   }
   CHECK(hipDeviceSynchronize());
@@ -306,6 +365,7 @@ int Refused(const char* what) {
 
 int main(int argc, char** argv) {
   DeviceOrExit();
+  if (argc > 1 && std::strcmp(argv[1], "places") == 0) return ShowPlaces();
   if (argc > 1) return Refused(argv[1]);
   Try<std::uint32_t, std::uint32_t, Mixed32>("32 bits");
   Try<std::uint64_t, std::uint64_t, Mixed64>("64 bits");

@@ -7,13 +7,17 @@ The parent has a queue of its own and submits COUNT packets before and COUNT aft
   spawn, forkserver  the child is a program like any other: it makes a queue and submits COUNT
   fork               the child has what its parent had, and the runtime does not work in it: it tries all the
                      same to make a queue
+A child of spawn or forkserver submits when there is the file that HSA_PROCESSES_GO names, if it names one: what it submits before
+the controller has seen its queue is held by nobody.
 Output   "ready" (then it waits for a line), the child's lines, "completed N".
 Errors   an exception, exit 1.
 """
 import ctypes
 import multiprocessing
+import os
 import signal
 import sys
+import time
 
 GPU = 1  # HSA_DEVICE_TYPE_GPU
 DEVICE = 17  # HSA_AGENT_INFO_DEVICE
@@ -95,6 +99,10 @@ def say(text):
 def own_queue(count):
     """The child of spawn and forkserver."""
     work = Work(Hsa(), count)
+    go = os.environ.get("HSA_PROCESSES_GO", "")
+    until = time.monotonic() + PATIENCE_S
+    while go and not os.path.exists(go) and time.monotonic() < until:
+        time.sleep(0.01)
     work.submit(count)
     say(f"child completed {count - work.wait(0)}")
 

@@ -208,6 +208,13 @@ class Chaos:
         finally:
             link.close()
 
+    def take_back(self, **request):
+        """What was ordered ends in any case: a controller that was only stopped still knows of it when it goes on."""
+        if self.away:
+            self.undo(0.02, lambda: self.take_back(**request))
+        else:
+            self.ask(**request)
+
     def operator(self, what):
         if self.away:
             return False
@@ -215,7 +222,7 @@ class Chaos:
             return self.ask(op="list", all=True) is not None
         if what == "trace":
             self.ask(op="trace-start")
-            self.undo(self.random.uniform(0, 0.5), lambda: self.ask(op="trace-stop"))
+            self.undo(self.random.uniform(0, 0.5), lambda: self.take_back(op="trace-stop"))
             return True
         pid = self.random.choice(self.survivors + self.victims).pid
         if what == "priority":
@@ -227,7 +234,7 @@ class Chaos:
         reply = self.ask(pid=pid, **request)
         if not reply or not reply.get("ok"):
             return False
-        self.undo(self.random.uniform(0, 0.1), lambda: self.ask(pid=pid, **back))
+        self.undo(self.random.uniform(0, 0.1), lambda: self.take_back(pid=pid, **back))
         return True
 
     def policy(self, what):

@@ -3,7 +3,7 @@
 // Why        Fail-open has to be seen from outside and in host time: neither the programs nor the
 //            controller can be asked while they are being stopped. The layer's own words in its
 //            process page are read through /proc/PID/mem, about a thousand times a second.
-// Input      lines: "program PID", "gone PID", "stopped PID", "continued PID" (the program itself),
+// Input      lines: "device PID" (of virtual-gpud), "program PID", "gone PID", "stopped PID", "continued PID" (the program itself),
 //            "silence PID SIGNAL" (stops or kills the controller here, so that no scheduler's turn
 //            lies between the act and its time), "silent" (it has ended by itself), "renewing". The
 //            end of the input ends it.
@@ -11,7 +11,9 @@
 //            kind without a pause that a queue of a program that could run had, from the silence on,
 //            or from the look before the first that saw it (a hung controller's first unanswered
 //            raise begins a lease whenever it comes); how many silences and looks there were, and the
-//            longest time between two looks, which says how busy the machine was.
+//            longest time between two looks, which says how busy the machine was; and for the longest of
+//            each kind which queue it was, and what the threads of its program and of the device did from the
+//            silence until it was over: whose thread was not let run explains it.
 // Errors     a program that cannot be read (it has gone) is passed over.
 #include <fcntl.h>
 #include <poll.h>
@@ -29,9 +31,11 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "queue-ctl/shared_page.h"
+#include "thread_times.h"
 
 namespace {
 
@@ -58,6 +62,7 @@ struct Watched {
   // By kind and slot: since when, and of which queue. 0: it is not.
   std::vector<std::uint64_t> since_ns = std::vector<std::uint64_t>(kKinds * kQueuesMax);
   std::vector<std::uint32_t> serial = std::vector<std::uint32_t>(kQueuesMax);
+  xsched_hsa::ProgramTimes threads;  // when the silence began
 };
 
 class Watch {
@@ -68,6 +73,7 @@ class Watch {
     std::sscanf(line, "%15s %d %d", verb, &pid, &signal);
     const std::string what = verb;
     if (what == "program") programs_[pid] = {};
+    if (what == "device") device_pid_ = pid;
     if (what == "gone") Forget(pid);
     if (what == "stopped") programs_[pid].stopped = true;
     if (what == "continued") {
@@ -84,27 +90,33 @@ class Watch {
     ++looks_;
     const std::uint64_t now = NowNs();
     if (last_look_ns_ > silent_since_ns_) apart_ns_ = std::max(apart_ns_, now - last_look_ns_);
+    for (Longest& longest : longest_) longest.was = std::exchange(longest.pid, 0);
     for (auto& [pid, program] : programs_) {
       if (program.page != 0 && !program.stopped) LookAt(pid, &program);
     }
+    for (Longest& longest : longest_) Tell(&longest);
     last_look_ns_ = now;
   }
 
   void Report() const {
-    std::printf(
-        "{\"silences\": %lu, \"looks\": %lu, \"apart_ms\": %.1f, \"held_ms\": %.1f, "
-        "\"squeezed_ms\": %.1f, "
-        "\"masked_ms\": %.1f, \"suspended_ms\": %.1f, \"queue\": \"%s\"}\n",
-        silences_, looks_, Ms(apart_ns_), Ms(longest_ns_[kHeld]), Ms(longest_ns_[kSqueezed]),
-        Ms(longest_ns_[kMasked]), Ms(longest_ns_[kSuspended]), worst_.c_str());
+    std::printf("{\"silences\": %lu, \"looks\": %lu, \"apart_ms\": %.1f", silences_, looks_,
+                Ms(apart_ns_));
+    for (std::size_t kind = 0; kind < kKinds; ++kind) {
+      const Longest& longest = longest_[kind];
+      std::printf(", \"%s_ms\": %.1f, \"%s\": \"%s\"", kNames[kind], Ms(longest.ns), kNames[kind],
+                  (longest.queue + longest.threads).c_str());
+    }
+    std::puts("}");
   }
 
  private:
   void Silence(int controller, int signal) {
     for (auto& [pid, program] : programs_) {
       FindPage(pid, &program);
+      program.threads = xsched_hsa::TimesOf(pid);
       std::fill(program.since_ns.begin(), program.since_ns.end(), 0);
     }
+    device_threads_ = xsched_hsa::TimesOf(device_pid_);
     signal_ = signal;
     silent_since_ns_ = NowNs();
     if (controller > 0) kill(controller, signal);
@@ -171,22 +183,42 @@ class Watch {
     }
   }
 
+  // The longest of a kind so far.
+  struct Longest {
+    std::uint64_t ns = 0;
+    int pid = 0, was = 0;  // whose it grew with at this look, and at the last one
+    std::string queue, threads;
+  };
+
   void Note(Kind kind, std::uint64_t lasts, int pid, const QueueSlot& slot) {
-    if (lasts > *std::max_element(longest_ns_, longest_ns_ + kKinds)) {
-      worst_ = std::string(kNames[kind]) + " " + std::to_string(pid) + ":" +
-               std::to_string(slot.serial) + ", order " + std::to_string(slot.hold.load()) +
-               ", mode " + std::to_string(slot.mode.load()) + ", after " +
-               (signal_ == 0 ? std::string("its end") : "signal " + std::to_string(signal_));
-    }
-    longest_ns_[kind] = std::max(longest_ns_[kind], lasts);
+    Longest& longest = longest_[kind];
+    if (lasts <= longest.ns) return;
+    longest.ns = lasts;
+    longest.pid = pid;
+    longest.queue = std::to_string(pid) + ":" + std::to_string(slot.serial) + ", order " +
+                    std::to_string(slot.hold.load()) + ", mode " +
+                    std::to_string(slot.mode.load()) + ", after " +
+                    (signal_ == 0 ? "its end" : "signal " + std::to_string(signal_)) + ": ";
+  }
+
+  // Once more when it is over: a wait counts when it ends.
+  void Tell(Longest* longest) {
+    const auto at = programs_.find(longest->pid != 0 ? longest->pid : longest->was);
+    if (at == programs_.end()) return;
+    const auto program = xsched_hsa::TimesOf(at->first);
+    const auto device = xsched_hsa::TimesOf(device_pid_);
+    longest->threads = WhatTheThreadsDid(at->second.threads, program) +
+                       "; device: " + WhatTheThreadsDid(device_threads_, device) + " " +
+                       WhatTheHostDid(device_threads_, device);
   }
 
   std::map<int, Watched> programs_;
   std::uint64_t silent_since_ns_ = 0, silences_ = 0, looks_ = 0;
-  std::uint64_t longest_ns_[kKinds] = {};
+  Longest longest_[kKinds];
+  int device_pid_ = 0;
+  xsched_hsa::ProgramTimes device_threads_;        // when the silence began
   std::uint64_t last_look_ns_ = 0, apart_ns_ = 0;  // the longest time between two looks
-  std::string worst_;
-  int signal_ = 0;  // that made the silence
+  int signal_ = 0;                                 // that made the silence
 };
 
 }  // namespace

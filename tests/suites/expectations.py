@@ -1,6 +1,6 @@
 """What each test of a suite is expected to do: expected/SUITE.txt, one test a line.
 
-  NAME  RESULT  [timeout=SECONDS] [scale=K] [attempts=N] [says="REGEX"]  REASON
+  NAME  RESULT  [timeout=SECONDS] [scale=K] [attempts=N] [after=NAME] [profile=NAME] [says="REGEX"]  REASON
 
 RESULT is one of
   pass     it passes, and has tested something
@@ -11,8 +11,10 @@ RESULT is one of
   skip     it is not run
 scale slows the device down (--time-scale), for tests that compare times: the host's noise counts less.
 attempts is for tests with a deadline of their own that a busy host misses; each attempt is printed.
-Everything but pass needs a reason, and so does a test with attempts. Lines that begin with '## ' are
-headings of the table in docs.
+after is a test of a line above that runs before it in the same process (gtest keeps their order).
+profile is another GPU than the suite's own.
+Everything but pass needs a reason, and so does a test with attempts, after or profile. Lines that begin with '## '
+are headings of the table in docs.
 """
 
 import dataclasses
@@ -20,7 +22,7 @@ import re
 
 RESULTS = ("pass", "empty", "fail", "crash", "timeout", "skip")
 DEFAULT_TIMEOUT_S = 60
-OPTION = re.compile(r'(timeout|scale|attempts)=(\d+)(?:\s+|$)|(says)="([^"]*)"(?:\s+|$)')
+OPTION = re.compile(r'(timeout|scale|attempts)=(\d+)(?:\s+|$)|(says)="([^"]*)"(?:\s+|$)|(after|profile)=(\S+)(?:\s+|$)')
 
 
 @dataclasses.dataclass
@@ -31,6 +33,8 @@ class Expectation:
     timeout_s: int = DEFAULT_TIMEOUT_S
     scale: int = 1
     attempts: int = 1
+    after: str = ""
+    profile: str = ""
     says: str = ""
     reason: str = ""
 
@@ -49,12 +53,16 @@ def parse_line(line, heading):
             expectation.scale = int(found[2])
         elif found[1] == "attempts":
             expectation.attempts = int(found[2])
+        elif found[5]:
+            setattr(expectation, found[5], found[6])
         else:
             expectation.says = found[4]
         rest = rest[found.end():]
     expectation.reason = rest.strip()
-    if not expectation.reason and (expectation.result != "pass" or expectation.attempts > 1):
-        return f"{expectation.result if expectation.attempts == 1 else 'attempts'} needs a reason"
+    for why, wanted in ((expectation.result, expectation.result != "pass"), ("attempts", expectation.attempts > 1),
+                        ("after", expectation.after), ("profile", expectation.profile)):
+        if wanted and not expectation.reason:
+            return f"{why} needs a reason"
     if expectation.result == "empty" and not expectation.says:
         return 'empty needs says="...": how its output shows that nothing was tested'
     return expectation
@@ -72,6 +80,8 @@ def load(path, fail):
             fail(f"{path}:{number}: {parsed}")
         if parsed.name in expected:
             fail(f"{path}:{number}: {parsed.name} is there twice")
+        if parsed.after and parsed.after not in expected:
+            fail(f"{path}:{number}: after={parsed.after}: no line above has that test")
         expected[parsed.name] = parsed
     return expected
 

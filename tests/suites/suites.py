@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 NAMES = ("rocminfo", "rocrtst", "kfdtest")
+PROFILES = {"mi308x": "gfx942", "mi300x": "gfx942", "mi355x": "gfx950", "mi210": "gfx90a", "mi100": "gfx908"}
 HERE = pathlib.Path(__file__).resolve().parent
 ROCRTST = "/usr/libexec/rocm/libhsa-runtime64-tests"
 
@@ -24,6 +25,10 @@ def gtest_names(listing):
         elif text.endswith("."):
             suite = text
     return names
+
+
+def gtest_filter(test, wanted):
+    return "--gtest_filter=" + (f"{wanted.after}:{test}" if wanted.after else test)
 
 
 class Suite:
@@ -60,8 +65,6 @@ class Rocminfo(Suite):
     """Debian's rocminfo on three runtimes and every profile; what it must print is in rocminfo/."""
 
     RUNTIMES = {"bookworm": None, "sid": "/opt/rocr-sid/usr/lib/x86_64-linux-gnu", "experimental": ""}
-    PROFILES = {"mi308x": "gfx942", "mi300x": "gfx942", "mi355x": "gfx950", "mi210": "gfx90a", "mi100": "gfx908"}
-
     def __init__(self, arguments, fail):
         super().__init__(arguments, fail)
         if shutil.which("rocminfo") is None:
@@ -69,11 +72,12 @@ class Rocminfo(Suite):
         self.make_root()
 
     def tests(self):
-        return [f"{runtime}.{profile}" for runtime in self.RUNTIMES for profile in self.PROFILES]
+        return [f"{runtime}.{profile}" for runtime in self.RUNTIMES for profile in PROFILES]
 
-    def command(self, test, scale):
+    def command(self, test, wanted):
+        scale = wanted.scale
         runtime, profile = test.split(".")
-        libraries, isa = self.RUNTIMES[runtime], self.PROFILES[profile]
+        libraries, isa = self.RUNTIMES[runtime], PROFILES[profile]
         checker = [str(HERE / "check-rocminfo"), profile]
         if libraries is None:  # ROCr 5.2.3 knows gfx90a at most; the device shows it that
             return [*checker, "auto", *self.device("--profile", profile, scale=scale), "rocminfo"]
@@ -91,8 +95,8 @@ class Rocrtst(Suite):
         super().__init__(arguments, fail)
         self.make_root()
 
-    def program(self, *words, scale=1):
-        return [*self.device("--profile", "mi308x", "--isa", "gfx942", scale=scale),
+    def program(self, *words, scale=1, profile="mi308x"):
+        return [*self.device("--profile", profile, "--isa", PROFILES[profile], scale=scale),
                 *self.in_root("LD_LIBRARY_PATH=/opt/compat", f"ROCRTST_KERNELS_PATH={ROCRTST}",
                               f"{ROCRTST}/rocrtst64", *words)]
 
@@ -103,8 +107,9 @@ class Rocrtst(Suite):
         return gtest_names(listed.stdout)
 
     # Tests that AMD ships switched off are run too: what they need may work here.
-    def command(self, test, scale):
-        return self.program("--gtest_also_run_disabled_tests", f"--gtest_filter={test}", scale=scale)
+    def command(self, test, wanted):
+        return self.program("--gtest_also_run_disabled_tests", gtest_filter(test, wanted), scale=wanted.scale,
+                            profile=wanted.profile or "mi308x")
 
 
 class Kfdtest(Suite):
@@ -125,9 +130,10 @@ class Kfdtest(Suite):
         return gtest_names(listed.stdout)
 
     # An MI210, because kfdtest assembles its shaders, and Debian 12's own LLVM 14 knows no gfx942.
-    def command(self, test, scale):
-        return [*self.device("--profile", "mi210", "--isa", "gfx90a", scale=scale), str(self.binary),
-                "--gtest_also_run_disabled_tests", f"--gtest_filter={test}"]
+    def command(self, test, wanted):
+        profile = wanted.profile or "mi210"
+        return [*self.device("--profile", profile, "--isa", PROFILES[profile], scale=wanted.scale), str(self.binary),
+                "--gtest_also_run_disabled_tests", gtest_filter(test, wanted)]
 
     def versions(self):
         return [f"kfdtest: {self.binary}"]

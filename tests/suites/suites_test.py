@@ -42,9 +42,16 @@ class ExpectationsTest(unittest.TestCase):
 
     def test_bad_lines_are_refused(self):
         for line in ("A.a", "A.a passes", "A.a fail", 'A.a fail says="x"', "A.a empty because", "A.a pass\nA.a pass",
-                     "A.a pass attempts=2"):
+                     "A.a pass attempts=2", "A.a pass\nA.b pass after=A.a", "A.b pass after=A.a because\nA.a pass",
+                     "A.a pass profile=mi210"):
             with self.assertRaises(Refused, msg=line):
                 self.load(line + "\n")
+
+    def test_a_test_that_comes_after_another_runs_in_its_process(self):
+        loaded = self.load("A.a pass\nA.b pass after=A.a timeout=9 because\n")
+        self.assertEqual((loaded["A.b"].timeout_s, loaded["A.b"].reason), (9, "because"))
+        self.assertEqual(suites.gtest_filter("A.b", loaded["A.b"]), "--gtest_filter=A.a:A.b")
+        self.assertEqual(suites.gtest_filter("A.a", loaded["A.a"]), "--gtest_filter=A.a")
 
     def test_docs_hold_the_tables(self):
         document = (HERE.parent.parent / "docs" / "suites.md").read_text()

@@ -1,5 +1,6 @@
 #include "process.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/wait.h>
@@ -97,15 +98,16 @@ bool Process::Pump(int timeout_ms) {
 }
 
 bool Process::WaitForOutput(const std::string& text, std::chrono::seconds timeout) {
-  const Clock::time_point end = Clock::now() + timeout;
-  while (out_text_.find(text) == std::string::npos) {
-    if (Clock::now() >= end || !Pump(RemainingMs(end))) return false;
+  const Clock::time_point end = Clock::now() + timeout * kPatience;
+  // What is there already is read even where there is no time at all.
+  for (bool late = false; out_text_.find(text) == std::string::npos; late = Clock::now() >= end) {
+    if (late || !Pump(RemainingMs(end))) return false;
   }
   return true;
 }
 
 Result Process::Wait(std::chrono::seconds timeout) {
-  const Clock::time_point end = Clock::now() + timeout;
+  const Clock::time_point end = Clock::now() + timeout * kPatience;
   CloseInput();
   Result result;
   while (!reaped_ && Clock::now() < end) {
@@ -132,6 +134,15 @@ Result Run(const std::vector<std::string>& command, const Environment& environme
            std::chrono::seconds timeout) {
   Process process(command, environment);
   return process.Wait(timeout);
+}
+
+std::string RuntimeToPreload() {
+  Dl_info runtime = {};
+#ifdef __SANITIZE_THREAD__
+  void* const symbol = dlsym(RTLD_DEFAULT, "__tsan_init");
+  if (symbol != nullptr) dladdr(symbol, &runtime);
+#endif
+  return runtime.dli_fname != nullptr ? runtime.dli_fname : "";
 }
 
 std::string BuildFile(const std::string& path) {

@@ -3,6 +3,7 @@
 // Threads    one test, one thread.
 // Ownership  a Process kills and reaps its program's whole process group when it goes out of scope.
 // Errors     a program that can't be started shows as exit code 127.
+// Bounds     are a sanitizer's several times over (kPatience): how long a test waits must not decide it.
 #pragma once
 
 #include <chrono>
@@ -11,6 +12,12 @@
 #include <vector>
 
 namespace xsched_hsa_tests {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr int kPatience = 5;  // XSCHED_HSA_PATIENCE of tools/cmake/testing.cmake
+#else
+inline constexpr int kPatience = 1;
+#endif
 
 struct Result {
   int exit_code = -1;  // 128 + signal when killed, -1 on timeout
@@ -49,6 +56,10 @@ class Process {
 
 Result Run(const std::vector<std::string>& command, const Environment& environment = {},
            std::chrono::seconds timeout = std::chrono::seconds(60));
+
+// For LD_PRELOAD of a program that is not instrumented and loads what is: TSan's runtime finds no room later.
+// Empty where there is no need.
+std::string RuntimeToPreload();
 
 // Paths in the build tree.
 std::string Bin(const std::string& name);

@@ -18,8 +18,8 @@ namespace xsched_hsa_tests {
 inline constexpr int kLow = 0, kHigh = 15;
 
 // For the controller: "busy" has a packet every 10 ms, and stays urgent in between.
-inline const std::vector<std::string> kPatient = {"--linger-us", "200000", "--param",
-                                                  "guaranteed_share_percent=0"};
+inline const std::vector<std::string> kPatient = {
+    "--linger-us", std::to_string(200'000 * kPatience), "--param", "guaranteed_share_percent=0"};
 
 class RivalsTest : public testing::Test {
  protected:

@@ -8,7 +8,7 @@
 namespace xsched_hsa_tests {
 namespace {
 
-constexpr int kTries = 400;  // of 25 ms
+constexpr int kTries = 400 * kPatience;  // of 25 ms
 constexpr useconds_t kTryUs = 25'000;
 
 std::string NewDeviceName() {

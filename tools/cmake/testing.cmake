@@ -4,6 +4,19 @@ function(xsched_hsa_test_flags name)
   target_compile_options(${name} PRIVATE -O0)
 endfunction()
 
+# Under a sanitizer everything takes several times as long (and in tests/support/process.h).
+set(XSCHED_HSA_PATIENCE 1)
+if(XSCHED_HSA_SANITIZER MATCHES "asan|tsan")
+  set(XSCHED_HSA_PATIENCE 5)
+endif()
+
+# xsched_hsa_script_tests(TIMEOUT s TESTS ...) for tests of label vgpu that are not gtest's.
+function(xsched_hsa_script_tests)
+  cmake_parse_arguments(T "" "TIMEOUT" "TESTS" ${ARGN})
+  math(EXPR T_TIMEOUT "${T_TIMEOUT} * ${XSCHED_HSA_PATIENCE}")
+  set_tests_properties(${T_TESTS} PROPERTIES LABELS vgpu TIMEOUT ${T_TIMEOUT})
+endfunction()
+
 # xsched_hsa_test(name LABEL unit|vgpu|gpu SOURCES ... LIBS ... [TIMEOUT s] [SERIAL])
 # One gtest binary; each TEST becomes a ctest of its own. `unit` needs nothing but the build tree,
 # `vgpu` starts processes under the virtual GPU, `gpu` needs an MI-series device.
@@ -15,6 +28,7 @@ function(xsched_hsa_test name)
   if(NOT T_TIMEOUT)
     set(T_TIMEOUT 60)
   endif()
+  math(EXPR T_TIMEOUT "${T_TIMEOUT} * ${XSCHED_HSA_PATIENCE}")
   add_executable(${name} ${T_SOURCES})
   xsched_hsa_test_flags(${name})
   target_precompile_headers(${name} REUSE_FROM xsched_hsa_precompiled_tests)
