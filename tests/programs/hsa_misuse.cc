@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
@@ -104,22 +105,6 @@ void ForkExec(std::uint64_t count, char** next) {
   Finish(work, 2 * count);
 }
 
-// How many descriptors a child has that was forked beside a queue.
-void ForkDescriptors() {
-  const Work work = MakeWork();
-  Say("ready");
-  Pause();
-  const pid_t child = fork();
-  if (child == 0) {
-    int count = 0;
-    for (int fd = 0; fd < 1024; ++fd) count += fcntl(fd, F_GETFD) >= 0 ? 1 : 0;
-    Say("child has " + std::to_string(count));
-    _exit(0);
-  }
-  waitpid(child, nullptr, 0);
-  Finish(work, 0);
-}
-
 // ------------------------------------------------------------------------------ descriptors
 std::string LinkOf(int fd) {
   char target[512];
@@ -128,10 +113,11 @@ std::string LinkOf(int fd) {
   return size > 0 ? std::string(target, static_cast<std::size_t>(size)) : "";
 }
 
-bool LeadsToTheController(int fd) {
+// To the socket that the environment's `name` says.
+bool LeadsTo(const char* name, int fd) {
   sockaddr_un peer{};
   socklen_t size = sizeof(peer);
-  const char* path = std::getenv("XSCHED_HSA_SOCKET");
+  const char* path = std::getenv(name);
   return path != nullptr && getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0 &&
          std::strcmp(peer.sun_path, path) == 0;
 }
@@ -150,11 +136,42 @@ std::vector<int> DescriptorsOfTheLayer() {
     const bool is_kfd = about.st_dev == kfd.st_dev && about.st_ino == kfd.st_ino;
     // Newer runtimes open more of these later.
     const bool is_event = !has_event && LinkOf(fd) == "anon_inode:[eventfd]";
-    if (!LeadsToTheController(fd) && (found.empty() || !(is_event || is_kfd))) continue;
+    if (!LeadsTo("XSCHED_HSA_SOCKET", fd) && (found.empty() || !(is_event || is_kfd))) continue;
     found.push_back(fd);
     has_event = has_event || is_event;
   }
   return found;
+}
+
+// Where it leads, without numbers, which are another one's in each program.
+std::string KindOf(int fd) {
+  std::string kind = LinkOf(fd);
+  kind.erase(std::remove_if(kind.begin(), kind.end(), [](char c) { return c >= '0' && c <= '9'; }),
+             kind.end());
+  return kind;
+}
+
+// What a child has that was forked beside a queue, and what of the layer's descriptors it kept.
+void ForkDescriptors() {
+  const Work work = MakeWork();
+  Say("ready");
+  Pause();
+  const std::vector<int> of_layer = DescriptorsOfTheLayer();
+  Say("the layer has " + std::to_string(of_layer.size()));
+  const pid_t child = fork();
+  if (child == 0) {
+    for (const int fd : of_layer) {
+      if (fcntl(fd, F_GETFD) >= 0) Say("child keeps " + KindOf(fd));
+    }
+    // A virtual GPU keeps as many connections as the runtime has threads that wait just then.
+    for (int fd = 3; fd < 1024; ++fd) {
+      if (fcntl(fd, F_GETFD) < 0 || LeadsTo("VIRTUAL_GPU_SOCKET", fd)) continue;
+      Say("child has " + (LeadsTo("XSCHED_HSA_SOCKET", fd) ? "a controller" : KindOf(fd)));
+    }
+    _exit(0);
+  }
+  waitpid(child, nullptr, 0);
+  Finish(work, 0);
 }
 
 // As a daemon that closes what it does not know, and opens files of its own then.
