@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <ostream>
 
 #include "support/process.h"
 
@@ -16,6 +17,9 @@ struct Program {
   const char* says;  // what its lines begin with
   int exit_code;     // where 1 is a verdict of what was run, it is 2
 };
+
+// ctest's names of the tests: an address in them would be another one in each build.
+void PrintTo(const Program& program, std::ostream* out) { *out << program.name; }
 
 class NoMemoryTest : public testing::TestWithParam<Program> {};
 
