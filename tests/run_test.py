@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Does tests/run fail where a sanitizer has found something, whoever it was in? On a copy of it alone, with stand-ins for what it
+"""Does tests/run fail where a sanitizer has found something, whoever it was in, and are its tests by themselves? On a copy of it alone, with stand-ins for what it
 calls: they say what they were given, and the one for ctest leaves a report where a process of the tests would.
 """
 
@@ -33,9 +33,9 @@ class RunTest(unittest.TestCase):
         (self.folder / name).write_text(STAND_IN % text)
         (self.folder / name).chmod(0o755)
 
-    def run_it(self, ctest, *arguments):
+    def run_it(self, ctest, *arguments, **exported):
         self.stand_in("bin/ctest", ctest)
-        environment = dict(os.environ, PATH=f"{self.folder}/bin:{os.environ['PATH']}")
+        environment = dict(os.environ, PATH=f"{self.folder}/bin:{os.environ['PATH']}", **exported)
         return subprocess.run([self.folder / "tests" / "run", *arguments], capture_output=True, text=True, env=environment)
 
     def test_a_report_that_no_exit_code_tells_of_fails_the_run(self):
@@ -57,6 +57,12 @@ class RunTest(unittest.TestCase):
         self.assertEqual(self.run_it("exit 8", "--sanitizer", "tsan").returncode, 8)
         self.assertEqual(self.run_it("exit 8").returncode, 8)
         self.assertEqual(self.run_it("").returncode, 0)
+
+    def test_what_the_callers_shell_says_to_the_layer_is_not_for_the_tests(self):
+        done = self.run_it("env", XSCHED_HSA_SOCKET="/elsewhere", XSCHED_HSA_DISABLE="1", HSA_TOOLS_LIB="another",
+                           VIRTUAL_GPU_SOCKET="/elsewhere", XSCHED_HSA_TEST_SEED="7")
+        told = [line for line in done.stdout.splitlines() if line.startswith(("XSCHED_", "VIRTUAL_", "HSA_TOOLS"))]
+        self.assertEqual([line for line in told if "_BUILD" not in line], ["XSCHED_HSA_TEST_SEED=7"])
 
 
 if __name__ == "__main__":

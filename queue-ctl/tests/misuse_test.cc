@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <utility>
@@ -25,6 +26,8 @@ constexpr char kController[] = XSCHED_HSA_BIN_DIR "/xsched-hsad";
 
 class ControllerMisuseTest : public testing::ControllerTest {
  protected:
+  // A controller that is not told where to listen asks this.
+  ControllerMisuseTest() { unsetenv("XSCHED_HSA_SOCKET"); }
   // A controller under /run, on which `mount` was done, in a mount namespace of its own. Says why it
   // is skipped where that is not permitted.
   static Finished InRunOf(const std::string& mount, const std::vector<std::string>& more = {}) {
