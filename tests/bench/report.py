@@ -7,7 +7,7 @@ import statistics
 import sys
 
 HERE = os.path.dirname(os.path.realpath(__file__))
-sys.path.insert(0, os.path.join(HERE, "../../tools/dual-model/experiment"))
+sys.path.append(os.path.join(HERE, "../../tools/dual-model/experiment"))
 import svg_charts  # noqa: E402  (the experiment's charts)
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"

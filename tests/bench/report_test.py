@@ -19,6 +19,14 @@ def read(name):
         return file.read()
 
 
+class RunTest(unittest.TestCase):
+    # The experiment, of which it takes the line of progress, has modules of the same names.
+    def test_the_command_writes_by_this_report(self):
+        told = subprocess.run([sys.executable, "-B", "-c", "import runpy; print(runpy.run_path('run')['report'].__file__)"],
+                              cwd=HERE, capture_output=True, text=True)
+        self.assertEqual(os.path.realpath(told.stdout.strip()), os.path.join(HERE, "report.py"), told.stderr)
+
+
 class ReportTest(unittest.TestCase):
     def setUp(self):
         record = json.loads(read("performance.json"))
